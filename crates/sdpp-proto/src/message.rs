@@ -1,0 +1,282 @@
+//! Messages and batches of them (`spec/protocol.md` §5).
+//!
+//! Canonical form, big-endian, fixed width: `time_us i64, length u32, bytes`, and under the signing
+//! rule `message` a 64-byte signature behind them. Messages lie one behind the other, so hashing and
+//! sealing work on whole slices. A sequence number is implied by a message's place.
+
+use alloc::vec::Vec;
+
+use crate::codec::StatementId;
+use crate::hash::sha256;
+use crate::identity::{PublicKey, SigningKey};
+use crate::limits::{self, MESSAGE_HEADER_LEN, SIGNATURE_LEN};
+use crate::statement::Signing;
+
+/// One message, borrowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Message<'a> {
+    /// The seller's timestamp in microseconds since the Unix epoch.
+    pub time_us: i64,
+    /// The payload.
+    pub bytes: &'a [u8],
+    /// The seller's signature, under the signing rule `message`.
+    pub signature: Option<&'a [u8; SIGNATURE_LEN]>,
+}
+
+/// What a signature of one message covers.
+pub fn message_to_sign(order: &StatementId, seq: u64, time_us: i64, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(96);
+    out.extend_from_slice(b"SDPP/2 message");
+    out.extend_from_slice(order.as_bytes());
+    out.extend_from_slice(&seq.to_be_bytes());
+    out.extend_from_slice(&time_us.to_be_bytes());
+    out.extend_from_slice(&sha256(bytes));
+    out
+}
+
+impl Message<'_> {
+    /// Verifies the message's own signature; false if it has none.
+    pub fn verify(&self, seller: &PublicKey, order: &StatementId, seq: u64) -> bool {
+        self.signature
+            .is_some_and(|signature| seller.verify(&message_to_sign(order, seq, self.time_us, self.bytes), signature))
+    }
+}
+
+/// Bytes that a message takes in its canonical form.
+pub const fn encoded_len(payload: usize, signing: Signing) -> usize {
+    let tail = match signing {
+        Signing::Window => 0,
+        Signing::Message => SIGNATURE_LEN,
+    };
+    MESSAGE_HEADER_LEN.saturating_add(payload).saturating_add(tail)
+}
+
+/// Splits the first whole message off a slice; `None` if it is not whole.
+pub fn split_first(data: &[u8], signing: Signing) -> Option<(Message<'_>, &[u8])> {
+    let (time, rest) = data.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (bytes, rest) = rest.split_at_checked(length)?;
+    let time_us = i64::from_be_bytes(*time);
+    match signing {
+        Signing::Window => Some((Message { time_us, bytes, signature: None }, rest)),
+        Signing::Message => {
+            let (signature, rest) = rest.split_first_chunk::<SIGNATURE_LEN>()?;
+            Some((Message { time_us, bytes, signature: Some(signature) }, rest))
+        }
+    }
+}
+
+/// The payload length that a message's header states, if the header is whole.
+pub fn stated_length(data: &[u8]) -> Option<u32> {
+    let header = data.first_chunk::<MESSAGE_HEADER_LEN>()?;
+    header.last_chunk::<4>().map(|length| u32::from_be_bytes(*length))
+}
+
+/// Iterates over whole messages.
+#[derive(Clone, Debug)]
+pub struct Messages<'a> {
+    data: &'a [u8],
+    signing: Signing,
+}
+
+impl<'a> Messages<'a> {
+    /// Over messages in canonical form.
+    pub const fn new(data: &'a [u8], signing: Signing) -> Self {
+        Self { data, signing }
+    }
+
+    /// What is left when the iterator has ended: empty if all messages were whole.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.data
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Message<'a>;
+
+    fn next(&mut self) -> Option<Message<'a>> {
+        let (message, rest) = split_first(self.data, self.signing)?;
+        self.data = rest;
+        Some(message)
+    }
+}
+
+/// Messages on their way from a source to a seller, already in canonical form.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    data: Vec<u8>,
+    /// End of each message in `data`.
+    ends: Vec<usize>,
+    /// Messages taken already.
+    taken: usize,
+}
+
+/// A batch is full, or a message is longer than any product allows: nothing was added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BatchError {
+    /// Offer what it holds first.
+    Full,
+    /// Longer than [`limits::MESSAGE_MAX`].
+    TooLong,
+}
+
+impl core::fmt::Display for BatchError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the batch is full: offer what it holds first",
+            Self::TooLong => "message longer than any product allows",
+        })
+    }
+}
+
+impl core::error::Error for BatchError {}
+
+impl Batch {
+    /// An empty batch.
+    pub const fn new() -> Self {
+        Self { data: Vec::new(), ends: Vec::new(), taken: 0 }
+    }
+
+    /// Adds a message by copying it.
+    ///
+    /// # Errors
+    /// [`BatchError`].
+    pub fn push(&mut self, time_us: i64, bytes: &[u8]) -> Result<(), BatchError> {
+        self.slot(time_us, bytes.len())?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Adds a message and gives the place to write its payload into.
+    ///
+    /// # Errors
+    /// [`BatchError`].
+    pub fn slot(&mut self, time_us: i64, length: usize) -> Result<&mut [u8], BatchError> {
+        let stated = u32::try_from(length).ok().filter(|length| *length <= limits::MESSAGE_MAX);
+        let stated = stated.ok_or(BatchError::TooLong)?;
+        if self.is_full() {
+            return Err(BatchError::Full);
+        }
+        self.data.extend_from_slice(&time_us.to_be_bytes());
+        self.data.extend_from_slice(&stated.to_be_bytes());
+        let start = self.data.len();
+        let end = start.saturating_add(length);
+        self.data.resize(end, 0);
+        self.ends.push(end);
+        Ok(self.data.get_mut(start..).unwrap_or_default())
+    }
+
+    /// Whether no further message is taken.
+    pub fn is_full(&self) -> bool {
+        self.ends.len() >= limits::BATCH_MESSAGES_MAX || self.data.len() >= limits::BATCH_BYTES_MAX
+    }
+
+    /// Messages not taken yet.
+    pub fn len(&self) -> usize {
+        self.ends.len().saturating_sub(self.taken)
+    }
+
+    /// Whether all are taken.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.ends.clear();
+        self.taken = 0;
+    }
+
+    fn end_of(&self, messages: usize) -> usize {
+        match messages.checked_sub(1) {
+            None => 0,
+            Some(last) => self.ends.get(last).copied().unwrap_or(self.data.len()),
+        }
+    }
+
+    /// Encoded bytes of the next `count` messages.
+    pub(crate) fn peek(&self, count: usize) -> &[u8] {
+        let (start, end) = (self.end_of(self.taken), self.end_of(self.taken.saturating_add(count)));
+        self.data.get(start..end).unwrap_or_default()
+    }
+
+    /// Encoded length of the next message.
+    pub(crate) fn next_len(&self) -> usize {
+        self.end_of(self.taken.saturating_add(1)).saturating_sub(self.end_of(self.taken))
+    }
+
+    /// How many of the next messages, at most `count`, have encoded forms of at most `bytes` in all.
+    pub(crate) fn fitting(&self, count: usize, bytes: usize) -> usize {
+        let start = self.end_of(self.taken);
+        let limit = start.saturating_add(bytes);
+        let to = self.taken.saturating_add(count).min(self.ends.len());
+        self.ends.get(self.taken..to).unwrap_or_default().partition_point(|end| *end <= limit)
+    }
+
+    /// The largest payload among the next `count` messages.
+    pub(crate) fn payload_max(&self, count: usize) -> usize {
+        let mut start = self.end_of(self.taken);
+        let to = self.taken.saturating_add(count).min(self.ends.len());
+        let mut max = 0;
+        for end in self.ends.get(self.taken..to).unwrap_or_default() {
+            max = max.max(end.saturating_sub(start));
+            start = *end;
+        }
+        max.saturating_sub(MESSAGE_HEADER_LEN)
+    }
+
+    /// Marks messages as taken; an empty batch is cleared.
+    pub(crate) fn take(&mut self, count: usize) {
+        self.taken = self.taken.saturating_add(count).min(self.ends.len());
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+}
+
+/// Appends messages with a signature each (signing rule `message`).
+pub(crate) fn append_signed(out: &mut Vec<u8>, encoded: &[u8], key: &SigningKey, (order, first): (&StatementId, u64)) {
+    for (seq, message) in (first..).zip(Messages::new(encoded, Signing::Window)) {
+        out.extend_from_slice(&message.time_us.to_be_bytes());
+        let length = u32::try_from(message.bytes.len()).unwrap_or(u32::MAX);
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(message.bytes);
+        out.extend_from_slice(&key.sign(&message_to_sign(order, seq, message.time_us, message.bytes)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_hands_out_what_was_put_in() {
+        let mut batch = Batch::new();
+        batch.push(1, b"one").unwrap();
+        batch.push(-2, b"").unwrap();
+        batch.slot(3, 5).unwrap().copy_from_slice(b"three");
+        assert_eq!((batch.len(), batch.fitting(3, 15), batch.fitting(3, 26), batch.fitting(3, 27)), (3, 1, 1, 2));
+        assert_eq!((batch.payload_max(3), batch.next_len()), (5, 15));
+        let all: Vec<_> =
+            Messages::new(batch.peek(3), Signing::Window).map(|m| (m.time_us, m.bytes.to_vec())).collect();
+        assert_eq!(all, [(1, b"one".to_vec()), (-2, b"".to_vec()), (3, b"three".to_vec())]);
+        batch.take(2);
+        assert_eq!((batch.len(), batch.next_len()), (1, 17));
+        batch.take(1);
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn a_cut_message_is_not_a_message() {
+        let mut batch = Batch::new();
+        batch.push(1, b"payload").unwrap();
+        let data = batch.peek(1);
+        for cut in 0..data.len() {
+            assert!(split_first(&data[..cut], Signing::Window).is_none());
+        }
+        assert!(split_first(data, Signing::Message).is_none());
+        assert_eq!(stated_length(data), Some(7));
+        assert_eq!(batch.slot(0, limits::MESSAGE_MAX as usize + 1).unwrap_err(), BatchError::TooLong);
+    }
+}

@@ -1,0 +1,283 @@
+//! The statements of a sale: what is signed, and by whom (`spec/protocol.md` §2, `spec/records.md`).
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+
+use minicbor::{Decode, Encode};
+
+use crate::codec::{self, CodecError, StatementId};
+use crate::cose::{self, CoseError};
+use crate::identity::{PublicKey, SigningKey};
+use crate::limits;
+
+mod menu;
+mod order;
+mod receipt;
+
+pub use menu::{Menu, PayOption, Product, Quote, RecordOffer, Sample, SealKey, Signing, Stalled, Terms};
+pub use order::{Acceptance, Attach, Forgiven, Form, Have, Order, RecordPolicy};
+pub use receipt::{Ack, Default, Invoice, Payment, Settlement};
+
+/// Every kind of statement, with its code in envelopes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Kind {
+    /// The seller's offer.
+    #[n(1)]
+    Menu,
+    /// The buyer's order.
+    #[n(2)]
+    Order,
+    /// The buyer's start of one connection.
+    #[n(3)]
+    Attach,
+    /// The seller's answer to an attach.
+    #[n(4)]
+    Acceptance,
+    /// The seller's claim.
+    #[n(5)]
+    Invoice,
+    /// The buyer's word that a digest is right and the payment on its way.
+    #[n(6)]
+    Ack,
+    /// The buyer's payment.
+    #[n(7)]
+    Payment,
+    /// One side's view of the end.
+    #[n(8)]
+    Settlement,
+    /// The seller's word that it was not paid in time.
+    #[n(9)]
+    Default,
+    /// Free messages.
+    #[n(10)]
+    Sample,
+    /// What an order would cost.
+    #[n(11)]
+    Quote,
+}
+
+impl Kind {
+    /// All kinds, in the order of their codes.
+    pub const ALL: [Self; 11] = [
+        Self::Menu,
+        Self::Order,
+        Self::Attach,
+        Self::Acceptance,
+        Self::Invoice,
+        Self::Ack,
+        Self::Payment,
+        Self::Settlement,
+        Self::Default,
+        Self::Sample,
+        Self::Quote,
+    ];
+
+    /// Name inside the content type `application/sdpp-NAME+cbor`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Menu => "menu",
+            Self::Order => "order",
+            Self::Attach => "attach",
+            Self::Acceptance => "acceptance",
+            Self::Invoice => "invoice",
+            Self::Ack => "ack",
+            Self::Payment => "payment",
+            Self::Settlement => "settlement",
+            Self::Default => "default",
+            Self::Sample => "sample",
+            Self::Quote => "quote",
+        }
+    }
+
+    /// The kind that a content type names.
+    pub fn of_content_type(content_type: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| cose::content_type(kind.name()) == content_type)
+    }
+}
+
+/// The payload of one kind of statement.
+pub trait Statement: Encode<()> + for<'b> Decode<'b, ()> + Clone + PartialEq + fmt::Debug {
+    /// Its kind.
+    const KIND: Kind;
+
+    /// What the statement is about, for its protected header: the order for all that belongs to
+    /// one, else the seller.
+    fn subject(&self) -> String;
+
+    /// Whether all fields are within the limits. Form only: no state.
+    fn is_within_limits(&self) -> bool {
+        true
+    }
+}
+
+/// Why bytes are not an acceptable statement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StatementError {
+    /// The COSE wrapping.
+    Cose(CoseError),
+    /// The payload.
+    Codec(CodecError),
+    /// The subject does not follow from the payload.
+    WrongSubject,
+    /// A field outside its limits.
+    OutOfLimits,
+}
+
+impl fmt::Display for StatementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cose(error) => error.fmt(f),
+            Self::Codec(error) => error.fmt(f),
+            Self::WrongSubject => f.write_str("the statement's subject is not what its payload is about"),
+            Self::OutOfLimits => f.write_str("a field is outside its limits"),
+        }
+    }
+}
+
+impl core::error::Error for StatementError {}
+
+impl From<CoseError> for StatementError {
+    fn from(error: CoseError) -> Self {
+        Self::Cose(error)
+    }
+}
+
+impl From<CodecError> for StatementError {
+    fn from(error: CodecError) -> Self {
+        Self::Codec(error)
+    }
+}
+
+/// A statement with its exact bytes, id and issuer. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signed<T> {
+    body: T,
+    bytes: Arc<[u8]>,
+    id: StatementId,
+    issuer: PublicKey,
+}
+
+impl<T: Statement> Signed<T> {
+    /// Signs a payload.
+    pub fn sign(key: &SigningKey, body: T) -> Self {
+        let payload = codec::encode(&body);
+        let (bytes, id) = cose::sign(key, &cose::content_type(T::KIND.name()), &body.subject(), &payload);
+        Self { body, bytes: bytes.into(), id, issuer: key.public() }
+    }
+
+    /// Takes a statement apart **without** verifying its signature: for chains in which the newest
+    /// signature covers this one by hash. All else is checked.
+    ///
+    /// # Errors
+    /// [`StatementError`].
+    pub fn parse_unverified(bytes: &[u8]) -> Result<Self, StatementError> {
+        let parsed = cose::parse(bytes)?;
+        if Kind::of_content_type(parsed.content_type) != Some(T::KIND) {
+            return Err(CoseError::WrongType.into());
+        }
+        let body: T = codec::decode(parsed.payload, limits::STATEMENT_MAX)?;
+        if body.subject() != parsed.subject {
+            return Err(StatementError::WrongSubject);
+        }
+        if !body.is_within_limits() {
+            return Err(StatementError::OutOfLimits);
+        }
+        Ok(Self { body, id: parsed.id(), issuer: parsed.issuer, bytes: bytes.into() })
+    }
+
+    /// Verifies the issuer's signature.
+    ///
+    /// # Errors
+    /// [`CoseError::BadSignature`], [`CoseError::WrongIssuer`] if somebody else signed.
+    pub fn verify(&self, issuer: &PublicKey) -> Result<(), StatementError> {
+        if self.issuer != *issuer {
+            return Err(CoseError::WrongIssuer.into());
+        }
+        Ok(cose::parse(&self.bytes)?.verify()?)
+    }
+
+    /// Takes a statement apart and verifies the signature of whoever it names.
+    ///
+    /// # Errors
+    /// [`StatementError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, StatementError> {
+        let signed = Self::parse_unverified(bytes)?;
+        signed.verify(&signed.issuer)?;
+        Ok(signed)
+    }
+
+    /// The payload.
+    pub const fn body(&self) -> &T {
+        &self.body
+    }
+
+    /// The exact bytes that travel and are recorded.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// The id.
+    pub const fn id(&self) -> StatementId {
+        self.id
+    }
+
+    /// Who signed.
+    pub const fn issuer(&self) -> PublicKey {
+        self.issuer
+    }
+
+    /// The statement without its type, for journals and records.
+    pub fn erase(&self) -> AnyStatement {
+        AnyStatement { kind: T::KIND, id: self.id, bytes: self.bytes.clone() }
+    }
+}
+
+impl<T: Statement> core::ops::Deref for Signed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.body
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Signed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signed").field("id", &self.id).field("issuer", &self.issuer).field("body", &self.body).finish()
+    }
+}
+
+/// A statement of any kind: what journals keep and ledgers record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnyStatement {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its id.
+    pub id: StatementId,
+    /// Its exact bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+impl AnyStatement {
+    /// Takes bytes apart far enough to know kind and id. The signature is verified.
+    ///
+    /// # Errors
+    /// [`CoseError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, CoseError> {
+        let parsed = cose::parse(bytes)?;
+        let kind = Kind::of_content_type(parsed.content_type).ok_or(CoseError::WrongType)?;
+        parsed.verify()?;
+        Ok(Self { kind, id: parsed.id(), bytes: bytes.into() })
+    }
+}
+
+/// The subject of everything that belongs to an order.
+fn order_subject(order: &StatementId) -> String {
+    alloc::format!("order:{order}")
+}
+
+/// Text within its limit.
+fn text_ok(text: &str) -> bool {
+    !text.is_empty() && text.len() <= limits::TEXT_MAX && !text.chars().any(char::is_control)
+}

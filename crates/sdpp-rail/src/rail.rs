@@ -1,0 +1,182 @@
+//! Payment rails and records.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
+use sdpp_proto::identity::PublicKey;
+use sdpp_proto::money::{Amount, AssetId};
+use sdpp_proto::statement::{AnyStatement, Form, Order, PayOption, Payment, Signed};
+
+/// A boxed answer: rails are picked at run time.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, RailError>> + Send + 'a>>;
+
+/// Why a rail did not do what it was asked, and what the caller may safely do next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RailError {
+    /// Nothing was sent: retry with the same id.
+    Unavailable,
+    /// Refused for good: do not retry, close the session. The reason is fixed text for people.
+    Declined(&'static str),
+    /// Money may have moved: never retry blindly, call [`Payer::status`].
+    Unknown,
+    /// The ledger behind the rail contradicts itself or its witnesses: stop, keep the evidence.
+    Dishonest(&'static str),
+}
+
+impl fmt::Display for RailError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable => f.write_str("the rail cannot be reached; nothing was sent, trying again is safe"),
+            Self::Declined(why) => write!(f, "the rail refused: {why}"),
+            Self::Unknown => f.write_str("no answer; money may have moved, ask the rail for the payment's status"),
+            Self::Dishonest(what) => write!(f, "the ledger is not to be trusted: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for RailError {}
+
+/// What a buyer asks a rail for before it orders.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenRequest {
+    /// Chosen by the buyer, fresh per order: asking twice with one reference opens once.
+    pub reference: Bytes32,
+    /// The option of the seller's menu.
+    pub option: PayOption,
+    /// Most that will be paid: the deposit, where there is one.
+    pub limit: Amount,
+    /// The key that will sign payments.
+    pub signer: PublicKey,
+}
+
+/// What stands behind an order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Funding {
+    /// The channel opened for it; none where the rail pays directly.
+    pub channel: Option<ChannelId>,
+    /// What is locked.
+    pub deposit: Amount,
+}
+
+/// One cumulative claim to be paid.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bill {
+    /// The order.
+    pub order: StatementId,
+    /// The invoice: the idempotency key from end to end.
+    pub invoice: StatementId,
+    /// Who is paid: the address of the menu's option.
+    pub payee: String,
+    /// What is paid.
+    pub asset: AssetId,
+    /// Cumulative amount after this payment.
+    pub total: Amount,
+    /// Cumulative amount before it.
+    pub before: Amount,
+    /// The order's channel.
+    pub channel: Option<ChannelId>,
+}
+
+/// What shows a payee that a bill was paid. Opaque to the protocol.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// The signed payment is the voucher.
+    Voucher,
+    /// The rail's own bytes.
+    Bytes(Vec<u8>),
+}
+
+/// What a payer knows of a bill.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PaymentStatus {
+    /// Never sent, or refused: nothing moved and nothing will.
+    NotPaid,
+    /// On its way.
+    Pending,
+    /// Done.
+    Paid(Proof),
+}
+
+/// Whether a payment counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Final; the total was credited once.
+    Settled,
+    /// Not final yet: ask again.
+    Pending,
+}
+
+/// What stands behind an order, by the payee's own look at the ledger.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Backing {
+    /// The locked deposit; none where the rail pays directly.
+    pub deposit: Option<Amount>,
+}
+
+/// What a redemption brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Redeemed {
+    /// Cumulative amount that the order's vouchers have brought in so far.
+    pub total: Amount,
+}
+
+/// The buyer's half of a rail.
+pub trait Payer: Send + Sync {
+    /// Whether money moves at [`pay`](Self::pay): then the intent must be durable before the call.
+    /// A voucher is only a signature.
+    fn moves_money(&self) -> bool;
+
+    /// Opens a channel and locks a deposit, or has nothing to do. Once per `reference`.
+    fn open<'a>(&'a self, request: &'a OpenRequest) -> Reply<'a, Funding>;
+
+    /// Pays at most once per `bill.invoice`, however often it is called; the same invoice with
+    /// other terms is [`RailError::Declined`].
+    fn pay<'a>(&'a self, bill: &'a Bill) -> Reply<'a, Proof>;
+
+    /// What became of an invoice.
+    fn status<'a>(&'a self, invoice: &'a StatementId) -> Reply<'a, PaymentStatus>;
+
+    /// Gives up the channel, alone if need be. What the payee redeems in time stays the payee's.
+    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, ()>;
+}
+
+/// The seller's half of a rail.
+pub trait Payee: Send + Sync {
+    /// What the menu offers; the caller sets `id`.
+    fn option(&self) -> PayOption;
+
+    /// Looks at what stands behind an order: payee, asset, signer, grace, no pending close, and one
+    /// channel for one order only.
+    fn admit<'a>(&'a self, order: &'a Signed<Order>) -> Reply<'a, Backing>;
+
+    /// Proves that `payment` settles `bill` and was never used before. Idempotent per invoice; a
+    /// lower total or a used proof is [`RailError::Declined`].
+    fn settle<'a>(&'a self, bill: &'a Bill, payment: &'a Signed<Payment>) -> Reply<'a, Outcome>;
+
+    /// Turns the order's vouchers into money. Harmless when there is nothing to redeem. With
+    /// `finished`, the order is over and its channel may be closed for both.
+    fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed>;
+}
+
+/// Names a record on its ledger.
+pub type RecordId = Bytes32;
+
+/// A ledger that keeps statements.
+pub trait Records: Send + Sync {
+    /// Kind of records, from the registry of `spec/rails.md`.
+    fn backend(&self) -> &'static str;
+
+    /// Which one: the ledger's origin.
+    fn origin(&self) -> String;
+
+    /// Records a statement, whole or by its id. A known one gives the record it has already.
+    fn append<'a>(&'a self, statement: &'a AnyStatement, form: Form) -> Reply<'a, RecordId>;
+
+    /// The recorded bytes: the statement, or the 32 bytes of its id.
+    fn fetch<'a>(&'a self, record: &'a RecordId) -> Reply<'a, Option<Vec<u8>>>;
+
+    /// Whether this record holds this statement.
+    fn verify<'a>(&'a self, record: &'a RecordId, statement: &'a AnyStatement) -> Reply<'a, bool>;
+}

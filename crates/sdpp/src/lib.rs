@@ -1,0 +1,3 @@
+//! Sell and buy live data, paid message by message.
+
+pub mod audit;
