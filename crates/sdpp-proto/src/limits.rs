@@ -70,6 +70,8 @@ pub const SAMPLE_BYTES_MAX: usize = 16 * 1024;
 
 /// Time for the whole handshake.
 pub const HANDSHAKE_MS: u64 = 10_000;
+/// Time that a buyer has to choose from a menu.
+pub const CHOOSING_MS: u64 = 120_000;
 /// Silence after which a live side sends an empty frame.
 pub const KEEPALIVE_MS: u64 = 15_000;
 /// Silence after which a live connection is given up.

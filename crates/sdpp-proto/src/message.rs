@@ -201,17 +201,23 @@ impl Batch {
         self.data.get(start..end).unwrap_or_default()
     }
 
-    /// Encoded length of the next message.
-    pub(crate) fn next_len(&self) -> usize {
-        self.end_of(self.taken.saturating_add(1)).saturating_sub(self.end_of(self.taken))
-    }
-
-    /// How many of the next messages, at most `count`, have encoded forms of at most `bytes` in all.
-    pub(crate) fn fitting(&self, count: usize, bytes: usize) -> usize {
-        let start = self.end_of(self.taken);
-        let limit = start.saturating_add(bytes);
+    /// How many of the next messages, at most `count`, have payloads of at most `bytes` in all.
+    pub(crate) fn fitting_payload(&self, count: usize, bytes: u64) -> usize {
+        let limit = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mut headers = self.end_of(self.taken);
         let to = self.taken.saturating_add(count).min(self.ends.len());
-        self.ends.get(self.taken..to).unwrap_or_default().partition_point(|end| *end <= limit)
+        let ends = self.ends.get(self.taken..to).unwrap_or_default();
+        if ends.last().is_some_and(|end| {
+            let all = ends.len().saturating_mul(MESSAGE_HEADER_LEN);
+            end.saturating_sub(headers).saturating_sub(all) <= limit
+        }) {
+            return ends.len();
+        }
+        let over = ends.iter().position(|end| {
+            headers = headers.saturating_add(MESSAGE_HEADER_LEN);
+            end.saturating_sub(headers) > limit
+        });
+        over.unwrap_or(ends.len())
     }
 
     /// The largest payload among the next `count` messages.
@@ -256,13 +262,13 @@ mod tests {
         batch.push(1, b"one").unwrap();
         batch.push(-2, b"").unwrap();
         batch.slot(3, 5).unwrap().copy_from_slice(b"three");
-        assert_eq!((batch.len(), batch.fitting(3, 15), batch.fitting(3, 26), batch.fitting(3, 27)), (3, 1, 1, 2));
-        assert_eq!((batch.payload_max(3), batch.next_len()), (5, 15));
+        assert_eq!([2, 3, 7, 8].map(|bytes| batch.fitting_payload(3, bytes)), [0, 2, 2, 3]);
+        assert_eq!((batch.len(), batch.payload_max(3)), (3, 5));
         let all: Vec<_> =
             Messages::new(batch.peek(3), Signing::Window).map(|m| (m.time_us, m.bytes.to_vec())).collect();
         assert_eq!(all, [(1, b"one".to_vec()), (-2, b"".to_vec()), (3, b"three".to_vec())]);
         batch.take(2);
-        assert_eq!((batch.len(), batch.next_len()), (1, 17));
+        assert_eq!((batch.len(), batch.fitting_payload(1, 4), batch.fitting_payload(1, 5)), (1, 0, 1));
         batch.take(1);
         assert!(batch.is_empty());
     }

@@ -28,6 +28,12 @@ pub fn span_salt(order_salt: &Bytes32, n: u64) -> Bytes32 {
     Bytes32(labelled("SDPP/2 salt", &[order_salt.as_bytes(), &n.to_be_bytes()]))
 }
 
+/// Digest over what a buyer holds behind the last invoice it verified: the digests of the spans, or
+/// parts of spans, one behind the other.
+pub fn prefix_digest(digests: &[u8]) -> Digest {
+    Digest(labelled("SDPP/2 prefix", &[digests]))
+}
+
 /// Hashes the messages of one span, in slices of any size.
 #[derive(Clone)]
 pub struct SpanHasher {

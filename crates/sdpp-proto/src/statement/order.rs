@@ -139,6 +139,10 @@ pub struct Have {
     /// The last payment it signed.
     #[n(4)]
     pub last_payment: Option<StatementId>,
+    /// The first message behind that invoice, or behind messages forgiven since: the prefix begins
+    /// here.
+    #[n(5)]
+    pub base: u64,
 }
 
 impl Statement for Attach {
@@ -202,6 +206,9 @@ pub struct Forgiven {
     /// The first invoice that is void with them; those that follow it are void too.
     #[n(3)]
     pub invoice: Option<StatementId>,
+    /// Number of the next invoice: numbers of void ones are not used again.
+    #[n(4)]
+    pub next_n: u64,
 }
 
 impl Statement for Acceptance {

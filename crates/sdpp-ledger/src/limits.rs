@@ -1,0 +1,37 @@
+//! Every limit of the ledger, in one place. Lengths are in bytes and times in milliseconds unless
+//! the name says otherwise.
+
+/// Largest entry, COSE included: below the 65,535 of C2SP's entry bundles.
+///
+/// Until `sdpp_proto::cose::parse` takes a limit, its own (32 KiB) is the one that bites.
+pub const ENTRY_MAX: usize = 60_000;
+/// Longest symbol of an asset.
+pub const SYMBOL_MAX: usize = 32;
+/// Longest grace period of a channel: a year.
+pub const GRACE_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
+
+/// Entries that become durable with one flush.
+pub const GROUP_MAX: usize = 256;
+/// Requests that wait for the writer; one more is told to come back.
+pub const QUEUE_MAX: usize = 4096;
+/// Silence after which a checkpoint with news gets a fresh tick.
+pub const TICK_EVERY_MS: u64 = 1000;
+/// Entries in one answer: one C2SP entry bundle.
+pub const ENTRIES_PAGE_MAX: usize = 256;
+/// Rows read at once while the store is replayed.
+pub const REPLAY_PAGE_MAX: usize = 1024;
+/// Witnesses that one ledger asks.
+pub const WITNESSES_MAX: usize = 16;
+/// Times that a witness which knows another size is asked again for one checkpoint.
+pub const WITNESS_RETRIES_MAX: usize = 1;
+/// Rows of evidence that a witness keeps per log: two for each fork, enough to prove it.
+pub const FORK_ROWS_MAX: usize = 64;
+
+/// Times that a client looks for an entry which the ledger says it has taken.
+pub const FOLLOW_TRIES_MAX: usize = 3;
+/// Paid invoices that a voucher payer remembers, to refuse other terms for them.
+pub const INVOICES_REMEMBERED_MAX: usize = 65_536;
+/// Settled invoices that a payee remembers per order, to answer again for them.
+pub const SETTLED_REMEMBERED_MAX: usize = 4096;
+/// Longest proof of a direct payment.
+pub const PROOF_MAX: usize = 64;

@@ -1,0 +1,222 @@
+//! What a payee must not forget: which order a channel serves, and what was settled.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use minicbor::{Decode, Encode};
+use sdpp_proto::codec::{self, ChannelId, StatementId};
+use sdpp_proto::identity::PublicKey;
+use sdpp_proto::limits::STATEMENT_MAX;
+use sdpp_proto::money::Amount;
+use sdpp_proto::statement::{Order, Payment, Signed};
+use sdpp_rail::{RailError, Store, StoreError};
+
+use crate::limits;
+
+/// What of an order matters to a rail.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub(super) struct Admitted {
+    /// The buyer: who pays.
+    #[n(1)]
+    pub(super) payer: PublicKey,
+    /// Who signs payments.
+    #[n(2)]
+    pub(super) signer: PublicKey,
+    #[n(3)]
+    pub(super) channel: Option<ChannelId>,
+}
+
+impl Admitted {
+    pub(super) fn of(order: &Signed<Order>) -> Self {
+        Self { payer: order.issuer(), signer: order.sign_pk, channel: order.channel }
+    }
+}
+
+/// An order that was admitted.
+#[derive(Clone, Debug)]
+pub(super) struct OrderState {
+    pub(super) admitted: Admitted,
+    /// The highest payment.
+    pub(super) best: Option<Signed<Payment>>,
+    settled: BTreeMap<StatementId, (StatementId, Amount)>,
+    oldest: VecDeque<StatementId>,
+}
+
+impl OrderState {
+    fn new(admitted: Admitted) -> Self {
+        Self { admitted, best: None, settled: BTreeMap::new(), oldest: VecDeque::new() }
+    }
+
+    /// The highest total settled.
+    pub(super) fn total(&self) -> Amount {
+        self.best.as_ref().map_or(Amount::ZERO, |payment| payment.total)
+    }
+
+    /// Whether this payment settled its invoice already.
+    ///
+    /// # Errors
+    /// [`RailError::Declined`] where another did, by a forged or misplaced payment, or a lower total.
+    pub(super) fn judge(&self, payment: &Signed<Payment>) -> Result<bool, RailError> {
+        if payment.channel != self.admitted.channel {
+            return Err(RailError::Declined("the payment names another channel than the order"));
+        }
+        payment
+            .verify(&self.admitted.signer)
+            .map_err(|_| RailError::Declined("the payment is not signed by the order's key"))?;
+        if let Some((settled_by, _)) = self.settled.get(&payment.invoice_id) {
+            return if *settled_by == payment.id() {
+                Ok(true)
+            } else {
+                Err(RailError::Declined("the invoice was settled by another payment"))
+            };
+        }
+        if payment.total < self.total() {
+            return Err(RailError::Declined("the total is below what was settled"));
+        }
+        Ok(false)
+    }
+
+    fn note(&mut self, payment: Signed<Payment>) {
+        self.settled.insert(payment.invoice_id, (payment.id(), payment.total));
+        self.oldest.push_back(payment.invoice_id);
+        if self.oldest.len() > limits::SETTLED_REMEMBERED_MAX
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            self.settled.remove(&oldest);
+        }
+        if self.best.is_none() || payment.total > self.total() {
+            self.best = Some(payment);
+        }
+    }
+}
+
+struct Pages {
+    store: Box<dyn Store>,
+    orders: BTreeMap<StatementId, OrderState>,
+    frozen: bool,
+}
+
+/// The durable memory of a payee: a stream per order, a head per channel.
+pub(super) struct Book {
+    pages: Mutex<Pages>,
+}
+
+fn stream_of(order: &StatementId) -> String {
+    format!("ledger-payee/order/{order}")
+}
+
+fn channel_head(channel: &ChannelId) -> String {
+    format!("ledger-payee/channel/{channel}")
+}
+
+impl Book {
+    pub(super) fn new(store: Box<dyn Store>) -> Self {
+        Self { pages: Mutex::new(Pages { store, orders: BTreeMap::new(), frozen: false }) }
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Pages>, RailError> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if pages.frozen { Err(RailError::Unavailable) } else { Ok(pages) }
+    }
+
+    /// The order that a channel serves.
+    pub(super) fn order_of(&self, channel: &ChannelId) -> Result<Option<StatementId>, RailError> {
+        let pages = self.lock()?;
+        let head = pages.store.head(&channel_head(channel)).map_err(|_| RailError::Unavailable)?;
+        Ok(head.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(StatementId))
+    }
+
+    /// An order that was admitted.
+    pub(super) fn order(&self, order: &StatementId) -> Result<Option<OrderState>, RailError> {
+        self.lock()?.load(order).map(|state| state.cloned())
+    }
+
+    /// Admits an order, durably. Again is harmless.
+    pub(super) fn admit(&self, order: &StatementId, admitted: &Admitted) -> Result<(), RailError> {
+        let mut pages = self.lock()?;
+        if let Some(state) = pages.load(order)? {
+            let same = state.admitted == *admitted;
+            return if same { Ok(()) } else { Err(RailError::Declined("the order was admitted with other terms")) };
+        }
+        if let Some(channel) = &admitted.channel {
+            let head = channel_head(channel);
+            if !pages.write(|store| store.swap(&head, None, &order.0))? {
+                return Err(RailError::Declined("the channel serves another order"));
+            }
+        }
+        pages.write(|store| {
+            store.append(&stream_of(order), &codec::encode(admitted))?;
+            store.flush()
+        })?;
+        pages.orders.insert(*order, OrderState::new(admitted.clone()));
+        Ok(())
+    }
+
+    /// Settles by a payment, durably, if `judge` still allows it.
+    pub(super) fn settle(&self, payment: &Signed<Payment>) -> Result<(), RailError> {
+        let mut pages = self.lock()?;
+        let order = payment.order_id;
+        let state = pages.load(&order)?.ok_or(NEVER_ADMITTED)?;
+        if state.judge(payment)? {
+            return Ok(());
+        }
+        pages.write(|store| {
+            store.append(&stream_of(&order), payment.bytes())?;
+            store.flush()
+        })?;
+        if let Some(state) = pages.orders.get_mut(&order) {
+            state.note(payment.clone());
+        }
+        Ok(())
+    }
+
+    /// Lets go of the memory of an order; the store keeps it.
+    pub(super) fn put_away(&self, order: &StatementId) {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).orders.remove(order);
+    }
+}
+
+/// No money for orders that nobody looked at.
+pub(super) const NEVER_ADMITTED: RailError = RailError::Declined("the order was never admitted");
+
+impl Pages {
+    fn load(&mut self, order: &StatementId) -> Result<Option<&OrderState>, RailError> {
+        if !self.orders.contains_key(order)
+            && let Some(state) = read_order(self.store.as_ref(), order).map_err(|_| RailError::Unavailable)?
+        {
+            self.orders.insert(*order, state);
+        }
+        Ok(self.orders.get(order))
+    }
+
+    /// Writes; after an error nothing is written any more.
+    fn write<T>(&mut self, write: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>) -> Result<T, RailError> {
+        write(self.store.as_mut()).map_err(|_| {
+            self.frozen = true;
+            RailError::Unavailable
+        })
+    }
+}
+
+fn read_order(store: &dyn Store, order: &StatementId) -> Result<Option<OrderState>, StoreError> {
+    let broken = || StoreError::Failed("an order's stream cannot be read".to_owned());
+    let stream = stream_of(order);
+    let mut state: Option<OrderState> = None;
+    let mut next = 0;
+    loop {
+        let rows = store.read(&stream, next, limits::REPLAY_PAGE_MAX)?;
+        let Some(last) = rows.last() else { return Ok(state) };
+        next = last.position.saturating_add(1);
+        for row in rows {
+            match &mut state {
+                None => {
+                    let admitted = codec::decode(&row.body, STATEMENT_MAX).map_err(|_| broken())?;
+                    state = Some(OrderState::new(admitted));
+                }
+                // Its signature was verified before it was written.
+                Some(state) => state.note(Signed::parse_unverified(&row.body).map_err(|_| broken())?),
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The rails of the embedded ledger: `ledger` pays by vouchers against a locked deposit, and
+//! `ledger-direct` by a transfer for every bill.
+
+mod book;
+mod direct;
+mod terms;
+mod voucher_payee;
+mod voucher_payer;
+
+use sdpp_proto::identity::{PublicKey, SigningKey};
+use sdpp_proto::money::AssetId;
+use sdpp_proto::statement::{PayOption, Payment, Signed};
+use sdpp_rail::{Bill, RailError};
+
+use crate::client::LedgerClient;
+
+pub use direct::{DirectPayee, DirectPayer};
+pub use terms::{LedgerTerms, TermsError};
+pub use voucher_payee::VoucherPayee;
+pub use voucher_payer::VoucherPayer;
+
+/// Name of the voucher rail in the registry of `spec/rails.md`.
+pub const RAIL_VOUCHER: &str = "ledger";
+/// Name of the direct rail in the registry of `spec/rails.md`.
+pub const RAIL_DIRECT: &str = "ledger-direct";
+
+/// What a payee takes, and under which terms.
+#[derive(Clone, Debug)]
+pub struct PayeeConfig {
+    /// The payee's account: its key signs redemptions.
+    pub key: SigningKey,
+    /// What is paid.
+    pub asset: AssetId,
+    /// Shortest grace period of a channel.
+    pub grace_min_ms: u64,
+    /// Time from an invoice to `default`.
+    pub pay_by_ms: u64,
+    /// Where the ledger is found, if buyers have to ask for it over a network.
+    pub url: Option<String>,
+}
+
+impl PayeeConfig {
+    fn account(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    fn option(&self, client: &LedgerClient, channel: bool) -> PayOption {
+        PayOption {
+            id: 0,
+            rail: if channel { RAIL_VOUCHER } else { RAIL_DIRECT }.to_owned(),
+            asset: self.asset.clone(),
+            address: self.account().multibase(),
+            finality: 0,
+            grace_min_ms: self.grace_min_ms,
+            pay_by_ms: self.pay_by_ms,
+            channel,
+            terms: LedgerTerms::of(client.policy(), self.url.clone()).encode(),
+        }
+    }
+
+    /// What must hold of any payment, before the ledger is asked.
+    fn compare(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<(), RailError> {
+        let same = payment.order_id == bill.order
+            && payment.invoice_id == bill.invoice
+            && payment.total == bill.total
+            && payment.channel == bill.channel;
+        if !same {
+            return Err(RailError::Declined("the payment does not answer this bill"));
+        }
+        if bill.asset != self.asset || bill.payee != self.account().multibase() {
+            return Err(RailError::Declined("the bill is in another asset or for another payee"));
+        }
+        if bill.before > bill.total {
+            return Err(RailError::Declined("the bill's total is below the one before"));
+        }
+        Ok(())
+    }
+}
+
+/// The payee of an option that this client's ledger can pay.
+fn payee_of(client: &LedgerClient, option: &PayOption, rail: &str) -> Result<PublicKey, RailError> {
+    if option.rail != rail || option.channel != (rail == RAIL_VOUCHER) {
+        return Err(RailError::Declined("the option is of another rail"));
+    }
+    let terms = LedgerTerms::parse(&option.terms);
+    let terms = terms.map_err(|_| RailError::Declined("the option's terms cannot be read"))?;
+    if !terms.is_of(client.policy()) {
+        return Err(RailError::Declined("the option is on another ledger"));
+    }
+    account_of(&option.address)
+}
+
+fn account_of(address: &str) -> Result<PublicKey, RailError> {
+    let key: Result<PublicKey, _> = address.parse();
+    // One spelling: a payee compares addresses as text.
+    let key = key.ok().filter(|key| key.multibase() == address);
+    key.ok_or(RailError::Declined("the payee's address is not a key of the form z6Mk…"))
+}

@@ -1,0 +1,142 @@
+//! Witnesses against forked and rolled back ledgers.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use sdpp_ledger::{
+    LedgerClient, LedgerService, LocalLedger, StartError, Witness, WitnessError, WitnessService, witness_key,
+};
+use sdpp_log::{Policy, Refusal};
+use sdpp_rail::{FlushFault, MemoryDisk, MemoryStore, RailError};
+
+const WITNESS: u8 = 50;
+
+fn witness(disk: &MemoryDisk) -> Arc<Witness> {
+    let hand = Hand::new();
+    let started =
+        Witness::start("witness.example", test_key(WITNESS), hand.clock(), Box::new(disk.open()), &[log_vkey()]);
+    Arc::new(started.expect("starts"))
+}
+
+fn witnessed(witness: &Arc<Witness>, store: MemoryStore) -> Result<LocalLedger, StartError> {
+    LocalLedger::start(config(&Hand::new(), vec![witness.clone()]), Box::new(store))
+}
+
+fn note(ledger: &LocalLedger) -> Arc<str> {
+    block_on(ledger.checkpoint()).unwrap()
+}
+
+fn strict() -> Policy {
+    let key = witness_key("witness.example", &test_key(WITNESS)).unwrap();
+    Policy::new(log_vkey(), vec![key], 1).unwrap()
+}
+
+#[test]
+fn every_published_checkpoint_is_cosigned() {
+    let ledger = witnessed(&witness(&MemoryDisk::new()), MemoryStore::new()).unwrap();
+    let client = LedgerClient::new(Arc::new(ledger.clone()), strict(), None).unwrap();
+    assert_eq!(block_on(client.follow()), Ok(0));
+    for number in 1..6 {
+        submit(&ledger, &issue(PAYER, 100, number)).unwrap();
+        assert_eq!(block_on(client.follow()), Ok(number + 1));
+    }
+}
+
+#[test]
+fn without_a_quorum_nothing_is_believed() {
+    let ledger = fresh_ledger();
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    let client = LedgerClient::new(Arc::new(ledger), strict(), None).unwrap();
+    assert_eq!(block_on(client.follow()), Err(RailError::Unavailable));
+    assert_eq!(client.evidence(), None);
+}
+
+#[test]
+fn a_fork_is_refused_across_a_restart_and_kept_as_evidence() {
+    let disk = MemoryDisk::new();
+    let first = witness(&disk);
+    let honest = witnessed(&first, MemoryStore::new()).unwrap();
+    submit(&honest, &issue(PAYER, 100, 1)).unwrap();
+    let fork = fresh_ledger();
+    submit(&fork, &issue(STRANGER, 100, 1)).unwrap();
+
+    let restarted = witness(&disk);
+    let answer = block_on(restarted.cosign(2, &[], &note(&fork)));
+    assert_eq!(answer, Err(WitnessError::Refused(Refusal::Fork { known_size: 2 })));
+    // A larger fork: no proof leads there.
+    submit(&fork, &issue(STRANGER, 100, 2)).unwrap();
+    let proof = block_on(fork.consistency(2, 3)).unwrap();
+    let answer = block_on(restarted.cosign(2, &proof, &note(&fork)));
+    assert!(matches!(answer, Err(WitnessError::Refused(Refusal::BadProof(_)))), "{answer:?}");
+    let forks = restarted.forks(ORIGIN).unwrap();
+    assert_eq!(forks.len(), 2);
+    for (accepted, other) in &forks {
+        assert_ne!(accepted, other);
+        policy().check(accepted.as_bytes(), &sdpp_ledger::Verifier).expect("signed by the log");
+        policy().check(other.as_bytes(), &sdpp_ledger::Verifier).expect("signed by the log");
+    }
+}
+
+#[test]
+fn a_smaller_tree_is_refused() {
+    let witness = witness(&MemoryDisk::new());
+    let ledger = witnessed(&witness, MemoryStore::new()).unwrap();
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    let old = note(&ledger);
+    submit(&ledger, &issue(PAYER, 100, 2)).unwrap();
+    for claimed in [2, 3] {
+        let answer = block_on(witness.cosign(claimed, &[], &old));
+        let refusal = if claimed == 2 { Refusal::Conflict { known_size: 3 } } else { Refusal::Rollback };
+        assert_eq!(answer, Err(WitnessError::Refused(refusal)));
+    }
+}
+
+#[test]
+fn a_ledger_restored_from_a_backup_does_not_start() {
+    let witness = witness(&MemoryDisk::new());
+    let disk = MemoryDisk::new();
+    let ledger = witnessed(&witness, disk.open()).unwrap();
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    // The backup: the same entries, made by a ledger that no witness saw grow further.
+    let backup = MemoryDisk::new();
+    let copy = LocalLedger::start(config(&Hand::new(), Vec::new()), Box::new(backup.open())).unwrap();
+    submit(&copy, &issue(PAYER, 100, 1)).unwrap();
+    copy.stop();
+    submit(&ledger, &issue(PAYER, 100, 2)).unwrap();
+    ledger.stop();
+
+    let old = witnessed(&witness, backup.open()).err();
+    assert_eq!(old, Some(StartError::RolledBack { size: 2, witnessed: 3 }));
+    let other = MemoryDisk::new();
+    let foreign = LocalLedger::start(config(&Hand::new(), Vec::new()), Box::new(other.open())).unwrap();
+    for number in 1..3 {
+        submit(&foreign, &issue(STRANGER, 100, number)).unwrap();
+    }
+    foreign.stop();
+    assert_eq!(witnessed(&witness, other.open()).err(), Some(StartError::Forked));
+    witnessed(&witness, disk.open()).expect("the ledger itself goes on");
+}
+
+#[test]
+fn a_witness_that_cannot_write_does_not_sign() {
+    let disk = MemoryDisk::new();
+    let witness = witness(&disk);
+    let ledger = witnessed(&witness, MemoryStore::new()).unwrap();
+    disk.fail_next_flush(FlushFault::Fails);
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    let client = LedgerClient::new(Arc::new(ledger.clone()), strict(), None).unwrap();
+    assert_eq!(block_on(client.follow()), Err(RailError::Unavailable), "one signature is missing");
+    let answer = block_on(witness.cosign(0, &[], &note(&ledger)));
+    assert_eq!(answer, Err(WitnessError::Unavailable), "it may not remember what it would sign");
+}
+
+#[test]
+fn a_witness_vouches_only_for_logs_it_follows() {
+    let mut foreign = config(&Hand::new(), Vec::new());
+    foreign.origin = "other.example".into();
+    let foreign = LocalLedger::start(foreign, Box::new(MemoryStore::new())).unwrap();
+    let answer = block_on(witness(&MemoryDisk::new()).cosign(0, &[], &note(&foreign)));
+    assert_eq!(answer, Err(WitnessError::Refused(Refusal::UnknownOrigin)));
+}

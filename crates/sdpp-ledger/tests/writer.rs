@@ -1,0 +1,238 @@
+//! The writer: many callers, crashes, restarts.
+
+mod common;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use common::*;
+use sdpp_ledger::entry::Record;
+use sdpp_ledger::{Body, Entry, LedgerService, LocalLedger, Refusal, ServiceError, StartError};
+use sdpp_log::{Checkpoint, Note, verify_inclusion};
+use sdpp_proto::statement::Form;
+use sdpp_rail::{FlushFault, MemoryDisk, MemoryStore, Store};
+
+fn checkpoint(ledger: &LocalLedger) -> Checkpoint {
+    let note = block_on(ledger.checkpoint()).unwrap();
+    Checkpoint::parse(Note::parse(note.as_bytes()).unwrap().text()).unwrap()
+}
+
+#[test]
+fn an_answer_names_the_place_and_the_tree_proves_it() {
+    let ledger = fresh_ledger();
+    assert_eq!(checkpoint(&ledger).size(), 0, "a new log is signed before its first entry");
+    let entry = issue(PAYER, 100, 1);
+    let place = submit(&ledger, &entry).unwrap();
+    // A tick stands before the first entry.
+    assert_eq!((place.index, place.id), (1, entry.id()));
+    let head = checkpoint(&ledger);
+    assert_eq!(head.size(), 2);
+    let stored = block_on(ledger.entries(1, 10)).unwrap();
+    assert_eq!(stored, [entry.bytes().to_vec()]);
+    let proof = block_on(ledger.inclusion(1, 2)).unwrap();
+    verify_inclusion(&sdpp_log::leaf_hash(&stored[0]), 1, 2, &proof, &head.root()).unwrap();
+    assert_eq!(block_on(ledger.entries(2, 1)), Err(ServiceError::OutOfRange));
+    assert_eq!(block_on(ledger.inclusion(2, 2)), Err(ServiceError::OutOfRange));
+    assert_eq!(block_on(ledger.consistency(1, 3)), Err(ServiceError::OutOfRange));
+}
+
+#[test]
+fn a_known_entry_gives_its_first_place_and_no_news() {
+    let ledger = fresh_ledger();
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    let first = submit(&ledger, &transfer(PAYER, PAYEE, 10, 1)).unwrap();
+    let before = block_on(ledger.checkpoint()).unwrap();
+    assert_eq!(submit(&ledger, &transfer(PAYER, PAYEE, 10, 1)), Ok(first));
+    let statement = voucher(channel(1), 1).erase();
+    let record = |seed, form| entry(seed, Body::Record(Record::of(&statement, form)));
+    let recorded = submit(&ledger, &record(PAYER, Form::Full)).unwrap();
+    assert_ne!(block_on(ledger.checkpoint()).unwrap(), before);
+    let before = block_on(ledger.checkpoint()).unwrap();
+    assert_eq!(submit(&ledger, &record(PAYEE, Form::Full)), Ok(recorded));
+    assert_eq!(submit(&ledger, &record(PAYER, Form::Hash)), Ok(recorded));
+    assert_eq!(block_on(ledger.checkpoint()).unwrap(), before);
+    assert_eq!(balance(&client(ledger), PAYEE), 10);
+}
+
+#[test]
+fn what_is_refused_leaves_no_trace() {
+    let ledger = fresh_ledger();
+    let refusal = |entry: &Entry| submit(&ledger, entry).unwrap_err();
+    assert_eq!(refusal(&transfer(PAYER, PAYEE, 1, 1)), ServiceError::Refused(Refusal::InsufficientFunds));
+    let foreign = Entry::sign(&test_key(ISSUER), "other.example", issue(PAYER, 1, 1).body().clone());
+    assert_eq!(refusal(&foreign), ServiceError::Refused(Refusal::OtherLog));
+    let mut forged = issue(PAYER, 1, 1).bytes().to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let answer = block_on(ledger.submit(&forged));
+    assert_eq!(answer, Err(ServiceError::Refused(Refusal::BadSignature)));
+    assert_eq!(checkpoint(&ledger).size(), 0);
+}
+
+#[test]
+fn the_same_money_is_spent_once_by_sixteen_threads() {
+    let ledger = fresh_ledger();
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    let accepted = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for number in 0..16u64 {
+            let (ledger, accepted) = (ledger.clone(), &accepted);
+            scope.spawn(move || {
+                for round in 0..8 {
+                    match submit(&ledger, &transfer(PAYER, PAYEE, 30, number * 8 + round)) {
+                        Ok(_) => drop(accepted.fetch_add(1, Ordering::SeqCst)),
+                        Err(error) => assert_eq!(error, ServiceError::Refused(Refusal::InsufficientFunds)),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(accepted.into_inner(), 3);
+    let client = client(ledger);
+    assert_eq!((balance(&client, PAYER), balance(&client, PAYEE)), (10, 90));
+    block_on(client.look(|fold| fold.conservation())).unwrap().unwrap();
+}
+
+#[test]
+fn one_reference_is_used_once_by_sixteen_threads() {
+    let ledger = fresh_ledger();
+    submit(&ledger, &issue(PAYER, 1000, 1)).unwrap();
+    let places: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|_| {
+                let ledger = ledger.clone();
+                scope.spawn(move || submit(&ledger, &transfer(PAYER, PAYEE, 7, 1)).unwrap())
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(places.iter().all(|place| *place == places[0]), "{places:?}");
+    assert_eq!(balance(&client(ledger), PAYEE), 7);
+}
+
+#[test]
+fn many_entries_share_a_flush() {
+    let disk = MemoryDisk::new();
+    let ledger = ledger(&Hand::new(), disk.open());
+    submit(&ledger, &issue(PAYER, 100_000, 1)).unwrap();
+    let before = disk.flushes();
+    let entries: Vec<_> = (0..500).map(|number| transfer(PAYER, PAYEE, 1, number)).collect();
+    let mut waiting: Vec<_> = entries.iter().map(|entry| ledger.submit(entry.bytes())).collect();
+    // The first poll puts each into the queue; only then does anybody wait.
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut answers = 0;
+    waiting.retain_mut(|answer| match answer.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(answer) => {
+            answers += usize::from(answer.is_ok());
+            false
+        }
+        std::task::Poll::Pending => true,
+    });
+    for answer in waiting {
+        block_on(answer).unwrap();
+        answers += 1;
+    }
+    assert_eq!(answers, 500);
+    assert!(disk.flushes() - before < 250, "{} flushes for 500 entries", disk.flushes() - before);
+}
+
+#[test]
+fn a_restart_gives_the_same_root_and_balances() {
+    let (disk, hand) = (MemoryDisk::new(), Hand::new());
+    let before = ledger(&hand, disk.open());
+    submit(&before, &issue(PAYER, 100, 1)).unwrap();
+    submit(&before, &open(40, 500, 1)).unwrap();
+    submit(&before, &redeem(channel(1), 15)).unwrap();
+    hand.pass(5000);
+    submit(&before, &entry(PAYER, Body::RequestClose(channel(1)))).unwrap();
+    let (note, state) = (block_on(before.checkpoint()).unwrap(), client(before.clone()));
+    block_on(state.follow()).unwrap();
+    before.stop();
+    assert_eq!(submit(&before, &issue(PAYER, 1, 2)), Err(ServiceError::Frozen), "stopped is stopped");
+
+    let after = ledger(&hand, disk.open());
+    assert_eq!(block_on(after.checkpoint()).unwrap(), note);
+    let again = client(after.clone());
+    block_on(again.follow()).unwrap();
+    let fold = block_on(state.look(Clone::clone)).unwrap();
+    assert_eq!(block_on(again.look(Clone::clone)).unwrap(), fold);
+    // And it goes on where it was: the grace period has run.
+    hand.pass(500);
+    submit(&after, &entry(STRANGER, Body::Close(channel(1)))).unwrap();
+    assert_eq!((balance(&again, PAYER), balance(&again, PAYEE)), (85, 15));
+}
+
+#[test]
+fn a_crash_takes_only_what_nobody_was_told() {
+    let (disk, hand) = (MemoryDisk::new(), Hand::new());
+    let before = ledger(&hand, disk.open());
+    let place = submit(&before, &issue(PAYER, 100, 1)).unwrap();
+    disk.fail_next_flush(FlushFault::Fails);
+    let lost = transfer(PAYER, PAYEE, 10, 1);
+    assert_eq!(submit(&before, &lost), Err(ServiceError::Unknown));
+    // Frozen: nothing more is taken, what was durable can still be read.
+    assert_eq!(submit(&before, &transfer(PAYER, PAYEE, 10, 2)), Err(ServiceError::Frozen));
+    assert_eq!(checkpoint(&before).size(), 2);
+    assert_eq!(block_on(before.entries(1, 1)).unwrap().len(), 1);
+    before.stop();
+
+    let after = ledger(&hand, disk.open());
+    assert_eq!(checkpoint(&after).size(), 2);
+    assert_eq!(submit(&after, &issue(PAYER, 100, 1)), Ok(place));
+    submit(&after, &lost).expect("the same entry again tells what became of it");
+    assert_eq!(balance(&client(after), PAYEE), 10);
+}
+
+#[test]
+fn a_flush_that_failed_but_was_durable_is_found_again() {
+    let (disk, hand) = (MemoryDisk::new(), Hand::new());
+    let before = ledger(&hand, disk.open());
+    submit(&before, &issue(PAYER, 100, 1)).unwrap();
+    disk.fail_next_flush(FlushFault::FailsButDurable);
+    assert_eq!(submit(&before, &transfer(PAYER, PAYEE, 10, 1)), Err(ServiceError::Unknown));
+    assert_eq!(checkpoint(&before).size(), 2, "nothing is shown that may not be durable");
+    before.stop();
+    let after = ledger(&hand, disk.open());
+    assert_eq!(submit(&after, &transfer(PAYER, PAYEE, 10, 1)).unwrap().index, 2);
+    assert_eq!(balance(&client(after), PAYEE), 10, "once");
+}
+
+#[test]
+fn a_store_that_was_tampered_with_does_not_start() {
+    let start = |store: MemoryStore| LocalLedger::start(config(&Hand::new(), Vec::new()), Box::new(store)).err();
+    let disk = MemoryDisk::new();
+    let before = ledger(&Hand::new(), disk.open());
+    submit(&before, &issue(PAYER, 100, 1)).unwrap();
+    before.stop();
+    let mut store = disk.open();
+    store.append("ledger/entries", transfer(PAYER, PAYEE, 1000, 1).bytes()).unwrap();
+    let bad = StartError::BadEntry { index: 2, refusal: Refusal::InsufficientFunds };
+    assert_eq!(start(store), Some(bad));
+    let mut store = disk.open();
+    store.append("ledger/entries", transfer(PAYER, PAYEE, 10, 1).bytes()).unwrap();
+    assert_eq!(start(store), Some(StartError::WrongCheckpoint), "an entry that was never signed for");
+    assert_eq!(start(disk.open()), None);
+    let mut bad = config(&Hand::new(), Vec::new());
+    bad.origin = "two words".into();
+    assert_eq!(LocalLedger::start(bad, Box::new(MemoryStore::new())).err(), Some(StartError::BadOrigin));
+}
+
+#[test]
+fn time_is_logged_with_news_and_on_demand() {
+    let hand = Hand::new();
+    let ledger = ledger(&hand, MemoryStore::new());
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    hand.pass(1000);
+    submit(&ledger, &issue(PAYER, 100, 2)).unwrap();
+    assert_eq!(checkpoint(&ledger).size(), 3, "one second is not yet long");
+    hand.pass(1);
+    submit(&ledger, &issue(PAYER, 100, 3)).unwrap();
+    assert_eq!(checkpoint(&ledger).size(), 5, "a tick stands before the news");
+    hand.pass(1);
+    let place = block_on(ledger.tick()).unwrap();
+    assert_eq!(place.index, 5);
+    // The clock stands: the last tick is known.
+    assert_eq!(block_on(ledger.tick()).unwrap().index, 5);
+    hand.pass(60_000);
+    submit(&ledger, &transfer(STRANGER, PAYEE, 1, 1)).unwrap_err();
+    assert_eq!(checkpoint(&ledger).size(), 6, "no news, no tick");
+}

@@ -1,0 +1,517 @@
+//! One order's account at the buyer: what was received, verified and paid. Survives its connections.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::codec::{Bytes32, Digest, StatementId};
+use crate::identity::{PublicKey, SigningKey};
+use crate::journal::Entry;
+use crate::money::{Amount, Unit};
+use crate::offence::Offence;
+use crate::seller::RestoreError;
+use crate::span::{SpanHasher, SpanStart, prefix_digest, span_salt};
+use crate::statement::{
+    Acceptance, Attach, Forgiven, Have, Invoice, Kind, Menu, Order, Payment, Settlement, Signed, Terms,
+};
+use crate::time::Timestamp;
+
+/// The span that is being received.
+#[derive(Debug)]
+struct Open {
+    start: SpanStart,
+    hasher: SpanHasher,
+    count: u64,
+    bytes: u64,
+}
+
+/// A span that has ended and waits for its invoice.
+#[derive(Clone, Debug)]
+struct Received {
+    start: SpanStart,
+    count: u64,
+    bytes: u64,
+    digest: Digest,
+}
+
+/// One order's account at the buyer.
+#[derive(Debug)]
+pub struct BuyerOrder {
+    key: SigningKey,
+    pub(super) order: Signed<Order>,
+    pub(super) terms: Terms,
+    pub(super) salt: Option<Bytes32>,
+    /// Index of the newest attach.
+    pub(super) index: u32,
+    /// First message not received yet.
+    next: u64,
+    /// First message never delivered: behind a resume, `next` runs up to it again.
+    delivered: u64,
+    receiving: Option<Open>,
+    cuts: VecDeque<Received>,
+    /// Digests that repeated messages must have, by the sequence number behind them.
+    expect: VecDeque<(u64, Digest)>,
+    chain: Chain,
+    /// Invoices verified and not yet paid, oldest first.
+    pub(super) unpaid: VecDeque<Signed<Invoice>>,
+    pub(super) last_invoice: Option<Signed<Invoice>>,
+    pub(super) payments: Payments,
+    /// The own settlement was signed.
+    pub(super) settled: bool,
+}
+
+/// Where the seller's chain of invoices goes on.
+#[derive(Debug)]
+struct Chain {
+    prev: StatementId,
+    next_n: u64,
+    /// First message behind the last verified invoice, or behind messages forgiven since.
+    base: u64,
+    units: u64,
+    /// End of the service billed so far.
+    billed_to: Timestamp,
+    /// Time billed on this connection, in ms.
+    billed_ms: u64,
+}
+
+/// Payments signed so far.
+#[derive(Debug, Default)]
+pub(super) struct Payments {
+    pub(super) last: Option<Signed<Payment>>,
+    /// Sent, and not yet credited by the seller's word.
+    pub(super) unconfirmed: VecDeque<Signed<Payment>>,
+    /// The invoice that the rail was asked to pay, until its payment is signed.
+    pub(super) intent: Option<StatementId>,
+    /// The newest the seller has credited.
+    credited: Option<(StatementId, Amount)>,
+}
+
+impl BuyerOrder {
+    pub(super) fn new(key: SigningKey, order: Signed<Order>, terms: Terms) -> Self {
+        let chain = Chain { prev: order.id(), next_n: 0, base: 0, units: 0, billed_to: Timestamp::ZERO, billed_ms: 0 };
+        Self {
+            key,
+            order,
+            terms,
+            salt: None,
+            index: 0,
+            next: 0,
+            delivered: 0,
+            receiving: None,
+            cuts: VecDeque::new(),
+            expect: VecDeque::new(),
+            chain,
+            unpaid: VecDeque::new(),
+            last_invoice: None,
+            payments: Payments::default(),
+            settled: false,
+        }
+    }
+
+    /// The order's id.
+    pub fn id(&self) -> StatementId {
+        self.order.id()
+    }
+
+    /// The signed order.
+    pub const fn order(&self) -> &Signed<Order> {
+        &self.order
+    }
+
+    /// The seller.
+    pub const fn seller(&self) -> PublicKey {
+        self.terms.order.seller
+    }
+
+    /// The terms.
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Messages delivered.
+    pub const fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// The first message behind the last verified invoice, or behind messages forgiven since: what a
+    /// sink must hold after a crash.
+    pub const fn verified(&self) -> u64 {
+        self.chain.base
+    }
+
+    /// Cumulative amount paid.
+    pub fn paid(&self) -> Amount {
+        self.payments.last.as_ref().map_or(Amount::ZERO, |payment| payment.total)
+    }
+
+    /// Cumulative amount due by verified invoices.
+    pub fn due(&self) -> Amount {
+        self.last_invoice.as_ref().map_or(Amount::ZERO, |invoice| invoice.due)
+    }
+
+    /// Whether the order has ended with the own settlement.
+    pub const fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// The order's salt, once a session was had.
+    pub const fn salt(&self) -> Option<Bytes32> {
+        self.salt
+    }
+
+    /// The key that signs payments.
+    pub(super) const fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// What to say in an attach.
+    pub(super) fn have(&self) -> Have {
+        let digests: Vec<u8> = self.held().into_iter().flat_map(|(_, digest)| digest.0).collect();
+        Have {
+            next: self.next,
+            prefix_digest: (!digests.is_empty()).then(|| prefix_digest(&digests)),
+            last_invoice: self.last_invoice.as_ref().map(Signed::id),
+            last_payment: self.payments.last.as_ref().map(Signed::id),
+            base: self.chain.base,
+        }
+    }
+
+    /// What is held behind the last verified invoice, span by span.
+    fn held(&self) -> VecDeque<(u64, Digest)> {
+        let end = |start: &SpanStart, count: u64| start.first.saturating_add(count);
+        let mut held: VecDeque<_> =
+            self.cuts.iter().filter(|cut| cut.count > 0).map(|cut| (end(&cut.start, cut.count), cut.digest)).collect();
+        if let Some(open) = self.receiving.as_ref().filter(|open| open.count > 0) {
+            held.push_back((end(&open.start, open.count), open.hasher.digest(open.count)));
+        }
+        held
+    }
+
+    /// Takes a connection's acceptance: where messages and invoices go on.
+    ///
+    /// # Errors
+    /// [`Offence::WrongStart`], [`Offence::WrongForgiven`].
+    pub(super) fn attach(&mut self, acceptance: &Signed<Acceptance>) -> Result<(), Offence> {
+        match &acceptance.forgiven {
+            None if acceptance.start == self.chain.base => self.expect = self.held(),
+            None => return Err(Offence::WrongStart),
+            Some(forgiven) => {
+                self.check_forgiven(forgiven, acceptance.start)?;
+                self.chain.next_n = forgiven.next_n;
+                self.chain.base = acceptance.start;
+                self.expect.clear();
+            }
+        }
+        self.delivered = self.delivered.max(self.next);
+        self.next = acceptance.start;
+        self.chain.billed_ms = 0;
+        self.receiving = None;
+        self.cuts.clear();
+        Ok(())
+    }
+
+    fn check_forgiven(&self, forgiven: &Forgiven, start: u64) -> Result<(), Offence> {
+        let held = self.next.saturating_sub(self.chain.base);
+        let right = forgiven.first == self.chain.base
+            && forgiven.count == held
+            && start == self.next
+            && forgiven.next_n >= self.chain.next_n;
+        if right { Ok(()) } else { Err(Offence::WrongForgiven) }
+    }
+
+    /// Takes whole messages of a frame in. `slices` are the same bytes in their canonical form.
+    ///
+    /// # Errors
+    /// [`Offence::QuantityExceeded`], [`Offence::InvoiceAfterLast`].
+    pub(super) fn absorb(&mut self, slices: [&[u8]; 2], count: u64, bytes: u64) -> Result<(), Offence> {
+        if count == 0 {
+            return Ok(());
+        }
+        if self.last_invoice.as_ref().is_some_and(|invoice| invoice.last) {
+            return Err(Offence::InvoiceAfterLast);
+        }
+        let after = self.next.saturating_add(count);
+        if self.terms.order.quantity.is_some_and(|quantity| after > quantity) {
+            return Err(Offence::QuantityExceeded);
+        }
+        let open = self.opened();
+        slices.iter().for_each(|slice| open.hasher.update(slice));
+        open.count = open.count.saturating_add(count);
+        open.bytes = open.bytes.saturating_add(bytes);
+        self.next = after;
+        Ok(())
+    }
+
+    /// How many messages may be absorbed before repeated ones must be compared.
+    pub(super) fn until_check(&self) -> u64 {
+        self.expect.front().map_or(u64::MAX, |(end, _)| end.saturating_sub(self.next))
+    }
+
+    /// Compares repeated messages with what was delivered before.
+    ///
+    /// # Errors
+    /// [`Offence::PrefixChanged`].
+    pub(super) fn check_repeated(&mut self) -> Result<(), Offence> {
+        let next = self.next;
+        while let Some((_, expected)) = self.expect.pop_front_if(|(end, _)| *end <= next) {
+            let open = self.receiving.as_ref().map(|open| open.hasher.digest(open.count));
+            if open != Some(expected) {
+                return Err(Offence::PrefixChanged);
+            }
+        }
+        self.delivered = self.delivered.max(self.next);
+        Ok(())
+    }
+
+    fn opened(&mut self) -> &mut Open {
+        let start = SpanStart { order: self.order.id(), n: self.next_span(), first: self.next };
+        let salt = span_salt(&self.salt.unwrap_or_default(), start.n);
+        self.receiving.get_or_insert_with(|| Open { start, hasher: SpanHasher::new(&start, &salt), count: 0, bytes: 0 })
+    }
+
+    fn next_span(&self) -> u64 {
+        self.cuts.back().map_or(self.chain.next_n, |cut| cut.start.n.saturating_add(1))
+    }
+
+    /// First message not received.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The span of invoice `n` ends here.
+    ///
+    /// # Errors
+    /// [`Offence::WrongCut`].
+    pub(super) fn cut(&mut self, n: u64) -> Result<(), Offence> {
+        if n != self.next_span() {
+            return Err(Offence::WrongCut);
+        }
+        self.opened();
+        let Some(open) = self.receiving.take() else { return Err(Offence::WrongCut) };
+        let digest = open.hasher.digest(open.count);
+        self.cuts.push_back(Received { start: open.start, count: open.count, bytes: open.bytes, digest });
+        Ok(())
+    }
+
+    /// Checks an invoice against what was received, all but its signature, and books it.
+    ///
+    /// # Errors
+    /// The offence: the seller's.
+    pub(super) fn take_invoice(
+        &mut self,
+        now: Timestamp,
+        since: Timestamp,
+        invoice: &Signed<Invoice>,
+    ) -> Result<(), Offence> {
+        if invoice.order_id != self.order.id() {
+            return Err(Offence::InvoiceForAnother);
+        }
+        if self.last_invoice.as_ref().is_some_and(|before| before.last) {
+            return Err(Offence::InvoiceAfterLast);
+        }
+        if invoice.n != self.chain.next_n || invoice.prev != self.chain.prev {
+            return Err(Offence::InvoiceChain);
+        }
+        let Some(cut) = self.cuts.front() else { return Err(Offence::InvoiceWithoutCut) };
+        if (invoice.first, invoice.count, invoice.bytes) != (cut.start.first, cut.count, cut.bytes) {
+            return Err(Offence::InvoiceRange);
+        }
+        if invoice.digest != cut.digest {
+            return Err(Offence::InvoiceDigest);
+        }
+        self.check_windows(invoice)?;
+        let units = self.check_units(now, since, invoice)?;
+        if self.terms.price().due(units) != Some(invoice.due) {
+            return Err(Offence::InvoiceDue);
+        }
+        if invoice.due > self.terms.order.limit {
+            return Err(Offence::InvoiceOverLimit);
+        }
+        self.check_credit(invoice)?;
+        self.cuts.pop_front();
+        self.chain.prev = invoice.id();
+        self.chain.next_n = invoice.n.saturating_add(1);
+        self.chain.units = units;
+        self.chain.base = invoice.end();
+        self.unpaid.push_back(invoice.clone());
+        self.last_invoice = Some(invoice.clone());
+        Ok(())
+    }
+
+    fn check_windows(&self, invoice: &Invoice) -> Result<(), Offence> {
+        let most = u64::from(self.terms.product.k).saturating_mul(u64::from(invoice.windows));
+        let empty = invoice.windows == 0 && !invoice.last;
+        if empty || invoice.count > most || invoice.windows > self.terms.order.windows {
+            return Err(Offence::InvoiceWindows);
+        }
+        Ok(())
+    }
+
+    fn check_units(&mut self, now: Timestamp, since: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
+        let new = match self.terms.product.unit {
+            Unit::Message => invoice.count,
+            Unit::Byte => invoice.bytes,
+            Unit::Second => self.check_time(now, since, invoice)?,
+        };
+        let timed = self.terms.product.unit == Unit::Second;
+        if !timed && (invoice.t_start.is_some() || invoice.t_end.is_some()) {
+            return Err(Offence::InvoiceTime);
+        }
+        let units = self.chain.units.checked_add(new).ok_or(Offence::InvoiceUnits)?;
+        if units == invoice.units_total { Ok(units) } else { Err(Offence::InvoiceUnits) }
+    }
+
+    /// Seconds are billed by the seller's clock, and never more of them than passed here.
+    fn check_time(&mut self, now: Timestamp, since: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
+        let (Some(start), Some(end)) = (invoice.t_start, invoice.t_end) else {
+            // A last invoice may bill no time at all.
+            return if invoice.last && invoice.count == 0 { Ok(0) } else { Err(Offence::InvoiceTime) };
+        };
+        let tolerance = crate::limits::CLOCK_TOLERANCE_MS;
+        let billed = self.chain.billed_ms.saturating_add(end.since_ms(start));
+        let passed = now.since_ms(since).saturating_add(tolerance);
+        if start < self.chain.billed_to || end < start || billed > passed {
+            return Err(Offence::InvoiceTime);
+        }
+        self.chain.billed_to = end;
+        self.chain.billed_ms = billed;
+        Ok(end.since_ms(start))
+    }
+
+    /// What the seller says was credited must be a payment of ours, and never less than before.
+    fn check_credit(&mut self, invoice: &Invoice) -> Result<(), Offence> {
+        let known = self.payments.credited;
+        let now = invoice.paid_by.map(|id| (id, invoice.paid));
+        if now == known {
+            return if now.is_some() || invoice.paid.is_zero() { Ok(()) } else { Err(Offence::InvoiceCredit) };
+        }
+        let (id, total) = now.ok_or(Offence::InvoiceCredit)?;
+        self.payments.confirm(&id, Some(total))
+    }
+
+    /// Signs the payment of an invoice. `proof`: the rail's, none where the payment is the voucher.
+    pub(super) fn sign_payment(&mut self, invoice: &Signed<Invoice>, proof: Option<Vec<u8>>) -> Signed<Payment> {
+        let body = Payment {
+            order_id: self.order.id(),
+            prev: self.payments.last.as_ref().map_or(self.order.id(), Signed::id),
+            invoice_id: invoice.id(),
+            total: invoice.due,
+            channel: self.terms.order.channel,
+            proof,
+        };
+        let payment = Signed::sign(&self.key, body);
+        self.payments.last = Some(payment.clone());
+        self.payments.unconfirmed.push_back(payment.clone());
+        self.payments.intent = None;
+        while self.unpaid.pop_front_if(|waiting| waiting.n <= invoice.n).is_some() {}
+        payment
+    }
+
+    /// Whether the last invoice is paid.
+    pub(super) fn is_paid_up(&self) -> bool {
+        let last = self.last_invoice.as_ref().filter(|invoice| invoice.last);
+        let paid = self.payments.last.as_ref().map(|payment| payment.invoice_id);
+        last.is_some_and(|invoice| Some(invoice.id()) == paid)
+    }
+
+    /// The end as this side sees it.
+    pub(super) fn settlement(&self) -> Option<Settlement> {
+        let invoice = self.last_invoice.as_ref()?;
+        Some(Settlement {
+            order_id: self.order.id(),
+            invoice_id: invoice.id(),
+            payment_id: self.payments.last.as_ref().map(Signed::id),
+            due: invoice.due,
+            paid: self.paid(),
+        })
+    }
+
+    /// Rebuilds an account from its journal. The sink must hold exactly the messages below
+    /// [`verified`](Self::verified).
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn restore(key: &SigningKey, menu: &Signed<Menu>, entries: &[Entry]) -> Result<Self, RestoreError> {
+        let mut account: Option<Self> = None;
+        for entry in entries {
+            match (entry, &mut account) {
+                (Entry::Statement(statement), None) if statement.kind == Kind::Order => {
+                    let order = Signed::<Order>::parse(&statement.bytes)?;
+                    let terms = Terms::resolve(menu, &order).ok_or(RestoreError::Incomplete)?;
+                    account = Some(Self::new(key.clone(), order, terms));
+                }
+                (Entry::Statement(statement), Some(account)) => account.replay(statement.kind, &statement.bytes)?,
+                (Entry::Salt(salt), Some(account)) => account.salt = Some(*salt),
+                (Entry::Intent(invoice), Some(account)) => account.payments.intent = Some(StatementId(invoice.0)),
+                (Entry::Statement(_) | Entry::Salt(_) | Entry::Intent(_) | Entry::Record { .. }, _) => {}
+            }
+        }
+        let mut account = account.ok_or(RestoreError::Incomplete)?;
+        account.next = account.chain.base;
+        account.delivered = account.next;
+        Ok(account)
+    }
+
+    fn replay(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), RestoreError> {
+        match kind {
+            Kind::Attach => self.index = self.index.max(Signed::<Attach>::parse(bytes)?.index),
+            Kind::Acceptance => self.replay_acceptance(Signed::<Acceptance>::parse(bytes)?.body()),
+            Kind::Invoice => self.replay_invoice(Signed::parse(bytes)?),
+            Kind::Payment => self.replay_payment(Signed::parse(bytes)?),
+            Kind::Settlement => self.settled |= Signed::<Settlement>::parse(bytes)?.issuer() == self.key.public(),
+            Kind::Menu | Kind::Order | Kind::Ack | Kind::Default | Kind::Sample | Kind::Quote => {}
+        }
+        Ok(())
+    }
+
+    const fn replay_acceptance(&mut self, acceptance: &Acceptance) {
+        if let Some(forgiven) = &acceptance.forgiven {
+            self.chain.next_n = forgiven.next_n;
+            self.chain.base = acceptance.start;
+        }
+    }
+
+    fn replay_invoice(&mut self, invoice: Signed<Invoice>) {
+        self.chain.prev = invoice.id();
+        self.chain.next_n = invoice.n.saturating_add(1);
+        self.chain.units = invoice.units_total;
+        self.chain.billed_to = invoice.t_end.unwrap_or(self.chain.billed_to);
+        self.chain.base = invoice.end();
+        self.unpaid.push_back(invoice.clone());
+        self.last_invoice = Some(invoice);
+    }
+
+    fn replay_payment(&mut self, payment: Signed<Payment>) {
+        let paid = self.unpaid.iter().position(|invoice| invoice.id() == payment.invoice_id);
+        if let Some(paid) = paid {
+            self.unpaid.drain(..=paid);
+        }
+        self.payments.unconfirmed.push_back(payment.clone());
+        self.payments.intent = None;
+        self.payments.last = Some(payment);
+    }
+
+    /// The invoice to pay next: one the rail was asked for already, else the newest.
+    pub(super) fn next_to_pay(&self) -> Option<&Signed<Invoice>> {
+        let asked = self.payments.intent.and_then(|id| self.unpaid.iter().find(|invoice| invoice.id() == id));
+        asked.or(self.unpaid.back())
+    }
+}
+
+impl Payments {
+    /// The seller has credited a payment: those before it need not be kept.
+    ///
+    /// # Errors
+    /// [`Offence::InvoiceCredit`] for a payment that was never sent, or another total.
+    pub(super) fn confirm(&mut self, id: &StatementId, total: Option<Amount>) -> Result<(), Offence> {
+        if self.credited.is_some_and(|(known, _)| known == *id) {
+            return Ok(());
+        }
+        let at = self.unconfirmed.iter().position(|payment| payment.id() == *id).ok_or(Offence::InvoiceCredit)?;
+        let Some(payment) = self.unconfirmed.drain(..=at).next_back() else { return Err(Offence::InvoiceCredit) };
+        if total.is_some_and(|total| total != payment.total) {
+            return Err(Offence::InvoiceCredit);
+        }
+        self.credited = Some((*id, payment.total));
+        Ok(())
+    }
+}

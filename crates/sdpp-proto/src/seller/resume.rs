@@ -1,0 +1,225 @@
+//! Where an order goes on after a cut, and what a restart cost (`spec/protocol.md` §9).
+
+use alloc::vec::Vec;
+
+use super::order::{Ending, SellerOrder};
+use super::span::Span;
+use crate::codec::Bytes32;
+use crate::identity::SigningKey;
+use crate::journal::Entry;
+use crate::offence::Offence;
+use crate::statement::{
+    Acceptance, Attach, Forgiven, Have, Invoice, Kind, Menu, Order, Payment, Settlement, Signed, StatementError, Terms,
+};
+use crate::time::Timestamp;
+
+/// Where a connection begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Resumption {
+    /// First message to send.
+    pub(super) start: u64,
+    /// Number of the first invoice to send.
+    pub(super) first_n: u64,
+    /// What both sides lost.
+    pub(super) forgiven: Option<Forgiven>,
+}
+
+/// Why a journal does not make an account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RestoreError {
+    /// A statement that does not verify.
+    Statement(StatementError),
+    /// The order, its salt or its menu is missing, or rows contradict each other.
+    Incomplete,
+}
+
+impl core::fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Statement(error) => write!(f, "the journal holds a bad statement: {error}"),
+            Self::Incomplete => f.write_str("the journal of this order is incomplete"),
+        }
+    }
+}
+
+impl core::error::Error for RestoreError {}
+
+impl From<StatementError> for RestoreError {
+    fn from(error: StatementError) -> Self {
+        Self::Statement(error)
+    }
+}
+
+impl SellerOrder {
+    /// Decides where to go on with a buyer that holds `have`.
+    ///
+    /// # Errors
+    /// [`Offence::BadAttach`] for what the buyer cannot hold.
+    pub(super) fn resume(&mut self, have: &Have) -> Result<Resumption, Offence> {
+        let base = self.base(have)?;
+        let (end, after_n) = base.as_ref().map_or((0, 0), |i| (i.end(), i.n.saturating_add(1)));
+        // Messages forgiven since that invoice; the buyer may not have heard of it yet.
+        let forgiven = self.chain.forgiven.filter(|forgiven| forgiven.first == end && forgiven.next_n >= after_n);
+        let forgiven_end = forgiven.map_or(end, |forgiven| forgiven.first.saturating_add(forgiven.count));
+        let unheard = forgiven.filter(|_| have.base == end);
+        let first_n = forgiven.map_or(after_n, |forgiven| forgiven.next_n);
+        if (have.base != end && have.base != forgiven_end) || have.next < have.base {
+            return Err(Offence::BadAttach);
+        }
+        if self.plaintext_lost {
+            return self.resume_after_loss(have, base.as_ref(), first_n);
+        }
+        match unheard {
+            Some(forgiven) if have.next == forgiven_end => {
+                Ok(Resumption { start: forgiven_end, first_n, forgiven: Some(forgiven) })
+            }
+            Some(_) => Err(Offence::BadAttach),
+            None if have.next > self.chain.next_seq => Err(Offence::BadAttach),
+            None if have.prefix_digest != self.prefix_digest(have.base, have.next) => Err(Offence::BadAttach),
+            None => Ok(Resumption { start: have.base, first_n, forgiven: None }),
+        }
+    }
+
+    /// After a restart the plaintext of unpaid messages is gone: what the buyer holds of it is
+    /// forgiven, and never signed again with another digest.
+    fn resume_after_loss(
+        &mut self,
+        have: &Have,
+        base: Option<&Signed<Invoice>>,
+        first_n: u64,
+    ) -> Result<Resumption, Offence> {
+        let mut behind = self.closed.iter().filter(|span| span.start.n >= first_n);
+        let void = behind.clone().find_map(|span| span.issued.as_ref()).map(|issued| issued.invoice.id());
+        if have.next == have.base && behind.all(|span| span.count == 0) {
+            self.plaintext_lost = false;
+            return Ok(Resumption { start: have.base, first_n, forgiven: None });
+        }
+        let most = u64::from(self.terms.product.k).saturating_mul(u64::from(self.terms.order.windows));
+        let count = have.next.saturating_sub(have.base);
+        if count > most {
+            return Err(Offence::BadAttach);
+        }
+        let forgiven = Forgiven { first: have.base, count, invoice: void, next_n: self.chain.next_n };
+        self.forgive(base, &forgiven);
+        self.plaintext_lost = false;
+        Ok(Resumption { start: have.next, first_n: self.chain.next_n, forgiven: Some(forgiven) })
+    }
+
+    /// The last invoice that both sides hold.
+    fn base(&self, have: &Have) -> Result<Option<Signed<Invoice>>, Offence> {
+        let Some(id) = have.last_invoice else { return Ok(self.last_paid.clone()) };
+        if let Some(issued) = self.waiting(&id) {
+            return Ok(Some(issued.invoice.clone()));
+        }
+        let paid = self.last_paid.as_ref().filter(|invoice| invoice.id() == id);
+        paid.cloned().map(Some).ok_or(Offence::BadAttach)
+    }
+
+    /// Drops what was sent or invoiced behind `base`: it is not charged, and not signed again.
+    fn forgive(&mut self, base: Option<&Signed<Invoice>>, forgiven: &Forgiven) {
+        let first_n = base.map_or(0, |invoice| invoice.n.saturating_add(1));
+        let units = base.map_or(0, |invoice| invoice.units_total);
+        let dropped: u64 =
+            self.closed.iter().filter(|span| span.start.n >= first_n).map(|span| u64::from(span.windows)).sum();
+        self.closed.retain(|span| span.start.n < first_n);
+        self.open = None;
+        self.credit.drop_windows(dropped);
+        self.credit.set_units(units);
+        self.chain.prev = base.map_or(self.order.id(), Signed::id);
+        self.chain.next_seq = forgiven.first.saturating_add(forgiven.count);
+        self.chain.forgiven = Some(*forgiven);
+        if self.ending == Some(Ending::Last) && !self.has_last_invoice() {
+            self.ending = None;
+        }
+    }
+
+    fn has_last_invoice(&self) -> bool {
+        self.closed.iter().any(Span::is_last) || self.last_paid.as_ref().is_some_and(|invoice| invoice.last)
+    }
+
+    /// Rebuilds an account from its journal. The plaintext of unpaid messages is lost.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn restore(
+        key: &SigningKey,
+        menu: &Signed<Menu>,
+        entries: &[Entry],
+        now: Timestamp,
+    ) -> Result<Self, RestoreError> {
+        let salt = entries.iter().find_map(|entry| match entry {
+            Entry::Salt(salt) => Some(*salt),
+            Entry::Statement(_) | Entry::Intent(_) | Entry::Record { .. } => None,
+        });
+        let order = first::<Order>(entries)?.ok_or(RestoreError::Incomplete)?;
+        let terms = Terms::resolve(menu, &order).ok_or(RestoreError::Incomplete)?;
+        let mut account = Self::new(key.clone(), order, terms, salt.ok_or(RestoreError::Incomplete)?);
+        account.plaintext_lost = true;
+        for entry in entries {
+            if let Entry::Statement(statement) = entry {
+                account.replay(statement.kind, &statement.bytes, now)?;
+            }
+        }
+        Ok(account)
+    }
+
+    fn replay(&mut self, kind: Kind, bytes: &[u8], now: Timestamp) -> Result<(), RestoreError> {
+        match kind {
+            Kind::Attach => self.index = self.index.max(Signed::<Attach>::parse(bytes)?.index),
+            Kind::Acceptance => self.replay_acceptance(&Signed::<Acceptance>::parse(bytes)?),
+            Kind::Invoice => self.replay_invoice(Signed::parse(bytes)?, now),
+            Kind::Payment => self.credit_payment(Signed::<Payment>::parse(bytes)?),
+            Kind::Settlement => {
+                if Signed::<Settlement>::parse(bytes)?.issuer() == self.key.public() {
+                    self.ending = Some(Ending::Settled);
+                }
+            }
+            Kind::Default => self.ending = Some(Ending::Defaulted),
+            Kind::Menu | Kind::Order | Kind::Ack | Kind::Sample | Kind::Quote => {}
+        }
+        Ok(())
+    }
+
+    fn replay_acceptance(&mut self, acceptance: &Signed<Acceptance>) {
+        if let Some(forgiven) = acceptance.forgiven.filter(|forgiven| self.chain.forgiven != Some(*forgiven)) {
+            let invoices = self.closed.iter().filter_map(|span| span.issued.as_ref()).map(|issued| &issued.invoice);
+            let invoices = invoices.chain(&self.last_paid).filter(|invoice| invoice.end() <= forgiven.first);
+            let base = invoices.max_by_key(|invoice| invoice.n).cloned();
+            self.forgive(base.as_ref(), &forgiven);
+        }
+        self.credit.set_ramp(acceptance.ramp);
+    }
+
+    fn replay_invoice(&mut self, invoice: Signed<Invoice>, now: Timestamp) {
+        self.chain.prev = invoice.id();
+        self.chain.next_n = invoice.n.saturating_add(1);
+        self.chain.next_seq = invoice.end();
+        self.credit.set_units(invoice.units_total);
+        self.credit.add_windows(u64::from(invoice.windows));
+        if invoice.last {
+            self.ending = Some(Ending::Last);
+        }
+        let mut span = Span::restored(invoice, &self.salt, now);
+        span.full = span.count >= u64::from(self.terms.product.k);
+        self.closed.push_back(span);
+    }
+}
+
+fn first<T: crate::statement::Statement>(entries: &[Entry]) -> Result<Option<Signed<T>>, StatementError> {
+    let found = entries.iter().find_map(|entry| match entry {
+        Entry::Statement(statement) if statement.kind == T::KIND => Some(&statement.bytes),
+        Entry::Statement(_) | Entry::Salt(_) | Entry::Intent(_) | Entry::Record { .. } => None,
+    });
+    found.map(|bytes| Signed::parse(bytes)).transpose()
+}
+
+/// Statements of an account that its journal must hold before an acceptance is sent.
+pub(super) fn opening(order: Option<&Signed<Order>>, salt: Bytes32, attach: &Signed<Attach>) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    if let Some(order) = order {
+        entries.push(order.erase().into());
+        entries.push(Entry::Salt(salt));
+    }
+    entries.push(attach.erase().into());
+    entries
+}

@@ -1,0 +1,455 @@
+//! Two machines and a wire between them, in one thread, under a clock that the test holds.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the kit")]
+
+use std::sync::Arc;
+
+use sdpp_proto::buyer::{self, Buyer, BuyerConfig, OrderDraft};
+use sdpp_proto::codec::{Bytes32, StatementId};
+use sdpp_proto::frame::FrameHeader;
+use sdpp_proto::identity::SigningKey;
+use sdpp_proto::journal::{Entry, StoreId};
+use sdpp_proto::message::Batch;
+use sdpp_proto::money::{Amount, AssetId, Unit};
+use sdpp_proto::offence::{Offence, Reason};
+use sdpp_proto::seller::{self, Admission, Offered, Seller, SellerConfig};
+use sdpp_proto::statement::{
+    AnyStatement, Form, Menu, PayOption, Product, RecordOffer, RecordPolicy, Sample, SealKey, Signed, Signing, Stalled,
+};
+use sdpp_proto::suite::{SealSecret, Suite};
+use sdpp_proto::time::Timestamp;
+use zeroize::Zeroizing;
+
+pub const START: Timestamp = Timestamp::from_ms(1_800_000_000_000);
+
+pub fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&Zeroizing::new([seed; 32]))
+}
+
+pub fn product() -> Product {
+    Product {
+        id: 1,
+        topic: "weather".into(),
+        schema: "json".into(),
+        unit: Unit::Message,
+        amount: Amount::new(3),
+        per: 1,
+        available: None,
+        k: 10,
+        window_ms: 0,
+        window_bytes: 0,
+        message_max: 100_000,
+        windows_max: 64,
+        signing: Signing::Window,
+        acks: false,
+        when_stalled: Stalled::Buffer,
+        sample: true,
+        cadence_ms: None,
+        licence: None,
+    }
+}
+
+pub fn option() -> PayOption {
+    PayOption {
+        id: 1,
+        rail: "test".into(),
+        asset: AssetId::new("unit@test"),
+        address: "seller".into(),
+        finality: 0,
+        grace_min_ms: 0,
+        pay_by_ms: 20_000,
+        channel: false,
+        terms: Vec::new(),
+    }
+}
+
+pub fn seller_config_of(product: Product, option: PayOption, seal_seed: u8) -> Arc<SellerConfig> {
+    let key = key(1);
+    let pairs = Suite::ALL.map(|suite| (suite, SealSecret::derive(suite, &Zeroizing::new([seal_seed; 32]))));
+    let seal = pairs.iter().map(|(suite, (_, public))| SealKey { suite: *suite, public: public.clone() }).collect();
+    let mut sample = Batch::new();
+    sample.push(1, b"a free one").unwrap();
+    let menu = Menu {
+        seller: key.public(),
+        until: START.after_ms(12 * 60 * 60 * 1000),
+        seal,
+        records: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
+        default_currency: AssetId::new("unit@test"),
+        options: vec![option],
+        products: vec![product],
+    };
+    let sample = Sample { seller: key.public(), topic: "weather".into(), messages: Vec::new() };
+    let sample = Signed::sign(&key, sample);
+    let menu = Signed::sign(&key, menu);
+    let seals = pairs.into_iter().map(|(_, (secret, _))| secret).collect();
+    Arc::new(SellerConfig { key, menu, seals, samples: vec![sample] })
+}
+
+pub fn seller_config(product: Product) -> Arc<SellerConfig> {
+    seller_config_of(product, option(), 9)
+}
+
+pub fn buyer_config(suite: Suite) -> BuyerConfig {
+    BuyerConfig { key: key(2), seller: Some(key(1).public()), suites: vec![suite], pay_moves_money: false }
+}
+
+pub fn draft() -> OrderDraft {
+    OrderDraft {
+        product: 1,
+        option: 1,
+        quantity: Some(100),
+        windows: 4,
+        exposure_max: Amount::new(1000),
+        limit: Amount::new(1_000_000),
+        channel: None,
+        record: RecordPolicy { form: Form::Full, every: 1 },
+        sign_key: key(3),
+        nonce: Bytes32([5; 32]),
+        until: START.after_ms(60_000),
+    }
+}
+
+pub fn admission() -> Admission {
+    Admission { exposure: Amount::new(1000), windows: 4, ramp: true, ceiling: Amount::MAX }
+}
+
+/// A message whose content follows from its number.
+pub fn message(seq: u64) -> Vec<u8> {
+    format!("reading {seq} {}", "x".repeat((seq % 37) as usize)).into_bytes()
+}
+
+/// One side's journal, and which writes are withheld.
+#[derive(Default)]
+pub struct Journal {
+    pub entries: Vec<Entry>,
+    pub acked: Option<StoreId>,
+    pub waiting: Vec<(StoreId, Vec<Entry>)>,
+    pub hold: bool,
+}
+
+impl Journal {
+    fn take(&mut self, id: StoreId, entries: Vec<Entry>) {
+        self.waiting.push((id, entries));
+    }
+
+    fn ready(&mut self) -> Option<StoreId> {
+        if self.hold || self.waiting.is_empty() {
+            return None;
+        }
+        let mut last = None;
+        for (id, entries) in self.waiting.drain(..) {
+            self.entries.extend(entries);
+            last = Some(id);
+        }
+        last
+    }
+
+    pub fn statements(&self) -> Vec<AnyStatement> {
+        let statement = |entry: &Entry| match entry {
+            Entry::Statement(statement) => Some(statement.clone()),
+            _ => None,
+        };
+        self.entries.iter().filter_map(statement).collect()
+    }
+}
+
+/// The world of one sale.
+pub struct World {
+    pub now: Timestamp,
+    pub config: Arc<SellerConfig>,
+    pub seller: Seller,
+    pub buyer: Buyer,
+    pub seller_journal: Journal,
+    pub buyer_journal: Journal,
+    /// What the source offers next.
+    pub source: u64,
+    /// Where the source ends.
+    pub source_end: u64,
+    pub batch: Batch,
+    pub offering: bool,
+    pub draft: OrderDraft,
+    pub admission: Admission,
+    /// Account for a connection of a known order.
+    pub known: Option<Box<seller::SellerOrder>>,
+    pub resuming: Option<Box<buyer::BuyerOrder>>,
+    pub sink: Vec<(u64, Vec<u8>)>,
+    pub pay: bool,
+    pub settle: bool,
+    pub exposure_seen: Amount,
+    pub seller_ended: Option<seller::Ended>,
+    pub buyer_ended: Option<buyer::Ended>,
+    pub invoices_seen: Vec<(u64, u32, u64)>,
+    pub to_buyer: Vec<u8>,
+    pub to_seller: Vec<u8>,
+    pub exit_at: Option<u64>,
+    pub time_us: fn(u64) -> i64,
+    pub payload: fn(u64) -> Vec<u8>,
+    connection: u8,
+}
+
+impl World {
+    pub fn new(product: Product, suite: Suite) -> Self {
+        Self::with(seller_config(product), buyer_config(suite), draft())
+    }
+
+    pub fn with(config: Arc<SellerConfig>, buyer: BuyerConfig, draft: OrderDraft) -> Self {
+        Self {
+            now: START,
+            seller: Seller::new(config.clone(), [1; 32], START),
+            buyer: Buyer::new(buyer, [2; 32], START),
+            config,
+            seller_journal: Journal::default(),
+            buyer_journal: Journal::default(),
+            source: 0,
+            source_end: u64::MAX,
+            batch: Batch::new(),
+            offering: true,
+            draft,
+            admission: admission(),
+            known: None,
+            resuming: None,
+            sink: Vec::new(),
+            pay: true,
+            settle: true,
+            exposure_seen: Amount::ZERO,
+            seller_ended: None,
+            buyer_ended: None,
+            invoices_seen: Vec::new(),
+            to_buyer: Vec::new(),
+            to_seller: Vec::new(),
+            exit_at: None,
+            time_us: |seq| 1_000_000 * seq as i64,
+            payload: message,
+            connection: 2,
+        }
+    }
+
+    /// Runs until nothing moves any more.
+    pub fn run(&mut self) {
+        for _ in 0..100_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the conversation does not come to rest");
+    }
+
+    /// Runs until a condition holds; says whether it does.
+    pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> bool {
+        for _ in 0..100_000 {
+            if done(self) {
+                return true;
+            }
+            if !self.step() {
+                return done(self);
+            }
+        }
+        panic!("the conversation does not come to rest");
+    }
+
+    pub fn step(&mut self) -> bool {
+        let mut moved = false;
+        moved |= self.drive_seller();
+        moved |= self.drive_buyer();
+        moved |= self.seller.poll_transmit(self.now, &mut self.to_buyer, 64 * 1024);
+        moved |= self.buyer.poll_transmit(self.now, &mut self.to_seller);
+        moved |= self.carry();
+        if let Some(order) = self.seller.order() {
+            let owed = order.due().saturating_sub(order.paid());
+            self.exposure_seen = self.exposure_seen.max(owed);
+        }
+        moved
+    }
+
+    fn carry(&mut self) -> bool {
+        let (mut to_buyer, mut to_seller) = (std::mem::take(&mut self.to_buyer), std::mem::take(&mut self.to_seller));
+        let moved = !to_buyer.is_empty() || !to_seller.is_empty();
+        for frame in frames(&mut to_buyer) {
+            let Ok(delivery) = self.buyer.handle_frame(self.now, frame) else { continue };
+            for (seq, message) in delivery.messages() {
+                assert_eq!(message.time_us, (self.time_us)(seq));
+                self.sink.push((seq, message.bytes.to_vec()));
+            }
+        }
+        for frame in frames(&mut to_seller) {
+            // The offence shows in the output.
+            let _ = self.seller.handle_frame(self.now, frame);
+        }
+        moved
+    }
+
+    pub fn drive_seller(&mut self) -> bool {
+        let mut moved = false;
+        if self.offering && self.seller.is_live() {
+            if self.batch.is_empty() {
+                for _ in 0..50 {
+                    if self.source < self.source_end && !self.batch.is_full() {
+                        self.batch.push((self.time_us)(self.source), &(self.payload)(self.source)).unwrap();
+                        self.source += 1;
+                    }
+                }
+            }
+            let before = self.batch.len();
+            let offered = self.seller.offer(self.now, &mut self.batch);
+            moved |= self.batch.len() != before;
+            if offered == Offered::Taken && self.source >= self.source_end && self.batch.is_empty() {
+                self.seller.finish(self.now);
+            }
+        }
+        while let Some(output) = self.seller.poll_output(self.now) {
+            moved = true;
+            self.seller_output(output);
+        }
+        if let Some(id) = self.seller_journal.ready() {
+            self.seller.stored(self.now, id);
+            moved = true;
+        }
+        moved
+    }
+
+    fn seller_output(&mut self, output: seller::Output) {
+        match output {
+            seller::Output::Admit(_) => {
+                let admission = self.admission;
+                match self.known.take() {
+                    Some(account) => assert!(self.seller.readmit(self.now, account, &admission)),
+                    None => assert!(self.seller.admit(self.now, &admission)),
+                }
+            }
+            seller::Output::Store { id, entries } => self.seller_journal.take(id, entries),
+            seller::Output::Settle(settle) => {
+                if self.settle {
+                    self.seller.settled(self.now, &settle.payment.id(), true);
+                }
+            }
+            seller::Output::Record(statement) => self.seller.recorded(statement.id, Bytes32([7; 32])),
+            seller::Output::Event(_) => {}
+            seller::Output::Closed(ended) => self.seller_ended = Some(ended),
+        }
+    }
+
+    pub fn drive_buyer(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(output) = self.buyer.poll_output(self.now) {
+            moved = true;
+            self.buyer_output(output);
+        }
+        if let Some(id) = self.buyer_journal.ready() {
+            self.buyer.stored(self.now, id);
+            moved = true;
+        }
+        if self.exit_at.is_some_and(|at| self.sink.len() as u64 >= at) {
+            self.exit_at = None;
+            self.buyer.exit(self.now);
+            moved = true;
+        }
+        moved
+    }
+
+    fn buyer_output(&mut self, output: buyer::Output) {
+        match output {
+            buyer::Output::Menu(_) => match self.resuming.take() {
+                Some(account) => assert!(self.buyer.resume(self.now, account).is_ok()),
+                None => {
+                    self.buyer.place(self.now, self.draft.clone()).unwrap();
+                }
+            },
+            buyer::Output::Sample(_) | buyer::Output::Quote(_) | buyer::Output::Record(_) => {}
+            buyer::Output::Store { id, entries, .. } => self.buyer_journal.take(id, entries),
+            buyer::Output::RecordOrder(order) => self.buyer.recorded(order.id, Some(Bytes32([6; 32]))),
+            buyer::Output::Pay { invoice, .. } => {
+                if self.pay {
+                    self.buyer.paid(&invoice.id(), None);
+                }
+            }
+            buyer::Output::Event(buyer::Event::Invoiced { n, windows, messages, .. }) => {
+                self.invoices_seen.push((n, windows, messages));
+            }
+            buyer::Output::Event(_) => {}
+            buyer::Output::Closed(ended) => self.buyer_ended = Some(ended),
+        }
+    }
+
+    /// Cuts the connection and starts another one for the same order; both processes live on.
+    pub fn reconnect(&mut self) {
+        let (seller, buyer) = self.fresh_machines();
+        let seller_order = std::mem::replace(&mut self.seller, seller).into_order(self.now);
+        let buyer_order = std::mem::replace(&mut self.buyer, buyer).into_order();
+        self.known = seller_order.or(self.known.take());
+        self.resuming = buyer_order.or(self.resuming.take());
+    }
+
+    /// Kills the seller: only its journal is left.
+    pub fn restart_seller(&mut self) {
+        self.reconnect();
+        self.seller_journal.waiting.clear();
+        let entries = &self.seller_journal.entries;
+        let account = seller::SellerOrder::restore(&self.config.key, &self.config.menu, entries, self.now).unwrap();
+        self.known = Some(Box::new(account));
+        // What was read from the source and not sold is lost with the process.
+        self.batch.clear();
+    }
+
+    /// Kills the buyer: only its journal is left, and its sink is cut to what it vouches for.
+    pub fn restart_buyer(&mut self) {
+        self.reconnect();
+        self.buyer_journal.waiting.clear();
+        let account = buyer::BuyerOrder::restore(&key(3), &self.config.menu, &self.buyer_journal.entries).unwrap();
+        self.sink.truncate(account.verified() as usize);
+        self.resuming = Some(Box::new(account));
+    }
+
+    fn fresh_machines(&mut self) -> (Seller, Buyer) {
+        self.connection += 2;
+        self.to_buyer.clear();
+        self.to_seller.clear();
+        self.seller_ended = None;
+        self.buyer_ended = None;
+        // The wire is cut: what was under way in the journals comes to rest first.
+        self.drive_seller();
+        self.drive_buyer();
+        let suite = Suite::X25519;
+        let seller = Seller::new(self.config.clone(), [self.connection; 32], self.now);
+        let buyer = Buyer::new(buyer_config(suite), [self.connection + 1; 32], self.now);
+        (seller, buyer)
+    }
+
+    pub fn both_settled(&self) {
+        assert_eq!(self.buyer_ended, Some(buyer::Ended::Settled));
+        assert_eq!(self.seller_ended, Some(seller::Ended::Settled { countersigned: true }));
+    }
+
+    pub fn order_id(&self) -> StatementId {
+        self.buyer.order().unwrap().id()
+    }
+
+    pub fn delivered_is_whole(&self, count: u64) {
+        assert_eq!(self.sink.len() as u64, count, "messages delivered");
+        for (at, (seq, bytes)) in self.sink.iter().enumerate() {
+            assert_eq!((*seq, bytes), (at as u64, &(self.payload)(*seq)), "message {at}");
+        }
+    }
+
+    pub fn refused(&self) -> Option<Offence> {
+        match (&self.seller_ended, &self.buyer_ended) {
+            (Some(seller::Ended::Offence(offence)), _) | (_, Some(buyer::Ended::Offence(offence))) => Some(*offence),
+            _ => None,
+        }
+    }
+
+    pub fn refuse(&mut self) {
+        self.seller.refuse(self.now, Reason::Busy);
+    }
+}
+
+/// Splits a stream of whole frames.
+pub fn frames(bytes: &mut [u8]) -> Vec<&mut [u8]> {
+    let mut rest = bytes;
+    let mut out = Vec::new();
+    while let Ok(Some(header)) = FrameHeader::peek(rest) {
+        let (frame, behind) = rest.split_at_mut(header.frame_len());
+        out.push(frame);
+        rest = behind;
+    }
+    assert!(rest.is_empty(), "machines write whole frames");
+    out
+}

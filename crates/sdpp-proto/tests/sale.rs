@@ -1,0 +1,167 @@
+//! Whole sales between two honest machines.
+
+mod kit;
+
+use kit::*;
+use sdpp_proto::money::{Amount, Unit};
+use sdpp_proto::statement::{Invoice, Kind, Payment, Signed, Signing};
+use sdpp_proto::suite::Suite;
+
+fn invoices(world: &World) -> Vec<Signed<Invoice>> {
+    let all = world.buyer_journal.statements();
+    all.iter().filter(|s| s.kind == Kind::Invoice).map(|s| Signed::parse(&s.bytes).unwrap()).collect()
+}
+
+fn payments(world: &World) -> Vec<Signed<Payment>> {
+    let all = world.seller_journal.statements();
+    all.iter().filter(|s| s.kind == Kind::Payment).map(|s| Signed::parse(&s.bytes).unwrap()).collect()
+}
+
+#[test]
+fn a_hundred_messages_are_sold_and_settled_in_both_suites() {
+    for suite in Suite::ALL {
+        let mut world = World::new(product(), suite);
+        world.run();
+        world.both_settled();
+        world.delivered_is_whole(100);
+        assert_eq!(payments(&world).last().unwrap().total, Amount::new(300));
+        assert!(invoices(&world).last().unwrap().last);
+    }
+}
+
+#[test]
+fn a_new_buyer_starts_with_one_message() {
+    let mut product = product();
+    product.k = 100;
+    let mut world = World::new(product, Suite::X25519);
+    world.draft.quantity = Some(1000);
+    world.run();
+    world.both_settled();
+    world.delivered_is_whole(1000);
+    let first: Vec<u64> = invoices(&world).iter().take(9).map(|invoice| invoice.count).collect();
+    assert_eq!(first, [1, 2, 4, 8, 16, 32, 64, 100, 100]);
+}
+
+#[test]
+fn prices_of_three_per_thousand_round_up_on_the_total() {
+    let mut product = product();
+    (product.amount, product.per) = (Amount::new(3), 1000);
+    let mut world = World::new(product, Suite::X25519);
+    world.draft.quantity = Some(1004);
+    world.run();
+    world.both_settled();
+    world.delivered_is_whole(1004);
+    let dues: Vec<u128> = invoices(&world).iter().map(|invoice| invoice.due.get()).collect();
+    assert_eq!(dues.first(), Some(&1));
+    assert_eq!(dues.last(), Some(&4));
+    assert!(dues.windows(2).any(|pair| pair[0] == pair[1]), "some windows add nothing to the amount due");
+}
+
+#[test]
+fn messages_that_are_signed_one_by_one_arrive() {
+    let mut product = product();
+    product.signing = Signing::Message;
+    product.acks = true;
+    let mut world = World::new(product, Suite::X25519);
+    world.run();
+    world.both_settled();
+    world.delivered_is_whole(100);
+    assert!(world.seller_journal.statements().iter().any(|s| s.kind == Kind::Ack));
+}
+
+#[test]
+fn a_byte_price_with_one_maximal_message() {
+    let mut product = product();
+    (product.unit, product.amount, product.per) = (Unit::Byte, Amount::new(1), 1000);
+    product.message_max = 1_000_000;
+    let mut world = World::new(product, Suite::X25519);
+    world.payload = |seq| vec![seq as u8; 1_000_000];
+    world.draft.quantity = Some(3);
+    world.run();
+    world.both_settled();
+    world.delivered_is_whole(3);
+    assert_eq!(payments(&world).last().unwrap().total, Amount::new(3000));
+}
+
+#[test]
+fn a_deposit_that_ends_in_mid_window_is_never_exceeded() {
+    let mut world = World::new(product(), Suite::X25519);
+    world.draft.quantity = None;
+    world.admission.ceiling = Amount::new(3 * 25 + 2);
+    world.run();
+    world.both_settled();
+    world.delivered_is_whole(25);
+    assert_eq!(payments(&world).last().unwrap().total, Amount::new(75));
+}
+
+#[test]
+fn an_order_limit_that_ends_in_mid_window_is_never_exceeded() {
+    let mut world = World::new(product(), Suite::X25519);
+    world.draft.quantity = None;
+    world.draft.limit = Amount::new(100);
+    world.run();
+    world.both_settled();
+    world.delivered_is_whole(33);
+}
+
+#[test]
+fn what_is_owed_never_exceeds_the_exposure() {
+    let mut world = World::new(product(), Suite::X25519);
+    world.draft.exposure_max = Amount::new(16);
+    world.run();
+    world.both_settled();
+    assert_eq!(world.exposure_seen, Amount::new(15));
+}
+
+#[test]
+fn the_buyer_leaves_in_the_middle() {
+    let mut world = World::new(product(), Suite::X25519);
+    world.draft.quantity = None;
+    world.exit_at = Some(44);
+    world.run();
+    world.both_settled();
+    let sold = world.sink.len() as u64;
+    assert!((44..100).contains(&sold));
+    world.delivered_is_whole(sold);
+    assert_eq!(payments(&world).last().unwrap().total, Amount::new(3 * u128::from(sold)));
+}
+
+#[test]
+fn the_source_ends_in_mid_window() {
+    let mut world = World::new(product(), Suite::X25519);
+    world.source_end = 57;
+    world.run();
+    world.both_settled();
+    world.delivered_is_whole(57);
+}
+
+#[test]
+fn a_buyer_that_does_not_pay_gets_no_more_than_the_first_window() {
+    let mut world = World::new(product(), Suite::X25519);
+    world.pay = false;
+    world.run();
+    assert_eq!(world.sink.len(), 1);
+    world.now = world.now.after_ms(option().pay_by_ms);
+    world.seller.handle_timeout(world.now);
+    world.run();
+    assert_eq!(world.seller_ended, Some(sdpp_proto::seller::Ended::Defaulted));
+    assert!(world.seller_journal.statements().iter().any(|s| s.kind == Kind::Default));
+    assert!(world.buyer_journal.statements().iter().any(|s| s.kind == Kind::Default));
+}
+
+#[test]
+fn nothing_is_credited_before_it_is_durable() {
+    let mut world = World::new(product(), Suite::X25519);
+    assert!(world.run_until(|w| w.seller.is_live()));
+    assert!(world.run_until(|w| w.sink.len() >= 20));
+    world.seller_journal.hold = true;
+    world.run();
+    let stuck = world.sink.len();
+    let paid = world.seller.order().unwrap().paid();
+    world.run();
+    assert_eq!((world.sink.len(), world.seller.order().unwrap().paid()), (stuck, paid));
+    world.seller_journal.hold = false;
+    world.run();
+    world.both_settled();
+    world.delivered_is_whole(100);
+}

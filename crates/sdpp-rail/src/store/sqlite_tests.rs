@@ -1,0 +1,186 @@
+//! What only the SQLite store can be asked: its file, its lock, its format.
+
+use super::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A folder of its own per test, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sdpp-rail-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("seller.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(path, Durability::Power)
+}
+
+fn why(result: Result<SqliteStore, StoreError>) -> String {
+    result.err().expect("must not open").to_string()
+}
+
+#[test]
+fn it_passes_the_suite() {
+    for durability in [Durability::Power, Durability::Process] {
+        let folder = Folder::new();
+        let mut count = 0;
+        let make = || {
+            count += 1;
+            SqliteStore::open(folder.0.join(format!("{count}.db")), durability).unwrap()
+        };
+        crate::suite::store(make, |store| {
+            let path = store.path().to_owned();
+            drop(store);
+            SqliteStore::open(path, durability).unwrap()
+        });
+    }
+}
+
+#[test]
+fn one_process_at_a_time_by_any_name() {
+    let folder = Folder::new();
+    let first = open(&folder.file()).unwrap();
+    let text = why(open(&folder.file()));
+    assert!(text.contains("seller.db") && text.contains(&std::process::id().to_string()), "{text}");
+    #[cfg(unix)]
+    {
+        let link = folder.0.join("link.db");
+        std::os::unix::fs::symlink(folder.file(), &link).unwrap();
+        assert!(why(open(&link)).contains("one at a time"));
+    }
+    drop(first);
+    open(&folder.file()).unwrap();
+}
+
+#[test]
+fn a_person_can_read_along_and_a_second_writer_does_not_hang_us() {
+    let folder = Folder::new();
+    let mut store = open(&folder.file()).unwrap();
+    store.append("order/7f/invoices", b"one").unwrap();
+    store.flush().unwrap();
+    let person = Connection::open(folder.file()).unwrap();
+    let name: String = person.query_row("SELECT stream FROM row", [], |row| row.get(0)).unwrap();
+    assert_eq!(name, "order/7f/invoices");
+    person.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let start = std::time::Instant::now();
+    let error = store.append("order/7f/invoices", b"two").unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(error.to_string().contains("seller.db"), "{error}");
+    person.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.append("order/7f/invoices", b"two"), Err(error), "frozen");
+    drop(store);
+    assert_eq!(open(&folder.file()).unwrap().append("order/7f/invoices", b"two"), Ok(1));
+}
+
+#[test]
+#[cfg(unix)]
+fn only_the_owner_reads_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    let mut store = open(&folder.file()).unwrap();
+    store.append("s", b"x").unwrap();
+    store.flush().unwrap();
+    for entry in std::fs::read_dir(&folder.0).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+    }
+}
+
+#[test]
+fn newer_and_foreign_files_are_refused_unchanged() {
+    let folder = Folder::new();
+    drop(open(&folder.file()).unwrap());
+    let raw = Connection::open(folder.file()).unwrap();
+    let version = raw.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(version, 1);
+    raw.pragma_update(None, "user_version", 7).unwrap();
+    drop(raw);
+    let text = why(open(&folder.file()));
+    assert!(text.contains("newer version (format 7") && text.contains("seller.db"), "{text}");
+
+    let other = folder.0.join("other.db");
+    Connection::open(&other).unwrap().execute_batch("CREATE TABLE photos (x)").unwrap();
+    let before = std::fs::read(&other).unwrap();
+    assert!(why(open(&other)).contains("another program"));
+    assert_eq!(std::fs::read(&other).unwrap(), before);
+
+    let text_file = folder.0.join("notes.txt");
+    std::fs::write(&text_file, "not a database, only a long enough line of text to be one".repeat(9)).unwrap();
+    assert!(why(open(&text_file)).contains("notes.txt"));
+    assert!(why(open(&folder.0.join("nowhere/x.db"))).contains("nowhere"));
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_durable_is_lost() {
+    let folder = Folder::new();
+    let mut store = open(&folder.file()).unwrap();
+    store.append("s", b"kept").unwrap();
+    store.flush().unwrap();
+    let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let limit = pages + 8;
+    store.connection.pragma_update_and_check(None, "max_page_count", limit, |row| row.get::<_, i64>(0)).unwrap();
+    let full = (0..100).find_map(|_| store.append("s", &[7; 4096]).err());
+    assert_eq!(full, Some(StoreError::Full));
+    assert_eq!(store.append("s", b"small"), Err(StoreError::Full), "frozen");
+    assert_eq!(store.swap("h", None, b"v"), Err(StoreError::Full), "frozen");
+    assert_eq!(store.flush(), Err(StoreError::Full), "frozen");
+    assert_eq!(store.read("s", 0, 9).unwrap().len(), 1, "reads show what is durable");
+    drop(store);
+    let mut store = open(&folder.file()).unwrap();
+    assert_eq!(store.append("s", b"next"), Ok(1));
+    store.flush().unwrap();
+}
+
+#[test]
+fn settings_follow_the_class() {
+    for (durability, synchronous) in [(Durability::Power, 2), (Durability::Process, 1)] {
+        let folder = Folder::new();
+        let store = SqliteStore::open(folder.file(), durability).unwrap();
+        let get = |name: &str| {
+            store.connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0)).unwrap()
+        };
+        assert_eq!(get("synchronous"), rusqlite::types::Value::Integer(synchronous));
+        assert_eq!(get("journal_mode"), rusqlite::types::Value::Text("wal".to_owned()));
+    }
+}
+
+/// The test starts itself as another process, which writes more than fits its cache and dies.
+#[test]
+fn a_killed_process_leaves_what_it_flushed_and_nothing_else() {
+    const VICTIM: &str = "SDPP_RAIL_VICTIM";
+    if let Some(path) = std::env::var_os(VICTIM) {
+        let mut store = SqliteStore::open(path, Durability::Process).unwrap();
+        store.append("s", b"kept").unwrap();
+        store.swap("h", None, b"kept").unwrap();
+        store.flush().unwrap();
+        for position in 1..256 {
+            assert_eq!(store.append("s", &[1; 65_536]), Ok(position));
+        }
+        store.swap("h", Some(b"kept"), b"lost").unwrap();
+        std::process::abort();
+    }
+    let folder = Folder::new();
+    let name = concat!(module_path!(), "::a_killed_process_leaves_what_it_flushed_and_nothing_else");
+    let (_, name) = name.split_once("::").unwrap();
+    let mut victim = std::process::Command::new(std::env::current_exe().unwrap());
+    let ended = victim.args(["--exact", name]).env(VICTIM, folder.file()).output().unwrap();
+    assert!(!ended.status.success(), "it must die, not finish");
+    let store = open(&folder.file()).expect("its lock died with it");
+    assert_eq!(store.read("s", 0, 9).unwrap(), [Row { position: 0, body: b"kept".to_vec() }]);
+    assert_eq!(store.head("h"), Ok(Some(b"kept".to_vec())));
+}

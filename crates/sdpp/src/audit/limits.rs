@@ -1,0 +1,24 @@
+//! Every limit of the auditor, in one place. Lengths are in bytes.
+
+use sdpp_proto::limits;
+
+/// Items of one bundle file: statements, records and pieces of data together.
+pub const ITEMS_MAX: u64 = 1 << 24;
+/// Longest body of a bundle's header item.
+pub const HEADER_MAX: usize = 256;
+/// Longest statement.
+pub const STATEMENT_MAX: usize = limits::STATEMENT_MAX;
+/// Longest signed checkpoint.
+pub const CHECKPOINT_MAX: usize = sdpp_log::limits::NOTE_BYTES_MAX;
+/// Longest record entry: C2SP's limit.
+pub const ENTRY_MAX: usize = 65_535;
+/// Hashes in one inclusion proof: a tree has fewer than 2^63 leaves.
+pub const PROOF_HASHES_MAX: usize = sdpp_log::limits::PROOF_HASHES_MAX;
+/// Longest place of a record: statement, index and proof.
+pub const PLACE_MAX: usize = 64 + 34 * PROOF_HASHES_MAX;
+/// Longest piece of message data in one item.
+pub const PIECE_MAX: usize = 1024 * 1024;
+/// Menus kept until the order names one of them.
+pub const MENUS_MAX: usize = 16;
+/// Notes kept in a report; further ones are only counted.
+pub const NOTES_MAX: usize = 1000;
