@@ -1,4 +1,21 @@
-//! The embedded ledger.
+//! The embedded ledger of SDPP: accounts, channels and records as entries of a transparency log,
+//! with its two rails and its records.
+//!
+//! ```text
+//!  VoucherPayer  VoucherPayee  DirectPayer  DirectPayee  LedgerRecords      what buyers and sellers use
+//!        └────────────┴────── LedgerClient ──────┴────────────┘             believes nothing, folds itself
+//!                                  │ LedgerService                          the seam: five questions
+//!                             LocalLedger ── writer ── Store                one thread, group commit
+//!                                  │ WitnessService
+//!                               Witness                                     remembers, against forks
+//! ```
+//!
+//! - [`entry`] is what may stand in the log, [`Fold`] what it means: pure, without a clock, the same
+//!   at the operator, at every client and at an auditor.
+//! - [`LocalLedger`] persists before it answers; [`LedgerClient`] checks every answer and keeps the
+//!   [`Evidence`] of a ledger that contradicts itself.
+//! - It is a log, not consensus: an operator can refuse service, but cannot rewrite or fork unseen
+//!   where one honest witness stands in every quorum.
 
 mod accounts;
 mod channel;

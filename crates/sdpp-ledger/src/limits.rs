@@ -10,7 +10,7 @@ pub const SYMBOL_MAX: usize = 32;
 /// Longest grace period of a channel: a year.
 pub const GRACE_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 
-/// Entries that become durable with one flush.
+/// Requests that the writer takes into one group, and so entries that become durable with one flush.
 pub const GROUP_MAX: usize = 256;
 /// Requests that wait for the writer; one more is told to come back.
 pub const QUEUE_MAX: usize = 4096;
@@ -33,5 +33,7 @@ pub const FOLLOW_TRIES_MAX: usize = 3;
 pub const INVOICES_REMEMBERED_MAX: usize = 65_536;
 /// Settled invoices that a payee remembers per order, to answer again for them.
 pub const SETTLED_REMEMBERED_MAX: usize = 4096;
+/// Orders that a payee keeps in memory; the store keeps all.
+pub const ORDERS_CACHED_MAX: usize = 1024;
 /// Longest proof of a direct payment.
 pub const PROOF_MAX: usize = 64;

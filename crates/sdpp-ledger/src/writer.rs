@@ -3,7 +3,7 @@
 //! It takes whatever is queued, at most [`limits::GROUP_MAX`] entries, makes them durable with one
 //! flush and answers. So a slow disk makes groups larger, not answers fewer.
 
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -118,11 +118,13 @@ fn run(mut core: Core, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let mut waiting = Vec::new();
         let mut go_on = handle(&mut core, first, &mut waiting);
-        while go_on && waiting.len() < limits::GROUP_MAX {
-            match jobs.try_recv() {
-                Ok(job) => go_on = handle(&mut core, job, &mut waiting),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+        // Reads count too: a crowd of readers must not keep a group from its flush.
+        for _ in 1..limits::GROUP_MAX {
+            if !go_on {
+                break;
             }
+            let Ok(job) = jobs.try_recv() else { break };
+            go_on = handle(&mut core, job, &mut waiting);
         }
         finish(&mut core, waiting);
         if !go_on {

@@ -1,4 +1,11 @@
 //! Dishonest ledgers, and the clients that catch them.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics where it fails"
+)]
 
 mod common;
 
@@ -6,12 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::*;
+use sdpp_ledger::entry::Record;
 use sdpp_ledger::{
-    Answer, ClientError, Contradiction, Entry, LedgerClient, LedgerService, LocalLedger, Refusal, ServiceError,
-    Submitted,
+    Answer, Body, ClientError, Contradiction, Entry, LedgerClient, LedgerRecords, LedgerService, LocalLedger, Refusal,
+    ServiceError, Submitted,
 };
 use sdpp_log::{Checkpoint, Hash, Note, NoteSigner, Policy, Tree, leaf_hash};
-use sdpp_rail::{MemoryDisk, RailError};
+use sdpp_proto::codec::Bytes32;
+use sdpp_proto::statement::Form;
+use sdpp_rail::{MemoryDisk, RailError, Records};
 
 /// Shows one history at first and another one later.
 #[derive(Clone)]
@@ -56,7 +66,7 @@ impl LedgerService for TwoFaced {
 struct Patched {
     entries: Mutex<Vec<Vec<u8>>>,
     /// Bytes that it shows in place of entry 1.
-    instead: Option<Vec<u8>>,
+    instead: Mutex<Option<Vec<u8>>>,
 }
 
 struct LogSigner;
@@ -69,7 +79,14 @@ impl NoteSigner for LogSigner {
 
 impl Patched {
     fn new(entries: &[Entry]) -> Self {
-        Self { entries: Mutex::new(entries.iter().map(|entry| entry.bytes().to_vec()).collect()), instead: None }
+        Self {
+            entries: Mutex::new(entries.iter().map(|entry| entry.bytes().to_vec()).collect()),
+            instead: Mutex::default(),
+        }
+    }
+
+    fn lie(&self, entry: &[u8]) {
+        *self.instead.lock().unwrap() = Some(entry.to_vec());
     }
 
     fn tree(&self) -> Tree {
@@ -107,7 +124,7 @@ impl LedgerService for Patched {
     fn entries(&self, from: u64, max: usize) -> Answer<'_, Vec<Vec<u8>>> {
         let from = usize::try_from(from).unwrap();
         let mut page: Vec<_> = self.entries.lock().unwrap().iter().skip(from).take(max).cloned().collect();
-        if let (Some(instead), 0..=1) = (&self.instead, from) {
+        if let (Some(instead), 0..=1) = (&*self.instead.lock().unwrap(), from) {
             page[1 - from] = instead.clone();
         }
         ready(Ok(page))
@@ -259,9 +276,47 @@ fn a_forged_signature_in_the_log_is_caught() {
 
 #[test]
 fn entries_that_were_not_signed_for_are_caught() {
-    let mut service = Patched::new(&[tick(1), issue(PAYER, 10, 1), issue(PAYER, 10, 2)]);
-    service.instead = Some(issue(PAYER, 1_000_000, 1).bytes().to_vec());
+    let service = Patched::new(&[tick(1), issue(PAYER, 10, 1), issue(PAYER, 10, 2)]);
+    service.lie(issue(PAYER, 1_000_000, 1).bytes());
     assert_caught(&client(service), Contradiction::WrongEntries);
+
+    // In a long log each page is checked before it is believed, so a forged entry of the first page
+    // is a wrong page, not a broken rule of the log.
+    let mut entries = vec![tick(1)];
+    entries.extend((0..400).map(|number| issue(PAYER, 10, number)));
+    let service = Patched::new(&entries);
+    let mut forged = issue(PAYER, 1_000_000, 1).bytes().to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    service.lie(&forged);
+    assert_caught(&client(service), Contradiction::WrongEntries);
+}
+
+#[test]
+fn an_entry_that_changes_later_is_caught() {
+    let service = Arc::new(Patched::new(&[tick(1), issue(PAYER, 10, 1), issue(PAYER, 10, 2)]));
+    let client = LedgerClient::new(service.clone(), policy(), None).unwrap();
+    block_on(client.follow()).unwrap();
+    assert_eq!(block_on(client.entry(1)).unwrap(), Some(issue(PAYER, 10, 1)));
+    service.lie(issue(PAYER, 11, 1).bytes());
+    let refusal = RailError::Dishonest(Contradiction::WrongEntries.text());
+    assert_eq!(block_on(client.entry(1)), Err(refusal));
+    assert_caught(&client, Contradiction::WrongEntries);
+}
+
+#[test]
+fn a_record_with_a_forged_statement_verifies_nothing() {
+    let statement = voucher(channel(1), 1).erase();
+    let mut record = Record::of(&statement, Form::Full);
+    let mut forged = record.body.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    record.body = forged.clone().into();
+    let logged = entry(STRANGER, Body::Record(record));
+    let records = LedgerRecords::new(client(Patched::new(&[tick(1), logged.clone()])), test_key(PAYER));
+    let id = Bytes32(logged.id().0);
+    assert_eq!(block_on(records.fetch(&id)).unwrap(), Some(forged), "it shows what is there");
+    assert_eq!(block_on(records.verify(&id, &statement)), Ok(false));
+    // An entry that is no record.
+    assert_eq!(block_on(records.fetch(&Bytes32(tick(1).id().0))).unwrap(), None);
 }
 
 #[test]

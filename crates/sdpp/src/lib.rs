@@ -1,3 +1,44 @@
 //! Sell and buy live data, paid message by message.
+//!
+//! [`seller::Seller`] serves products to many buyers, each isolated; [`buyer::Buyer`] places one
+//! order and sees it through, reconnecting by itself. Both run the pure machines of `sdpp_proto`
+//! over TCP, keep a [`journal::Journal`] and speak to payment rails and records through the traits
+//! of `sdpp_rail`: this crate knows no adapter. [`audit`] rebuilds every charge afterwards.
 
 pub mod audit;
+pub mod bound;
+pub mod buyer;
+pub mod bundle;
+pub mod entropy;
+pub mod journal;
+mod link;
+mod recorder;
+pub mod seller;
+pub mod sink;
+pub mod source;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sdpp_proto::time::Timestamp;
+
+/// The system's clock.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Microseconds since the Unix epoch, for messages that carry no time of their own.
+pub fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Sleeps until a time of the system's clock.
+async fn sleep_until(time: Option<Timestamp>) {
+    match time {
+        Some(time) if time != Timestamp::NEVER => {
+            tokio::time::sleep(std::time::Duration::from_millis(time.since_ms(now()))).await;
+        }
+        Some(_) | None => std::future::pending().await,
+    }
+}

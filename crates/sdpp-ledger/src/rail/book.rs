@@ -120,11 +120,10 @@ impl Book {
         if pages.frozen { Err(RailError::Unavailable) } else { Ok(pages) }
     }
 
-    /// The order that a channel serves.
-    pub(super) fn order_of(&self, channel: &ChannelId) -> Result<Option<StatementId>, RailError> {
-        let pages = self.lock()?;
-        let head = pages.store.head(&channel_head(channel)).map_err(|_| RailError::Unavailable)?;
-        Ok(head.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(StatementId))
+    /// Whether a channel serves an order of this book.
+    pub(super) fn knows(&self, channel: &ChannelId) -> Result<bool, RailError> {
+        let head = self.lock()?.store.head(&channel_head(channel));
+        Ok(head.map_err(|_| RailError::Unavailable)?.is_some())
     }
 
     /// An order that was admitted.
@@ -149,7 +148,7 @@ impl Book {
             store.append(&stream_of(order), &codec::encode(admitted))?;
             store.flush()
         })?;
-        pages.orders.insert(*order, OrderState::new(admitted.clone()));
+        pages.keep(*order, OrderState::new(admitted.clone()));
         Ok(())
     }
 
@@ -185,9 +184,17 @@ impl Pages {
         if !self.orders.contains_key(order)
             && let Some(state) = read_order(self.store.as_ref(), order).map_err(|_| RailError::Unavailable)?
         {
-            self.orders.insert(*order, state);
+            self.keep(*order, state);
         }
         Ok(self.orders.get(order))
+    }
+
+    fn keep(&mut self, order: StatementId, state: OrderState) {
+        if self.orders.len() >= limits::ORDERS_CACHED_MAX {
+            // Ids are random, so this is anybody; it is read again when it is asked for.
+            self.orders.pop_first();
+        }
+        self.orders.insert(order, state);
     }
 
     /// Writes; after an error nothing is written any more.

@@ -12,6 +12,7 @@ use sdpp_proto::money::AssetId;
 use sdpp_proto::statement::{PayOption, Payment, Signed};
 use sdpp_rail::{Bill, RailError};
 
+use crate::channel::{Channel, ChannelState};
 use crate::client::LedgerClient;
 
 pub use direct::{DirectPayee, DirectPayer};
@@ -95,4 +96,13 @@ fn account_of(address: &str) -> Result<PublicKey, RailError> {
     // One spelling: a payee compares addresses as text.
     let key = key.ok().filter(|key| key.multibase() == address);
     key.ok_or(RailError::Declined("the payee's address is not a key of the form z6Mk…"))
+}
+
+/// No new voucher once a close is pending, on either side.
+fn still_open(channel: &Channel) -> Result<(), RailError> {
+    match channel.state {
+        ChannelState::Open => Ok(()),
+        ChannelState::Closing { .. } => Err(RailError::Declined("the channel is about to be closed")),
+        ChannelState::Closed => Err(RailError::Declined("the channel is closed")),
+    }
 }

@@ -7,8 +7,8 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
 use sdpp_rail::{Backing, Bill, Outcome, Payee, RailError, Redeemed, Reply, Store};
 
-use super::PayeeConfig;
 use super::book::{Admitted, Book, NEVER_ADMITTED};
+use super::{PayeeConfig, still_open};
 use crate::channel::{Channel, ChannelState};
 use crate::client::LedgerClient;
 use crate::entry::{Body, Entry};
@@ -36,14 +36,9 @@ impl VoucherPayee {
         let id = order.channel.ok_or(RailError::Declined("the order names no channel"))?;
         let channel = self.channel(&id).await?;
         self.check(&channel, order)?;
-        match self.book.order_of(&id)? {
-            Some(known) if known != order.id() => return Err(RailError::Declined("the channel serves another order")),
-            Some(_) => {}
-            // Redeemed before this seller ever saw it: the vouchers of some other order.
-            None if !channel.redeemed.is_zero() => {
-                return Err(RailError::Declined("the channel has been used before"));
-            }
-            None => {}
+        // Redeemed before this payee ever saw it: somebody holds vouchers of another order.
+        if !channel.redeemed.is_zero() && !self.book.knows(&id)? {
+            return Err(RailError::Declined("the channel has been used before"));
         }
         self.book.admit(&order.id(), &Admitted::of(order))?;
         Ok(Backing { deposit: Some(channel.deposit) })
@@ -125,14 +120,6 @@ impl VoucherPayee {
     async fn enter(&self, body: Body) -> Result<(), RailError> {
         let entry = Entry::sign(&self.config.key, self.client.origin(), body);
         self.client.submit(&entry).await.map(|_| ())
-    }
-}
-
-fn still_open(channel: &Channel) -> Result<(), RailError> {
-    match channel.state {
-        ChannelState::Open => Ok(()),
-        ChannelState::Closing { .. } => Err(RailError::Declined("the channel is about to be closed")),
-        ChannelState::Closed => Err(RailError::Declined("the channel is closed")),
     }
 }
 

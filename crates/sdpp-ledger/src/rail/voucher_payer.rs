@@ -7,7 +7,7 @@ use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_rail::{Bill, Funding, OpenRequest, Payer, PaymentStatus, Proof, RailError, Reply};
 
-use super::{RAIL_VOUCHER, account_of, payee_of};
+use super::{RAIL_VOUCHER, account_of, payee_of, still_open};
 use crate::channel::{Channel, ChannelState};
 use crate::client::LedgerClient;
 use crate::entry::{Body, Entry, Open, channel_id};
@@ -39,10 +39,15 @@ impl Bills {
         Ok(())
     }
 
-    pub(super) fn compare(&self, bill: &Bill) -> Result<(), RailError> {
+    /// Whether this very bill is remembered.
+    ///
+    /// # Errors
+    /// [`RailError::Declined`] if its invoice is remembered with other terms.
+    fn compare(&self, bill: &Bill) -> Result<bool, RailError> {
         match self.known.get(&bill.invoice) {
-            Some(known) if known != bill => Err(RailError::Declined("the invoice was paid with other terms")),
-            Some(_) | None => Ok(()),
+            Some(known) if known == bill => Ok(true),
+            Some(_) => Err(RailError::Declined("the invoice was paid with other terms")),
+            None => Ok(false),
         }
     }
 
@@ -138,7 +143,9 @@ impl VoucherPayer {
         if bill.total < bill.before {
             return Err(RailError::Declined("the bill's total is below the one before"));
         }
-        self.bills.lock().unwrap_or_else(PoisonError::into_inner).compare(bill)?;
+        if self.bills.lock().unwrap_or_else(PoisonError::into_inner).compare(bill)? {
+            return Ok(Proof::Voucher);
+        }
         let covers = |channel: &Channel| bill.total <= channel.deposit;
         let mut channel = self.client.look(|fold| fold.channel(&id).cloned()).await?;
         if !channel.as_ref().is_some_and(covers) {
@@ -155,9 +162,7 @@ impl VoucherPayer {
         if channel.payer != self.key.public() || channel.payee != *payee || channel.asset != bill.asset {
             return Err(RailError::Declined("the channel is not for this payee and asset"));
         }
-        if channel.state == ChannelState::Closed {
-            return Err(RailError::Declined("the channel is closed"));
-        }
+        still_open(channel)?;
         if bill.total > channel.deposit {
             return Err(RailError::Declined("the total is above the deposit"));
         }

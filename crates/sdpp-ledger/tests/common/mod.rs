@@ -1,8 +1,8 @@
 //! What the tests of this crate share: keys, entries, a ledger with a clock that is moved by hand.
 #![allow(dead_code, unreachable_pub, reason = "every test takes what it needs")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use sdpp_ledger::entry::{Issue, Open, TopUp, Transfer, asset_id, channel_id};
 use sdpp_ledger::{
@@ -11,13 +11,13 @@ use sdpp_ledger::{
 };
 use sdpp_log::{Policy, VerifierKey};
 use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
-use sdpp_proto::identity::PublicKey;
+use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::{Payment, Signed};
 use sdpp_proto::time::Timestamp;
 use sdpp_rail::{MemoryStore, Store};
 
-pub use sdpp_rail::suite::{block_on, test_key};
+pub use sdpp_rail::suite::block_on;
 
 pub const ORIGIN: &str = "ledger.example/test";
 pub const LOG: u8 = 1;
@@ -27,12 +27,19 @@ pub const PAYEE: u8 = 4;
 pub const SIGNER: u8 = 5;
 pub const STRANGER: u8 = 6;
 
+/// The same keys as in the suites, made once.
+pub fn test_key(seed: u8) -> SigningKey {
+    static KEYS: LazyLock<Vec<SigningKey>> = LazyLock::new(|| (0..=255).map(sdpp_rail::suite::test_key).collect());
+    KEYS[usize::from(seed)].clone()
+}
+
 pub fn public(seed: u8) -> PublicKey {
     test_key(seed).public()
 }
 
 pub fn coin() -> AssetId {
-    asset_id("coin", &public(ISSUER))
+    static COIN: LazyLock<AssetId> = LazyLock::new(|| asset_id("coin", &public(ISSUER)));
+    COIN.clone()
 }
 
 pub fn reference(number: u64) -> Bytes32 {

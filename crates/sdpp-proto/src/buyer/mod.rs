@@ -372,6 +372,21 @@ impl Buyer {
         }
     }
 
+    /// The transport found an offence before there was a whole frame, such as a length above its
+    /// limit: the connection is over.
+    pub fn offend(&mut self, offence: Offence) {
+        if !self.is_closed() {
+            self.end(Ended::Offence(offence));
+        }
+    }
+
+    /// The connection is gone. What is still to be stored follows as outputs.
+    pub fn hang_up(&mut self) {
+        if !self.is_closed() {
+            self.end(Ended::Told(None));
+        }
+    }
+
     /// All writes up to this one are durable.
     pub fn stored(&mut self, now: Timestamp, through: StoreId) {
         match &mut self.state {

@@ -101,7 +101,21 @@ impl Live {
             account,
         };
         live.account.advance_time(start.now);
+        live.account.refresh();
+        if live.account.ending == Some(Ending::Settled) {
+            live.send_settlement_again(start.now);
+        }
         live
+    }
+
+    /// The connection before ended between the two settlements.
+    fn send_settlement_again(&mut self, now: Timestamp) {
+        if let Some(body) = self.own_settlement() {
+            let mut item = Vec::new();
+            wire::envelope(&Signed::sign(&self.account.key, body).erase()).write(&mut item);
+            self.control.push_back(item);
+            self.exit_deadline = now.after_ms(limits::EXIT_MS);
+        }
     }
 
     pub(super) fn account(&self) -> &SellerOrder {
@@ -170,7 +184,7 @@ impl Live {
 
     fn counter_settlement(&mut self, common: &mut Common, statement: &[u8]) -> Result<(), Offence> {
         let settlement = Signed::<Settlement>::parse_unverified(statement).map_err(|_| Offence::BadSettlement)?;
-        if self.account.ending != Some(Ending::Settled) {
+        if !self.account.is_settled() {
             return Err(Offence::UnexpectedControl);
         }
         settlement.verify(&self.pays()).map_err(|_| Offence::BadSettlement)?;
@@ -249,7 +263,10 @@ impl Live {
                 Awaited::Invoice(id) => self.invoice_stored(common, now, &id),
                 Awaited::Payment(payment) => self.payment_stored(common, now, *payment),
                 Awaited::Send(item) => self.control.push_back(item),
-                Awaited::CounterSettlement => self.ended = Some(Ended::Settled { countersigned: true }),
+                Awaited::CounterSettlement => {
+                    self.account.ending = Some(Ending::Countersigned);
+                    self.ended = Some(Ended::Settled { countersigned: true });
+                }
                 Awaited::Evidence => {}
             }
         }

@@ -111,6 +111,13 @@ pub struct Admission {
     pub ceiling: Amount,
 }
 
+impl Admission {
+    /// Nothing at all: for an attach to an order that is not known, which the machine refuses.
+    pub const fn nothing() -> Self {
+        Self { exposure: Amount::ZERO, windows: 1, ramp: true, ceiling: Amount::ZERO }
+    }
+}
+
 /// Something worth showing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -341,6 +348,21 @@ impl Seller {
     pub fn refuse(&mut self, now: Timestamp, reason: Reason) {
         if !matches!(self.state, State::Closed(_)) {
             self.end(now, Ended::Stopped(reason));
+        }
+    }
+
+    /// The transport found an offence before there was a whole frame, such as a length above its
+    /// limit: the connection is over.
+    pub fn offend(&mut self, now: Timestamp, offence: Offence) {
+        if !matches!(self.state, State::Closed(_)) {
+            self.end(now, Ended::Offence(offence));
+        }
+    }
+
+    /// The connection is gone. What is still to be stored follows as outputs.
+    pub fn hang_up(&mut self, now: Timestamp) {
+        if !matches!(self.state, State::Closed(_)) {
+            self.end(now, Ended::Told(None));
         }
     }
 

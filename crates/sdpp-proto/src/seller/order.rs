@@ -84,6 +84,8 @@ pub(super) enum Ending {
     Last,
     /// The own settlement was signed.
     Settled,
+    /// The buyer's, too.
+    Countersigned,
     /// The own default was signed: only a late payment is awaited.
     Defaulted,
 }
@@ -123,6 +125,11 @@ impl SellerOrder {
         self.order.id()
     }
 
+    /// The signed order.
+    pub const fn order(&self) -> &Signed<Order> {
+        &self.order
+    }
+
     /// The buyer's identity.
     pub fn buyer(&self) -> PublicKey {
         self.order.issuer()
@@ -150,12 +157,22 @@ impl SellerOrder {
 
     /// Whether the own settlement was signed.
     pub fn is_settled(&self) -> bool {
-        self.ending == Some(Ending::Settled)
+        matches!(self.ending, Some(Ending::Settled | Ending::Countersigned))
     }
 
-    /// Whether the buyer has paid a full window at least once.
+    /// Whether both have signed the end: nothing is left to do.
+    pub fn is_over(&self) -> bool {
+        self.ending == Some(Ending::Countersigned)
+    }
+
+    /// Whether anything was ever paid.
     pub const fn has_paid(&self) -> bool {
         self.last_payment.is_some()
+    }
+
+    /// Whether the buyer has paid a full window: the ramp is over.
+    pub const fn is_proven(&self) -> bool {
+        self.last_payment.is_some() && !self.credit.ramp()
     }
 
     /// Index of the newest attach.
@@ -430,6 +447,12 @@ impl SellerOrder {
             self.close_window(false);
             self.cut(now, false);
         }
+    }
+
+    /// Invoices whose write was under way when the last connection ended go to the journal again.
+    pub(super) fn refresh(&mut self) {
+        let issued = self.closed.iter().filter_map(|span| span.issued.as_ref());
+        self.fresh = issued.filter(|issued| !issued.durable).map(|issued| issued.invoice.erase()).collect();
     }
 
     /// Marks invoices as durable, in the order in which they were signed.

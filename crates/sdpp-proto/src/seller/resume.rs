@@ -170,9 +170,8 @@ impl SellerOrder {
             Kind::Invoice => self.replay_invoice(Signed::parse(bytes)?, now),
             Kind::Payment => self.credit_payment(Signed::<Payment>::parse(bytes)?),
             Kind::Settlement => {
-                if Signed::<Settlement>::parse(bytes)?.issuer() == self.key.public() {
-                    self.ending = Some(Ending::Settled);
-                }
+                let own = Signed::<Settlement>::parse(bytes)?.issuer() == self.key.public();
+                self.ending = Some(if own { Ending::Settled } else { Ending::Countersigned });
             }
             Kind::Default => self.ending = Some(Ending::Defaulted),
             Kind::Menu | Kind::Order | Kind::Ack | Kind::Sample | Kind::Quote => {}
@@ -191,6 +190,10 @@ impl SellerOrder {
     }
 
     fn replay_invoice(&mut self, invoice: Signed<Invoice>, now: Timestamp) {
+        if invoice.n < self.chain.next_n {
+            // Written twice, because a connection ended while the first write was under way.
+            return;
+        }
         self.chain.prev = invoice.id();
         self.chain.next_n = invoice.n.saturating_add(1);
         self.chain.next_seq = invoice.end();

@@ -209,7 +209,9 @@ impl<'a> Auditor<'a> {
         if let Some(sale) = &self.sale {
             sale.note_unanswered(&mut self.book);
             sum_up(sale, &mut self.book);
-            self.ledger.finish(sale, &mut self.book);
+            if self.stop.is_none() {
+                self.ledger.finish(sale, &mut self.book);
+            }
         }
         let stops = [self.stop.take(), self.data_missing.take().map(Stop::Missing), self.ledger.take_stop()];
         let mut missing = None;

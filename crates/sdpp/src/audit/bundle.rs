@@ -114,10 +114,7 @@ impl std::error::Error for BundleError {}
 
 impl From<io::Error> for BundleError {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::CutOff,
-            kind => Self::Io(kind),
-        }
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::CutOff } else { Self::Io(error.kind()) }
     }
 }
 

@@ -121,6 +121,22 @@ impl Chain {
         self.void.contains(id)
     }
 
+    /// Totals up to an invoice behind which all may be void, because nothing behind it is paid; up to
+    /// the order, if nothing at all is paid. Nothing follows on a last invoice.
+    fn base(&self, id: &StatementId, book: &Book) -> Option<Sums> {
+        if *id == self.order {
+            return self.paid.is_none().then(Sums::default);
+        }
+        let waiting = book.invoice_number(id).and_then(|n| self.waiting.get(self.position(id, n)?));
+        let paid = self.paid.as_ref().filter(|paid| paid.head.id == *id);
+        waiting.or(paid).filter(|base| !base.is_last).map(|base| base.totals)
+    }
+
+    /// Whether all behind this invoice may be void, and something is.
+    pub(super) fn may_end_at(&self, id: &StatementId, book: &Book) -> bool {
+        self.prev() != *id && self.base(id, book).is_some()
+    }
+
     fn position(&self, id: &StatementId, n: u64) -> Option<usize> {
         let at = self.waiting.binary_search_by_key(&n, |standing| standing.n).ok()?;
         self.waiting.get(at).filter(|standing| standing.head.id == *id).map(|_| at)
@@ -203,6 +219,9 @@ impl Sale {
         if invoice.n > next && !book.seen.contains_key(&invoice.prev) {
             return Err(Stop::Missing(Missing::Invoice(next)));
         }
+        if self.follows_on_forgiven(invoice, book) {
+            return Err(Stop::Missing(Missing::Forgiveness(case.head.id)));
+        }
         case.equal(Rule::InvoiceNumber, "number", next, invoice.n)?;
         if let Some(last) = self.chain.newest().filter(|newest| newest.is_last) {
             let text = format!("invoice {} was the last", last.n);
@@ -213,6 +232,28 @@ impl Sale {
         }
         let (what, expected) = ("the statement before it", self.chain.prev());
         case.links(book, &Link { rule: Rule::InvoicePrev, what, expected, found: invoice.prev })
+    }
+
+    /// Whether an acceptance that is not in the bundle would put an invoice right: one that forgives
+    /// all behind the invoice it names as its predecessor, as much as may be forgiven.
+    fn follows_on_forgiven(&self, invoice: &Invoice, book: &Book) -> bool {
+        let Some(base) = self.chain.base(&invoice.prev, book) else { return false };
+        let expected = (self.chain.prev(), self.chain.next_n, self.chain.next_first);
+        // What the seller forgave once it cannot charge.
+        let forgiven = self.chain.forgiven.filter(|forgiven| forgiven.first == base.end);
+        let floor = forgiven.map_or(base.end, |forgiven| forgiven.first.saturating_add(forgiven.count));
+        let product = &self.terms.product;
+        let most = u64::from(product.k).saturating_mul(u64::from(self.terms.order.windows));
+        let added = match (product.unit, invoice.t_start, invoice.t_end) {
+            (Unit::Message, _, _) => invoice.count,
+            (Unit::Byte, _, _) => invoice.bytes,
+            (Unit::Second, Some(start), Some(end)) => end.since_ms(start),
+            (Unit::Second, _, _) => 0,
+        };
+        (invoice.prev, invoice.n, invoice.first) != expected
+            && invoice.n >= self.chain.next_n
+            && (floor..=base.end.saturating_add(most)).contains(&invoice.first)
+            && base.units.checked_add(added) == Some(invoice.units_total)
     }
 
     fn check_first(&self, case: &Case<'_>, invoice: &Invoice) -> Result<(), Stop> {

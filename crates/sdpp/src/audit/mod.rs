@@ -41,14 +41,18 @@ pub use rule::Rule;
 /// has any.
 pub fn audit<B: AsRef<[u8]>>(bundle: &Bundle, trust: &Trust, data: Option<impl Iterator<Item = B>>) -> Report {
     let auditor = Auditor::new(trust);
-    match (data, bundle.order_salt) {
-        (Some(pieces), Some(salt)) => run(auditor.with_data(salt, pieces), bundle),
-        (None, Some(salt)) if !bundle.messages.is_empty() => {
-            run(auditor.with_data(salt, bundle.messages.iter()), bundle)
-        }
-        (None, None) if bundle.messages.is_empty() => run(auditor, bundle),
-        (None, Some(_)) => run(auditor, bundle),
-        (Some(_), None) | (None, None) => run(auditor.without_salt(), bundle),
+    match (bundle.order_salt, data) {
+        (Some(salt), Some(pieces)) => run(auditor.with_data(salt, pieces), bundle),
+        (_, None) if bundle.messages.is_empty() => run(auditor, bundle),
+        (Some(salt), None) => run(auditor.with_data(salt, bundle.messages.iter()), bundle),
+        (None, _) => run(auditor.without_salt(), bundle),
+    }
+}
+
+impl Bundle {
+    /// Audits it with what it holds.
+    pub fn audit(&self, trust: &Trust) -> Report {
+        audit(self, trust, None::<std::iter::Empty<&[u8]>>)
     }
 }
 

@@ -179,7 +179,7 @@ impl Sale {
         self.belongs(head, (&self.seller, order_id), &[Some(*invoice_id)], book)?;
         let case = Case::new(head, Party::Seller);
         self.check_newest(&case, Rule::DefaultUnpaid, (*invoice_id, *due), book)?;
-        self.check_default_paid(&case, *paid)?;
+        self.check_default_paid(&case, (*due, *paid))?;
         if self.chain.unpaid().next().is_none() {
             if paid >= due {
                 return Err(case.breaks(Rule::DefaultUnpaid, format!("{due} were due and {paid} credited")));
@@ -194,13 +194,13 @@ impl Sale {
     }
 
     /// What was credited is the total of a payment, and never falls.
-    fn check_default_paid(&self, case: &Case<'_>, paid: Amount) -> Result<(), Stop> {
+    fn check_default_paid(&self, case: &Case<'_>, (due, paid): (Amount, Amount)) -> Result<(), Stop> {
         let credited = self.money.credited();
+        case.at_most(Rule::DefaultTotals, "credited", due, paid)?;
         if paid > self.money.paid() {
-            let text = format!("credited: no payment has the total {paid}; the last has {}", self.money.paid());
-            return Err(case.breaks(Rule::DefaultTotals, text));
+            return Err(Stop::Missing(Missing::Payment(paid)));
         }
-        if paid == credited || self.money.uncredited.iter().any(|payment| payment.total == paid) {
+        if paid == credited || self.money.uncredited.binary_search_by_key(&paid, |payment| payment.total).is_ok() {
             return Ok(());
         }
         case.equal(Rule::DefaultTotals, "credited", credited, paid)
@@ -217,6 +217,9 @@ impl Sale {
         let Some(newest) = self.chain.newest() else {
             return Err(Stop::Missing(Missing::Statement { id: found, what: "its invoice", named_by: case.head.id }));
         };
+        if self.chain.may_end_at(&found, book) {
+            return Err(Stop::Missing(Missing::Forgiveness(case.head.id)));
+        }
         case.links(book, &Link { rule, what: "the newest invoice", expected: newest.head.id, found })?;
         let rule = if rule == Rule::DefaultUnpaid { Rule::DefaultTotals } else { rule };
         case.equal(rule, "due", newest.due, due)

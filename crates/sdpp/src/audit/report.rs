@@ -92,6 +92,10 @@ pub enum Missing {
     Acceptance,
     /// The invoice of this number.
     Invoice(u64),
+    /// An acceptance that forgives what lies before this statement.
+    Forgiveness(StatementId),
+    /// A payment of this total.
+    Payment(Amount),
     /// A statement that another one names.
     Statement {
         /// What is missing.
@@ -126,6 +130,8 @@ impl Missing {
             Self::Order(_) => "order",
             Self::Acceptance => "acceptance",
             Self::Invoice(_) => "invoice",
+            Self::Forgiveness(_) => "forgiveness",
+            Self::Payment(_) => "payment",
             Self::Statement { .. } => "statement",
             Self::Salt => "salt",
             Self::Messages(_) => "messages",
@@ -145,6 +151,8 @@ impl fmt::Display for Missing {
             Self::Order(None) => f.write_str("the order"),
             Self::Acceptance => f.write_str("the seller's acceptance of the connection that charges were made on"),
             Self::Invoice(n) => write!(f, "invoice number {n}"),
+            Self::Forgiveness(id) => write!(f, "an acceptance by which {id} follows on what lies before it"),
+            Self::Payment(total) => write!(f, "a payment of {total} in all, which the seller says it credited"),
             Self::Statement { id, what, named_by } => write!(f, "{what} {id}, which {named_by} names"),
             Self::Salt => f.write_str("the order's salt, without which data cannot be compared"),
             Self::Messages(seq) => write!(f, "message data from number {seq} on"),

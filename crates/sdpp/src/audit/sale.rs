@@ -3,7 +3,7 @@
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::Amount;
-use sdpp_proto::statement::{Acceptance, Attach, Forgiven, Menu, Order, Terms};
+use sdpp_proto::statement::{Acceptance, Attach, Forgiven, Have, Menu, Order, Terms};
 
 use super::case::{Book, Case, Head, Stop};
 use super::chain::Chain;
@@ -33,8 +33,7 @@ pub(super) struct Sale {
 struct Waiting {
     id: StatementId,
     index: u32,
-    /// The first message that the buyer has no invoice for, and the first that it does not hold.
-    holds: (u64, u64),
+    have: Have,
 }
 
 /// Who signs with this key.
@@ -114,7 +113,7 @@ impl Sale {
             return Err(Case::new(head, Party::Buyer).breaks(Rule::AttachIndex, text));
         }
         self.attach_index = Some(attach.index);
-        self.attaches.push(Waiting { id: head.id, index: attach.index, holds: (attach.have.base, attach.have.next) });
+        self.attaches.push(Waiting { id: head.id, index: attach.index, have: attach.have });
         Ok(())
     }
 
@@ -127,12 +126,12 @@ impl Sale {
         let Some((at, attach)) = attach.filter(|(_, attach)| attach.id == acceptance.attach_id) else {
             return Err(self.not_an_answer(&case, acceptance, book));
         };
-        let (order, holds) = (&self.terms.order, attach.holds);
+        let (order, have) = (&self.terms.order, attach.have);
         case.at_most(Rule::AcceptanceExposure, "exposure", order.exposure_max, acceptance.exposure)?;
         case.at_most(Rule::AcceptanceWindows, "outstanding windows", order.windows, acceptance.windows)?;
         match &acceptance.forgiven {
             Some(forgiven) => self.forgive(&case, (acceptance.start, forgiven), book)?,
-            None => self.check_start(&case, acceptance.start, holds)?,
+            None => self.check_start(&case, acceptance.start, (&have, book))?,
         }
         self.chain.accepted(head.id);
         self.exposure = Some(acceptance.exposure);
@@ -153,10 +152,14 @@ impl Sale {
 
     /// Messages are repeated from the first that the buyer has no invoice for, or from a later one
     /// that it does not hold; what is paid need not be repeated.
-    fn check_start(&self, case: &Case<'_>, start: u64, (base, next): (u64, u64)) -> Result<(), Stop> {
+    fn check_start(&self, case: &Case<'_>, start: u64, (have, book): (&Have, &Book)) -> Result<(), Stop> {
+        let Have { base, next, last_payment, .. } = *have;
         let most = next.max(self.chain.paid_end());
         if (base..=most).contains(&start) {
             return Ok(());
+        }
+        if let Some(id) = last_payment.filter(|id| start > most && !book.seen.contains_key(id)) {
+            return Err(Stop::Missing(Missing::Statement { id, what: "the last payment", named_by: case.head.id }));
         }
         let text = format!("start: expected {base} to {most}, found {start}");
         Err(case.breaks(Rule::AcceptanceStart, text))
@@ -171,13 +174,18 @@ impl Sale {
             // Said again, because the buyer may not have heard it.
             return Ok(());
         }
-        if let Some(n) = forgiven.invoice.as_ref().and_then(|id| book.invoice_number(id)) {
-            let voided = forgiven.invoice.and_then(|id| self.chain.void_from(&id, n)).ok_or_else(|| {
+        let void = forgiven.invoice.and_then(|id| Some((id, book.invoice_number(&id)?)));
+        if let Some((id, n)) = void {
+            let voided = self.chain.void_from(&id, n).ok_or_else(|| {
                 case.breaks(Rule::Forgiven, format!("invoice {n} is paid, or void already: it cannot be forgiven"))
             })?;
             book.totals.invoices_void = book.totals.invoices_void.saturating_add(voided);
         }
-        case.equal(Rule::Forgiven, "first message forgiven", self.chain.standing().end, forgiven.first)?;
+        let standing = self.chain.standing().end;
+        if forgiven.first > standing && void.is_none() {
+            return Err(Stop::Missing(Missing::Invoice(self.chain.made())));
+        }
+        case.equal(Rule::Forgiven, "first message forgiven", standing, forgiven.first)?;
         if forgiven.next_n < self.chain.made() {
             let text = format!("number of the next invoice: {} is used up", forgiven.next_n);
             return Err(case.breaks(Rule::Forgiven, text));

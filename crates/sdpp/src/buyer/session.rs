@@ -1,0 +1,434 @@
+//! One connection of the buyer: the machine, its socket, and everything the machine asks for.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sdpp_proto::buyer::{self as core, BuyerOrder, Output};
+use sdpp_proto::codec::StatementId;
+use sdpp_proto::journal::{Entry, StoreId};
+use sdpp_proto::money::Amount;
+use sdpp_proto::offence::Reason;
+use sdpp_proto::statement::{Form, Invoice, Menu, Quote, Sample, Signed};
+use sdpp_proto::wire::Ask;
+use sdpp_rail::{Bill, Funding, Payer, Proof, RailError};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+
+use super::{Address, BuyError, Buyer, Event, Request};
+use crate::journal::{Ack, order_stream};
+use crate::link::{Link, Read};
+use crate::recorder::{Recorded, Recorder};
+use crate::sink::Sink;
+use crate::{entropy, now, sleep_until};
+
+const RAIL_RETRY: Duration = Duration::from_millis(20);
+/// Time that records of a finished order have.
+const RECORD_WAIT: Duration = Duration::from_secs(5);
+
+type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a connection is for.
+pub(super) enum Plan<'a> {
+    Place(&'a Request),
+    Resume(Box<BuyerOrder>),
+}
+
+/// What is left of a connection.
+pub(super) struct Outcome {
+    pub(super) account: Option<Box<BuyerOrder>>,
+    pub(super) ended: core::Ended,
+    pub(super) funding: Option<Funding>,
+}
+
+impl Outcome {
+    pub(super) const fn lost(account: Box<BuyerOrder>) -> Self {
+        Self { account: Some(account), ended: core::Ended::Told(None), funding: None }
+    }
+}
+
+struct Session<'a> {
+    buyer: &'a Buyer,
+    machine: core::Buyer,
+    link: Link,
+    plan: Option<Plan<'a>>,
+    sink: &'a mut dyn Sink,
+    acks: (mpsc::UnboundedSender<Ack>, mpsc::UnboundedReceiver<Ack>),
+    last_store: Option<StoreId>,
+    menu: Option<Box<Signed<Menu>>>,
+    paying: Option<(StatementId, Task<Result<Proof, RailError>>)>,
+    recorder: Option<Recorder>,
+    /// The order waits for this record.
+    order_record: Option<StatementId>,
+    order: Option<StatementId>,
+    funding: Option<Funding>,
+    ended: Option<core::Ended>,
+}
+
+/// Runs a connection to its end.
+pub(super) async fn run(
+    buyer: &Buyer,
+    address: &Address,
+    stream: TcpStream,
+    (plan, sink, stop): (Plan<'_>, &mut dyn Sink, watch::Receiver<bool>),
+) -> Result<Outcome, BuyError> {
+    let seed = entropy::draw().map_err(BuyError::NoEntropy)?;
+    let session = Session {
+        machine: core::Buyer::new(buyer.config(address), *seed, now()),
+        buyer,
+        link: Link::new(stream).map_err(BuyError::Connection)?,
+        plan: Some(plan),
+        sink,
+        acks: mpsc::unbounded_channel(),
+        last_store: None,
+        menu: None,
+        paying: None,
+        recorder: None,
+        order_record: None,
+        order: None,
+        funding: None,
+        ended: None,
+    };
+    session.run(stop).await
+}
+
+impl Session<'_> {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Outcome, BuyError> {
+        let mut connected = true;
+        while connected && self.ended.is_none() {
+            if let Some(menu) = self.menu.take() {
+                self.choose(&menu).await?;
+            }
+            connected = match self.work() {
+                Ok(true) => {
+                    tokio::task::yield_now().await;
+                    true
+                }
+                Ok(false) => self.wait(&mut stop).await,
+                Err(error) => {
+                    tracing::debug!(%error, "the connection is lost");
+                    false
+                }
+            };
+        }
+        self.finish().await
+    }
+
+    /// Places or resumes the order, now that the menu is here.
+    async fn choose(&mut self, menu: &Signed<Menu>) -> Result<(), BuyError> {
+        match self.plan.take() {
+            Some(Plan::Place(request)) => {
+                let (draft, funding) = self.buyer.draft(menu, request).await?;
+                self.recorder = Some(Recorder::start(self.buyer.settings.records.clone(), request.record.form));
+                self.funding = Some(funding);
+                self.order = Some(self.machine.place(now(), draft).map_err(BuyError::Place)?);
+            }
+            Some(Plan::Resume(account)) => {
+                self.recorder = Some(Recorder::start(self.buyer.settings.records.clone(), Form::Full));
+                self.order = Some(account.id());
+                // The menu has just come: the machine is choosing.
+                let _ = self.machine.resume(now(), account);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Does all that can be done without waiting; says whether anything moved.
+    fn work(&mut self) -> io::Result<bool> {
+        let read = self.link.try_read()?;
+        let mut moved = read == Read::Some;
+        moved |= self.frames()?;
+        while let Ok(ack) = self.acks.1.try_recv() {
+            self.ack(ack);
+            moved = true;
+        }
+        moved |= self.outputs();
+        self.machine.poll_transmit(now(), self.link.output());
+        moved |= self.link.try_write()?;
+        if read == Read::Closed && self.ended.is_none() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(moved)
+    }
+
+    fn frames(&mut self) -> io::Result<bool> {
+        let mut moved = false;
+        loop {
+            match self.link.next_frame() {
+                Ok(Some(frame)) => {
+                    // An offence shows in the machine's output.
+                    if let Ok(delivery) = self.machine.handle_frame(now(), frame) {
+                        for (seq, message) in delivery.messages() {
+                            self.sink.write(seq, &message)?;
+                        }
+                    }
+                }
+                Ok(None) => return Ok(moved),
+                Err(offence) => {
+                    self.machine.offend(offence);
+                    return Ok(true);
+                }
+            }
+            moved = true;
+        }
+    }
+
+    fn ack(&mut self, ack: Ack) {
+        match ack {
+            Ack::Durable(id) => self.machine.stored(now(), id),
+            Ack::Failed(error) => {
+                tracing::error!(%error, "the journal has failed; the session freezes");
+                self.machine.stop(Reason::Frozen);
+            }
+        }
+    }
+
+    fn outputs(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(output) = self.machine.poll_output(now()) {
+            moved = true;
+            match output {
+                Output::Menu(menu) => self.menu = Some(menu),
+                Output::Sample(_) | Output::Quote(_) => {}
+                Output::Store { id, entries, .. } => self.store(id, &entries),
+                Output::RecordOrder(order) => {
+                    let id = order.id;
+                    let records = self.recorder.as_mut().is_some_and(|recorder| recorder.record(order));
+                    if records {
+                        self.order_record = Some(id);
+                    } else {
+                        self.machine.recorded(id, None);
+                    }
+                }
+                Output::Record(statement) => {
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.record(statement);
+                    }
+                }
+                Output::Pay { invoice, before } => self.pay(&invoice, before),
+                Output::Event(event) => self.event(event),
+                Output::Closed(ended) => self.ended = Some(ended),
+            }
+        }
+        moved
+    }
+
+    /// The sink's file is synced by the journal's thread, before the rows.
+    fn store(&mut self, id: StoreId, entries: &[Entry]) {
+        let Some(order) = self.machine.order().map(BuyerOrder::id).or(self.order) else { return };
+        self.last_store = Some(id);
+        match self.sink.flush() {
+            Ok(barrier) => {
+                let journal = &self.buyer.settings.journal;
+                journal.write_behind(order_stream(&order), entries, (id, &self.acks.0), barrier);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the sink has failed; nothing more is paid for");
+                self.last_store = None;
+                self.machine.stop(Reason::Frozen);
+            }
+        }
+    }
+
+    fn pay(&mut self, invoice: &Signed<Invoice>, before: Amount) {
+        let Some(account) = self.machine.order() else { return };
+        let terms = account.terms();
+        let bill = Bill {
+            order: account.id(),
+            invoice: invoice.id(),
+            payee: terms.option.address.clone(),
+            asset: terms.option.asset.clone(),
+            total: invoice.due,
+            before,
+            channel: terms.order.channel,
+        };
+        let payer = self.buyer.settings.payer.clone();
+        self.paying = Some((invoice.id(), Box::pin(pay_bill(payer, bill))));
+    }
+
+    fn paid(&mut self, invoice: &StatementId, result: Result<Proof, RailError>) {
+        match result {
+            Ok(Proof::Voucher) => self.machine.paid(invoice, None),
+            Ok(Proof::Bytes(bytes)) => self.machine.paid(invoice, Some(bytes)),
+            Err(error) => {
+                tracing::error!(%error, "the rail does not pay; the session stops");
+                if let RailError::Dishonest(what) = error {
+                    (self.buyer.settings.listener)(&Event::Dishonest(what));
+                }
+                self.machine.stop(crate::seller::reason_of(&error));
+            }
+        }
+    }
+
+    fn event(&self, event: core::Event) {
+        let listener = &self.buyer.settings.listener;
+        match event {
+            core::Event::Live { start, exposure } => {
+                if let Some(order) = self.order {
+                    listener(&Event::Live { order, start, exposure });
+                }
+            }
+            core::Event::Invoiced { n, windows, messages, due } => {
+                listener(&Event::Invoiced { n, windows, messages, due });
+            }
+            core::Event::Paid { total, .. } => listener(&Event::Paid { total }),
+            core::Event::Defaulted(_) | core::Event::Recorded(_) => {}
+        }
+    }
+
+    fn recorded(&mut self, recorded: Recorded) {
+        match recorded {
+            Recorded::Done(statement, record) => {
+                (self.buyer.settings.listener)(&Event::Recorded(statement));
+                self.order_record.take_if(|order| *order == statement);
+                self.machine.recorded(statement, Some(record));
+            }
+            Recorded::Skipped => {
+                // An order that cannot be recorded is not sent.
+                if self.order_record.take().is_some() {
+                    self.machine.stop(Reason::RailDown);
+                }
+            }
+            Recorded::Dishonest(what) => {
+                (self.buyer.settings.listener)(&Event::Dishonest(what));
+                self.machine.stop(Reason::LedgerDishonest);
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen; false when the connection is gone.
+    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+        let timeout = self.machine.poll_timeout();
+        let stopping = *stop.borrow();
+        tokio::select! {
+            ready = self.link.ready() => return ready.is_ok(),
+            Some(ack) = self.acks.1.recv() => self.ack(ack),
+            (invoice, result) = async { match &mut self.paying {
+                Some((invoice, task)) => (*invoice, task.await),
+                None => std::future::pending().await,
+            }} => {
+                self.paying = None;
+                self.paid(&invoice, result);
+            }
+            recorded = async { match &mut self.recorder {
+                Some(recorder) => recorder.next().await,
+                None => std::future::pending().await,
+            }} => self.recorded(recorded),
+            () = sleep_until(timeout) => self.machine.handle_timeout(now()),
+            _ = stop.wait_for(|stop| *stop), if !stopping => self.machine.exit(now()),
+        }
+        true
+    }
+
+    /// Writes what is left and waits for journal and records.
+    async fn finish(mut self) -> Result<Outcome, BuyError> {
+        self.machine.hang_up();
+        self.outputs();
+        let ended = self.ended.take().unwrap_or(core::Ended::Told(None));
+        self.machine.poll_transmit(now(), self.link.output());
+        // Written before the journal is waited for: nothing in it depends on these rows.
+        let _ = self.link.try_write();
+        while let Some(last) = self.last_store {
+            match self.acks.1.recv().await {
+                Some(Ack::Durable(id)) if id < last => {}
+                Some(Ack::Durable(_) | Ack::Failed(_)) | None => self.last_store = None,
+            }
+        }
+        // Records that take longer go on to be made by the recorder's own task.
+        let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
+        let Self { link, machine, funding, .. } = self;
+        link.close().await;
+        Ok(Outcome { account: machine.into_order(), ended, funding })
+    }
+
+    async fn flush_records(&mut self) {
+        while let Some(recorder) = self.recorder.as_mut().filter(|recorder| recorder.is_busy()) {
+            let recorded = recorder.next().await;
+            self.recorded(recorded);
+        }
+    }
+}
+
+/// Pays once, however often the rail must be asked.
+async fn pay_bill(payer: Arc<dyn Payer>, bill: Bill) -> Result<Proof, RailError> {
+    for _ in 0..500u32 {
+        match payer.pay(&bill).await {
+            // `pay` is idempotent per invoice: asking again is the way to learn what happened.
+            Err(RailError::Unavailable | RailError::Unknown) => tokio::time::sleep(RAIL_RETRY).await,
+            answer => return answer,
+        }
+    }
+    Err(RailError::Unknown)
+}
+
+/// What a seller answers before there is an order.
+#[derive(Debug)]
+pub struct Asked {
+    /// The menu.
+    pub menu: Signed<Menu>,
+    /// The sample, if asked for.
+    pub sample: Option<Signed<Sample>>,
+    /// The quote, if asked for.
+    pub quote: Option<Signed<Quote>>,
+}
+
+/// Fetches a menu, and the sample or quote that `pick` asks for, if any.
+///
+/// # Errors
+/// [`BuyError`].
+pub async fn ask(
+    config: sdpp_proto::buyer::BuyerConfig,
+    stream: TcpStream,
+    pick: impl FnOnce(&Menu) -> Option<Ask>,
+) -> Result<Asked, BuyError> {
+    let seed = entropy::draw().map_err(BuyError::NoEntropy)?;
+    let mut machine = core::Buyer::new(config, *seed, now());
+    let mut link = Link::new(stream).map_err(BuyError::Connection)?;
+    let menu = match next_answer(&mut machine, &mut link).await? {
+        Output::Menu(menu) => *menu,
+        _ => return Err(BuyError::Ended(core::Ended::Told(None))),
+    };
+    let mut asked = Asked { menu, sample: None, quote: None };
+    if let Some(question) = pick(&asked.menu) {
+        machine.ask(question);
+        match next_answer(&mut machine, &mut link).await? {
+            Output::Sample(sample) => asked.sample = Some(*sample),
+            Output::Quote(quote) => asked.quote = Some(*quote),
+            _ => return Err(BuyError::Ended(core::Ended::Told(None))),
+        }
+    }
+    link.close().await;
+    Ok(asked)
+}
+
+/// The machine's next output; frames are moved until there is one.
+async fn next_answer(machine: &mut core::Buyer, link: &mut Link) -> Result<Output, BuyError> {
+    loop {
+        if let Some(output) = machine.poll_output(now()) {
+            return match output {
+                Output::Closed(ended) => Err(BuyError::Ended(ended)),
+                output => Ok(output),
+            };
+        }
+        machine.poll_transmit(now(), link.output());
+        link.try_write().map_err(BuyError::Connection)?;
+        let read = link.try_read().map_err(BuyError::Connection)?;
+        let mut moved = false;
+        while let Ok(Some(frame)) = link.next_frame() {
+            moved = true;
+            // An offence shows in the machine's output.
+            let _ = machine.handle_frame(now(), frame);
+        }
+        if read == Read::Closed && !moved {
+            machine.hang_up();
+        } else if !moved {
+            tokio::select! {
+                ready = link.ready() => ready.map_err(BuyError::Connection)?,
+                () = sleep_until(machine.poll_timeout()) => machine.handle_timeout(now()),
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! One TCP connection as whole frames: read into one reused buffer, opened in place.
+
+use std::io;
+
+use sdpp_proto::frame::FrameHeader;
+use sdpp_proto::limits::FRAME_MAX;
+use sdpp_proto::offence::Offence;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// Bytes read ahead: at least one whole frame fits.
+const READ_BUFFER: usize = 2 * FRAME_MAX;
+/// Frames are sealed ahead up to so many bytes.
+pub(crate) const WRITE_AHEAD: usize = 256 * 1024;
+
+/// What a read brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Read {
+    Some,
+    Nothing,
+    Closed,
+}
+
+pub(crate) struct Link {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// Unread bytes lie in `start..end` of the buffer.
+    start: usize,
+    end: usize,
+    out: Vec<u8>,
+    written: usize,
+}
+
+impl Link {
+    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::new(), start: 0, end: 0, out: Vec::new(), written: 0 })
+    }
+
+    /// Waits until there is something to read, or room to write what waits.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        let interest = if self.has_output() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        self.stream.ready(interest).await.map(drop)
+    }
+
+    pub(crate) const fn has_output(&self) -> bool {
+        self.written < self.out.len()
+    }
+
+    /// Bytes sealed and not yet written.
+    pub(crate) const fn pending(&self) -> usize {
+        self.out.len().saturating_sub(self.written)
+    }
+
+    /// The buffer that frames are sealed into.
+    pub(crate) const fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Reads what is there, without waiting.
+    pub(crate) fn try_read(&mut self) -> io::Result<Read> {
+        if self.buffer.is_empty() {
+            self.buffer.resize(READ_BUFFER, 0);
+        }
+        if self.start > 0 {
+            // What is left is less than one frame.
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end = self.end.saturating_sub(self.start);
+            self.start = 0;
+        }
+        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+        if room.is_empty() {
+            return Ok(Read::Nothing);
+        }
+        match self.stream.try_read(room) {
+            Ok(0) => Ok(Read::Closed),
+            Ok(length) => {
+                self.end = self.end.saturating_add(length);
+                Ok(Read::Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next whole frame, if there is one.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<&mut [u8]>, Offence> {
+        let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let Some(header) = FrameHeader::peek(unread)? else { return Ok(None) };
+        if unread.len() < header.frame_len() {
+            return Ok(None);
+        }
+        let from = self.start;
+        self.start = self.start.saturating_add(header.frame_len());
+        Ok(self.buffer.get_mut(from..self.start))
+    }
+
+    /// Writes what can be written, without waiting; says whether anything was.
+    pub(crate) fn try_write(&mut self) -> io::Result<bool> {
+        let mut moved = false;
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.stream.try_write(rest) {
+                Ok(length) => {
+                    self.written = self.written.saturating_add(length);
+                    moved = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.has_output() {
+            self.out.clear();
+            self.written = 0;
+        }
+        Ok(moved)
+    }
+
+    /// Writes the rest, says goodbye and reads until the other side has done the same: closing with
+    /// unread data would reset the connection and could lose the last statement.
+    pub(crate) async fn close(mut self) {
+        use tokio::io::AsyncWriteExt as _;
+        let drained = async {
+            while self.has_output() {
+                self.stream.writable().await?;
+                self.try_write()?;
+            }
+            self.stream.shutdown().await?;
+            loop {
+                self.stream.readable().await?;
+                (self.start, self.end) = (0, 0);
+                if self.try_read()? == Read::Closed {
+                    return io::Result::Ok(());
+                }
+            }
+        };
+        // A peer that does not close is not waited for; what matters is written.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), drained).await;
+    }
+}

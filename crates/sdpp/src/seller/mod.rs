@@ -1,0 +1,244 @@
+//! The seller: serves products to many buyers over TCP, each isolated from the others.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sdpp_proto::codec::StatementId;
+use sdpp_proto::identity::{PublicKey, SigningKey};
+use sdpp_proto::limits;
+use sdpp_proto::money::Amount;
+use sdpp_proto::seller::{self as core, SellerConfig};
+use sdpp_proto::statement::{Menu, Order, PayOption, Product, RecordOffer, Sample, SealKey, Signed};
+use sdpp_proto::suite::{SealSecret, Suite};
+use sdpp_rail::{Payee, RailError, Records};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::entropy::{self, NoEntropy};
+use crate::journal::{Journal, ReadError};
+use crate::now;
+use crate::source::Source;
+
+mod registry;
+mod session;
+
+pub use registry::Pools;
+use registry::Registry;
+
+/// Makes the source of one order.
+pub type MakeSource = Arc<dyn Fn(&Order) -> io::Result<Box<dyn Source>> + Send + Sync>;
+
+/// Hears of everything that happens.
+pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// A product and where it comes from.
+#[derive(Clone)]
+pub struct Offer {
+    /// What the menu says.
+    pub product: Product,
+    /// Its source, fresh for every order.
+    pub source: MakeSource,
+    /// Most that one buyer may owe for it.
+    pub exposure_max: Amount,
+    /// Free messages in canonical form; empty: no sample.
+    pub sample: Vec<u8>,
+}
+
+/// What a seller is made of.
+pub struct Settings {
+    /// Identity.
+    pub key: SigningKey,
+    /// Products.
+    pub offers: Vec<Offer>,
+    /// Ways to be paid; their options are numbered from 1 in this order.
+    pub payees: Vec<Arc<dyn Payee>>,
+    /// Where statements are recorded.
+    pub records: Option<Arc<dyn Records>>,
+    /// What is recorded.
+    pub record_offer: RecordOffer,
+    /// The journal.
+    pub journal: Journal,
+    /// Exposure over all sessions.
+    pub pools: Pools,
+    /// Vouchers are redeemed after every so many invoices paid; 0: at the end of an order only.
+    pub redeem_every: u64,
+    /// Hears of everything that happens.
+    pub listener: Listener,
+}
+
+/// Something that happened at the seller.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A buyer's session is live.
+    Live {
+        /// The order.
+        order: StatementId,
+        /// The buyer.
+        buyer: PublicKey,
+        /// First message that will be sent.
+        start: u64,
+    },
+    /// A payment was credited.
+    Paid {
+        /// The order.
+        order: StatementId,
+        /// Cumulative messages paid.
+        messages: u64,
+        /// Cumulative amount.
+        total: Amount,
+        /// What is owed for data sent and not paid.
+        owed: Amount,
+    },
+    /// Vouchers became money.
+    Redeemed {
+        /// The order.
+        order: StatementId,
+        /// Cumulative amount.
+        total: Amount,
+    },
+    /// A statement was recorded.
+    Recorded(StatementId),
+    /// The ledger behind rail or records is not to be trusted: nothing more is sold against it.
+    Dishonest(&'static str),
+    /// A connection ended.
+    Ended {
+        /// The order, if there was one.
+        order: Option<StatementId>,
+        /// How.
+        ended: core::Ended,
+        /// Messages sent.
+        sent: u64,
+        /// Cumulative amount due.
+        due: Amount,
+        /// Cumulative amount paid.
+        paid: Amount,
+    },
+}
+
+/// Why a seller cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// No randomness.
+    NoEntropy(NoEntropy),
+    /// The journal.
+    Journal(ReadError),
+    /// An order in the journal cannot be rebuilt.
+    Restore(StatementId, core::RestoreError),
+    /// No product or no way to be paid, or one outside its limits.
+    Settings(&'static str),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoEntropy(error) => error.fmt(f),
+            Self::Journal(error) => error.fmt(f),
+            Self::Restore(order, error) => write!(f, "order {order}: {error}"),
+            Self::Settings(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What all sessions of a seller share.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) config: Arc<SellerConfig>,
+    pub(crate) registry: Registry,
+}
+
+/// A seller; cheap to clone.
+#[derive(Clone)]
+pub struct Seller {
+    shared: Arc<Shared>,
+}
+
+impl Seller {
+    /// Reads the journal, makes fresh sealing keys and signs the menu.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        if settings.offers.is_empty() || settings.payees.is_empty() {
+            return Err(StartError::Settings("a seller needs a product and a way to be paid"));
+        }
+        let config = Arc::new(make_config(&settings)?);
+        let registry = Registry::new(settings.pools);
+        registry.load(&settings.journal, &settings.key).await?;
+        Ok(Self { shared: Arc::new(Shared { settings, config, registry }) })
+    }
+
+    /// The menu.
+    pub fn menu(&self) -> &Signed<Menu> {
+        &self.shared.config.menu
+    }
+
+    /// Serves buyers until `stop` turns true; then the live sessions settle and end.
+    pub async fn serve(&self, listener: TcpListener, stop: watch::Receiver<bool>) {
+        let mut sessions = tokio::task::JoinSet::new();
+        let mut stopped = stop.clone();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => drop(sessions.spawn(session::run(self.shared.clone(), stream, stop.clone()))),
+                    Err(error) => {
+                        // Out of descriptors, most likely: sessions that end give some back.
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+                // Sessions report by events; what a finished task returns is nothing.
+                Some(_) = sessions.join_next() => {}
+                _ = stopped.wait_for(|stop| *stop) => break,
+            }
+        }
+        while sessions.join_next().await.is_some() {}
+    }
+}
+
+fn make_config(settings: &Settings) -> Result<SellerConfig, StartError> {
+    let mut seal = Vec::new();
+    let mut seals = Vec::new();
+    for suite in Suite::ALL {
+        let (secret, public) = SealSecret::derive(suite, &entropy::draw().map_err(StartError::NoEntropy)?);
+        seals.push(secret);
+        seal.push(SealKey { suite, public });
+    }
+    let seller = settings.key.public();
+    let options: Vec<PayOption> = (1u16..)
+        .zip(&settings.payees)
+        .map(|(id, payee)| PayOption { id, ..payee.option() })
+        .collect();
+    let asset = options.first().map(|option| option.asset.clone());
+    let menu = Menu {
+        seller,
+        until: now().after_ms(limits::MENU_LIFE_MS),
+        seal,
+        records: settings.record_offer.clone(),
+        default_currency: asset.ok_or(StartError::Settings("a seller needs a way to be paid"))?,
+        options,
+        products: settings.offers.iter().map(|offer| offer.product.clone()).collect(),
+    };
+    let menu = Signed::sign(&settings.key, menu);
+    // What this seller would refuse from others, it does not say itself.
+    let menu = Signed::parse(menu.bytes())
+        .map_err(|_| StartError::Settings("a product or payment option is outside its limits"))?;
+    let sampled = settings.offers.iter().filter(|offer| offer.product.sample);
+    let samples = sampled.map(|offer| {
+        let topic = offer.product.topic.clone();
+        Signed::sign(&settings.key, Sample { seller, topic, messages: offer.sample.clone() })
+    });
+    Ok(SellerConfig { key: settings.key.clone(), samples: samples.collect(), menu, seals })
+}
+
+/// Turns a rail's refusal into a reason for the other side.
+pub(crate) const fn reason_of(error: &RailError) -> sdpp_proto::offence::Reason {
+    use sdpp_proto::offence::Reason;
+    match error {
+        RailError::Unavailable | RailError::Unknown => Reason::RailDown,
+        RailError::Declined(_) => Reason::Refused,
+        RailError::Dishonest(_) => Reason::LedgerDishonest,
+    }
+}
