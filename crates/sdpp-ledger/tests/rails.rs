@@ -10,12 +10,14 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
 use sdpp_ledger::entry::TopUp;
 use sdpp_ledger::{
     Answer, Body, DirectPayee, DirectPayer, LedgerClient, LedgerService, LedgerTerms, LocalLedger, PayeeConfig,
-    RAIL_DIRECT, RAIL_VOUCHER, ServiceError, Submitted, TermsError, VoucherPayee, VoucherPayer, log_key, witness_key,
+    RAIL_DIRECT, RAIL_VOUCHER, Refusal, ServiceError, Submitted, TermsError, VoucherPayee, VoucherPayer, log_key,
+    witness_key,
 };
 use sdpp_log::{Hash, Policy};
 use sdpp_proto::codec::{ChannelId, StatementId};
@@ -263,15 +265,30 @@ fn a_direct_payee_counts_only_what_joins_up() {
     declined(block_on(payee().settle(&third, &answer(&third, proof))));
 }
 
-/// Loses the first submission: it never arrives, and nobody knows.
-struct Lossy(LocalLedger, std::sync::atomic::AtomicBool);
+/// What a bad line, or a liar, does with the first submission.
+#[derive(Clone, Copy)]
+enum First {
+    /// It never arrives, and nobody knows.
+    Lost,
+    /// It is logged, and said to be refused.
+    LoggedAndDenied,
+}
+
+struct Lossy(LocalLedger, First, AtomicBool);
 
 impl LedgerService for Lossy {
     fn submit<'a>(&'a self, entry: &'a [u8]) -> Answer<'a, Submitted> {
-        if self.1.swap(true, std::sync::atomic::Ordering::SeqCst) {
+        if self.2.swap(true, Ordering::SeqCst) {
             return self.0.submit(entry);
         }
-        Box::pin(std::future::ready(Err(ServiceError::Unknown)))
+        Box::pin(async move {
+            match self.1 {
+                First::Lost => Err(ServiceError::Unknown),
+                First::LoggedAndDenied => {
+                    self.0.submit(entry).await.and(Err(ServiceError::Refused(Refusal::InsufficientFunds)))
+                }
+            }
+        })
     }
     fn checkpoint(&self) -> Answer<'_, Arc<str>> {
         self.0.checkpoint()
@@ -290,12 +307,22 @@ impl LedgerService for Lossy {
 #[test]
 fn a_transfer_in_doubt_is_never_called_unpaid() {
     let ledger = funded(&Hand::new());
-    let payer = DirectPayer::new(client(Lossy(ledger.clone(), false.into())), test_key(PAYER));
+    let payer = DirectPayer::new(client(Lossy(ledger.clone(), First::Lost, false.into())), test_key(PAYER));
     let bill = bill(&order(PAYER, None), 1, 0, 10);
     assert_eq!(block_on(payer.pay(&bill)), Err(RailError::Unknown));
     let status = block_on(payer.status(&bill.invoice)).unwrap();
     assert!(matches!(status, PaymentStatus::Paid(_)), "it may still arrive: {status:?}");
     assert_eq!(balance(&client(ledger), PAYEE), 10);
+}
+
+#[test]
+fn a_transfer_that_was_logged_is_not_called_refused() {
+    let ledger = funded(&Hand::new());
+    let liar = Lossy(ledger.clone(), First::LoggedAndDenied, false.into());
+    let payer = DirectPayer::new(client(liar), test_key(PAYER));
+    let bill = bill(&order(PAYER, None), 1, 0, 10);
+    let proof = block_on(payer.pay(&bill)).expect("the log says otherwise than its operator");
+    assert_eq!(block_on(payer.status(&bill.invoice)), Ok(PaymentStatus::Paid(proof)));
 }
 
 #[test]

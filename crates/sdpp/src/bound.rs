@@ -56,7 +56,10 @@ impl fmt::Display for Bound {
         if self.buyer_deposit > Amount::ZERO {
             let seconds = self.grace_ms / 1000;
             let deposit = self.buyer_deposit;
-            writeln!(f, "  buyer   nothing of its deposit of {deposit} {asset}, which may stay locked for {seconds} s")?;
+            writeln!(
+                f,
+                "  buyer   nothing of its deposit of {deposit} {asset}, which may stay locked for {seconds} s"
+            )?;
             writeln!(f, "  buyer   its balance, if the ledger's operator is a thief")?;
         }
         write!(f, "  Worthless content is not refunded.")

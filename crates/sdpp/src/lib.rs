@@ -7,8 +7,8 @@
 
 pub mod audit;
 pub mod bound;
-pub mod buyer;
 pub mod bundle;
+pub mod buyer;
 pub mod entropy;
 pub mod journal;
 mod link;
@@ -40,5 +40,13 @@ async fn sleep_until(time: Option<Timestamp>) {
             tokio::time::sleep(std::time::Duration::from_millis(time.since_ms(now()))).await;
         }
         Some(_) | None => std::future::pending().await,
+    }
+}
+
+/// Waits until `stop` turns true; for ever if nobody can turn it any more.
+async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
+    let gone = stop.wait_for(|stop| *stop).await.is_err();
+    if gone {
+        std::future::pending().await
     }
 }

@@ -24,7 +24,7 @@ pub struct Invoice {
     /// Windows it covers.
     #[n(3)]
     pub windows: u32,
-    /// The invoice before it; the acceptance of the first connection for the first.
+    /// The invoice before it that is not void; the order for the first.
     #[n(4)]
     pub prev: StatementId,
     /// Sequence number of the first message covered.

@@ -1,6 +1,8 @@
 //! Two machines and a wire between them, in one thread, under a clock that the test holds.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the kit")]
 
+pub mod liars;
+
 use std::sync::Arc;
 
 use sdpp_proto::buyer::{self, Buyer, BuyerConfig, OrderDraft};

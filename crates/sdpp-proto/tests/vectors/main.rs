@@ -131,7 +131,7 @@ fn the_cddl_has_the_keys_of_the_code() {
     let code: BTreeMap<_, _> = sources.flat_map(|source| cddl::maps_of_source(&source)).collect();
     let mut spec = Cddl::read().0;
     // The wrapping is written by hand in the code.
-    spec.remove("protected-header");
+    ["protected-header", "cwt-claims"].iter().for_each(|rule| drop(spec.remove(*rule)));
     assert_eq!(code.keys().collect::<Vec<_>>(), spec.keys().collect::<Vec<_>>());
     for (name, fields) in &code {
         assert_eq!(fields, &spec[name], "{name}");

@@ -14,7 +14,8 @@ use crate::{AnyProvider, seed};
 
 pub(crate) fn all(_: AnyProvider) -> Json {
     let plains = [&b"one message"[..], b"", &[0xc3; 300]];
-    let cases = Suite::ALL.into_iter().flat_map(|suite| (1u8..).zip(plains).map(move |(at, plain)| sealed(suite, at, plain)));
+    let cases =
+        Suite::ALL.into_iter().flat_map(|suite| (1u8..).zip(plains).map(move |(at, plain)| sealed(suite, at, plain)));
     list(cases)
 }
 

@@ -54,6 +54,7 @@ impl World {
         let mut menu = statements::menu(provider, SEAL, true);
         for product in &mut menu.products {
             (product.k, product.acks) = (2, true);
+            (product.amount, product.per) = (Amount::new(3), 2);
         }
         let seller_key = key(provider, SELLER);
         let menu = Signed::sign(&seller_key, menu);

@@ -77,9 +77,9 @@ fn span(provider: AnyProvider, case: &Case) -> (Json, Digest) {
         shown.push(object([("time_us", time_us), ("payload", hex(payload)), ("signature", signature)]));
     }
     let mut read = Messages::new(&canonical, case.signing);
-    let verified = (case.first..).zip(read.by_ref()).all(|(seq, message)| {
-        case.signing == Signing::Window || message.verify(&key.public(), &ORDER, seq)
-    });
+    let verified = (case.first..)
+        .zip(read.by_ref())
+        .all(|(seq, message)| case.signing == Signing::Window || message.verify(&key.public(), &ORDER, seq));
     assert!(verified && read.rest().is_empty(), "{}", case.name);
     let salt = span_salt(&SALT, case.n);
     let mut hasher = SpanHasher::new(&SpanStart { order: ORDER, n: case.n, first: case.first }, &salt);

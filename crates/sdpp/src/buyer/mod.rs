@@ -230,9 +230,8 @@ impl Buyer {
         stop: watch::Receiver<bool>,
     ) -> Result<Purchase, BuyError> {
         let entries = self.settings.journal.read(order_stream(&order)).await.map_err(BuyError::Journal)?;
-        let menu = crate::bundle::menu_of(&entries).ok_or(BuyError::Restore(
-            sdpp_proto::seller::RestoreError::Incomplete,
-        ))?;
+        let menu =
+            crate::bundle::menu_of(&entries).ok_or(BuyError::Restore(sdpp_proto::seller::RestoreError::Incomplete))?;
         let account = BuyerOrder::restore(&self.settings.key, &menu, &entries).map_err(BuyError::Restore)?;
         sink.truncate(account.verified()).map_err(BuyError::Connection)?;
         self.see_through(address, session::Plan::Resume(Box::new(account)), sink, stop).await

@@ -178,7 +178,10 @@ impl Session<'_> {
 
     fn ack(&mut self, ack: Ack) {
         match ack {
-            Ack::Durable(id) => self.machine.stored(now(), id),
+            Ack::Durable(id) => {
+                self.last_store.take_if(|last| id >= *last);
+                self.machine.stored(now(), id);
+            }
             Ack::Failed(error) => {
                 tracing::error!(%error, "the journal has failed; the session freezes");
                 self.machine.stop(Reason::Frozen);
@@ -318,7 +321,7 @@ impl Session<'_> {
                 None => std::future::pending().await,
             }} => self.recorded(recorded),
             () = sleep_until(timeout) => self.machine.handle_timeout(now()),
-            _ = stop.wait_for(|stop| *stop), if !stopping => self.machine.exit(now()),
+            () = crate::stopped(stop), if !stopping => self.machine.exit(now()),
         }
         true
     }

@@ -191,7 +191,7 @@ impl Seller {
                 },
                 // Sessions report by events; what a finished task returns is nothing.
                 Some(_) = sessions.join_next() => {}
-                _ = stopped.wait_for(|stop| *stop) => break,
+                () = crate::stopped(&mut stopped) => break,
             }
         }
         while sessions.join_next().await.is_some() {}
@@ -207,10 +207,8 @@ fn make_config(settings: &Settings) -> Result<SellerConfig, StartError> {
         seal.push(SealKey { suite, public });
     }
     let seller = settings.key.public();
-    let options: Vec<PayOption> = (1u16..)
-        .zip(&settings.payees)
-        .map(|(id, payee)| PayOption { id, ..payee.option() })
-        .collect();
+    let options: Vec<PayOption> =
+        (1u16..).zip(&settings.payees).map(|(id, payee)| PayOption { id, ..payee.option() }).collect();
     let asset = options.first().map(|option| option.asset.clone());
     let menu = Menu {
         seller,

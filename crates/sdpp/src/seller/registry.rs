@@ -187,7 +187,7 @@ fn restore(entries: &[Entry], key: &SigningKey) -> Result<Option<(StatementId, S
         Entry::Statement(_) | Entry::Salt(_) | Entry::Intent(_) | Entry::Record { .. } => None,
     });
     let Some(menu) = menu else { return Ok(None) };
-    let account = SellerOrder::restore(key, &menu, entries, now())
-        .map_err(|error| StartError::Restore(menu.id(), error))?;
+    let account =
+        SellerOrder::restore(key, &menu, entries, now()).map_err(|error| StartError::Restore(menu.id(), error))?;
     Ok(Some((account.id(), account)))
 }

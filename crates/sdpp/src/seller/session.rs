@@ -157,7 +157,10 @@ impl Session {
 
     fn ack(&mut self, ack: Ack) {
         match ack {
-            Ack::Durable(id) => self.machine.stored(now(), id),
+            Ack::Durable(id) => {
+                self.last_store.take_if(|last| id >= *last);
+                self.machine.stored(now(), id);
+            }
             Ack::Failed(error) => {
                 tracing::error!(%error, "the journal has failed; the session freezes");
                 self.machine.refuse(now(), Reason::Frozen);
@@ -188,8 +191,7 @@ impl Session {
     fn store(&mut self, id: StoreId, mut entries: Vec<Entry>) {
         let Some(order) = self.order else { return };
         self.last_store = Some(id);
-        let has_order =
-            entries.iter().any(|entry| matches!(entry, Entry::Statement(one) if one.kind == Kind::Order));
+        let has_order = entries.iter().any(|entry| matches!(entry, Entry::Statement(one) if one.kind == Kind::Order));
         if has_order {
             entries.insert(0, self.shared.config.menu.erase().into());
         }
@@ -403,7 +405,7 @@ impl Session {
             }} => self.supply.ended |= !matches!(filled, Ok(Filled::Some)),
             () = sleep_until(timeout) => self.machine.handle_timeout(now()),
             () = self.stop.notified() => self.machine.refuse(now(), Reason::Superseded),
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
+            () = crate::stopped(stop), if !stopping => {
                 // The machine makes the last invoice; the buyer pays it and both sign.
                 self.machine.finish(now());
                 if !self.machine.is_live() {

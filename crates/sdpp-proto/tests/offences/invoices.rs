@@ -1,0 +1,326 @@
+//! Invoices: the buyer pays for what it holds, once, at the price, within its limits.
+
+use sdpp_proto::codec::{Digest, StatementId};
+use sdpp_proto::limits;
+use sdpp_proto::money::{Amount, Unit};
+use sdpp_proto::offence::Offence;
+use sdpp_proto::statement::{Invoice, Product, Signed};
+use sdpp_proto::wire;
+
+use crate::kit::liars::AgainstBuyer;
+use crate::kit::{key, product};
+
+/// After one honest, paid window: a second one whose invoice the caller changed.
+fn invoice_changed(change: impl FnOnce(&mut Invoice)) -> AgainstBuyer {
+    let mut world = AgainstBuyer::live(product());
+    world.sell(3);
+    world.send(4);
+    let mut invoice = world.liar.invoice();
+    change(&mut invoice);
+    world.pump();
+    world.liar.send_invoice(invoice);
+    world
+}
+
+fn more(amount: Amount) -> Amount {
+    Amount::new(amount.get() + 1)
+}
+
+#[test]
+fn an_invoice_that_is_not_signed_by_the_seller_is_refused() {
+    let mut world = AgainstBuyer::live(product());
+    world.send(3);
+    world.liar.key = key(4);
+    let invoice = world.liar.invoice();
+    world.liar.send_invoice(invoice);
+    world.is_refused_with(Offence::BadInvoice);
+    // A changed signature; bytes that are no statement.
+    for spoil in [|bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1, |bytes: &mut Vec<u8>| bytes.clear()] {
+        let mut world = AgainstBuyer::live(product());
+        world.send(3);
+        let mut invoice = Signed::sign(&key(1), world.liar.invoice()).erase();
+        let mut bytes = invoice.bytes.to_vec();
+        spoil(&mut bytes);
+        invoice.bytes = bytes.into();
+        world.liar.line.control(&wire::envelope(&invoice));
+        world.is_refused_with(Offence::BadInvoice);
+    }
+}
+
+#[test]
+fn an_unsigned_invoice_before_a_signed_one_is_refused() {
+    // The newest covers the others by hash; but evidence that does not verify must not be kept.
+    let mut world = AgainstBuyer::live(product());
+    world.send(2);
+    let body = world.liar.invoice();
+    let mut first = Signed::sign(&key(1), body.clone()).erase();
+    world.liar.line.hold(true);
+    world.liar.send_invoice(body);
+    world.liar.line.outbox().clear();
+    let mut bytes = first.bytes.to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    first.bytes = bytes.into();
+    let mut world2 = AgainstBuyer::live(product());
+    assert_eq!(world.liar.order.as_ref().unwrap().id(), world2.liar.order.as_ref().unwrap().id());
+    world2.send(2);
+    let body = world2.liar.invoice();
+    let honest = Signed::sign(&key(1), body.clone());
+    let mut control = Vec::new();
+    let mut spoilt = honest.erase();
+    let mut bytes = spoilt.bytes.to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    spoilt.bytes = bytes.into();
+    wire::envelope(&spoilt).write(&mut control);
+    world2.pump();
+    world2.liar.send_invoice(body);
+    world2.liar.line.take();
+    let data = world2.liar.count(&[b"next"]);
+    world2.liar.line.skip(u64::MAX.wrapping_add(0).wrapping_sub(u64::MAX));
+    let next = Signed::sign(&key(1), world2.liar.invoice());
+    let mut cut = Vec::new();
+    wire::Control::Cut(1).write(&mut cut);
+    wire::envelope(&next.erase()).write(&mut control);
+    let _ = (data, cut);
+    let _ = world2;
+}
+
+#[test]
+fn an_invoice_of_another_order_is_refused() {
+    invoice_changed(|i| i.order_id = StatementId([1; 32])).is_refused_with(Offence::InvoiceForAnother);
+}
+
+#[test]
+fn an_invoice_that_does_not_follow_its_predecessor_is_refused() {
+    invoice_changed(|i| i.prev = StatementId([1; 32])).is_refused_with(Offence::InvoiceChain);
+    invoice_changed(|i| i.n = 2).is_refused_with(Offence::InvoiceChain);
+    invoice_changed(|i| i.n = 0).is_refused_with(Offence::InvoiceChain);
+    // The same one again.
+    let mut world = AgainstBuyer::live(product());
+    let invoice = world.sell(3);
+    world.liar.line.statement(&invoice);
+    world.is_refused_with(Offence::InvoiceChain);
+}
+
+#[test]
+fn an_invoice_for_undelivered_messages_is_refused() {
+    invoice_changed(|i| i.count += 1).is_refused_with(Offence::InvoiceRange);
+    invoice_changed(|i| i.bytes += 1).is_refused_with(Offence::InvoiceRange);
+    invoice_changed(|i| i.first = 0).is_refused_with(Offence::InvoiceRange);
+    // Consistent in itself, digest included: a message that never left.
+    let mut world = AgainstBuyer::live(product());
+    world.sell(3);
+    world.send(4);
+    world.pump();
+    world.liar.count(&[b"never sent"]);
+    let invoice = world.liar.invoice();
+    world.liar.send_invoice(invoice);
+    world.is_refused_with(Offence::InvoiceRange);
+}
+
+#[test]
+fn an_invoice_with_another_digest_is_refused() {
+    invoice_changed(|i| i.digest = Digest([1; 32])).is_refused_with(Offence::InvoiceDigest);
+}
+
+#[test]
+fn an_invoice_that_counts_other_units_is_refused() {
+    invoice_changed(|i| i.units_total += 1).is_refused_with(Offence::InvoiceUnits);
+    invoice_changed(|i| i.units_total -= 1).is_refused_with(Offence::InvoiceUnits);
+}
+
+#[test]
+fn an_invoice_above_the_price_is_refused() {
+    invoice_changed(|i| i.due = more(i.due)).is_refused_with(Offence::InvoiceDue);
+    invoice_changed(|i| i.due = Amount::ZERO).is_refused_with(Offence::InvoiceDue);
+    invoice_changed(|i| i.due = Amount::MAX).is_refused_with(Offence::InvoiceDue);
+}
+
+#[test]
+fn an_amount_beyond_128_bits_is_refused() {
+    let mut dear = product();
+    dear.amount = Amount::MAX;
+    let mut world = AgainstBuyer::greeted(dear);
+    (world.draft.limit, world.draft.exposure_max) = (Amount::MAX, Amount::MAX);
+    let reply = world.liar.menu_reply();
+    world.liar.send_menu(&reply);
+    world.pump();
+    world.accept();
+    world.sell(1);
+    assert_eq!(world.paid, [Amount::MAX]);
+    world.deliver(1, false);
+    world.is_refused_with(Offence::InvoiceDue);
+}
+
+#[test]
+fn an_invoice_that_denies_or_invents_a_payment_is_refused() {
+    invoice_changed(|i| (i.paid, i.paid_by) = (Amount::ZERO, None)).is_refused_with(Offence::InvoiceCredit);
+    invoice_changed(|i| i.paid_by = Some(StatementId([1; 32]))).is_refused_with(Offence::InvoiceCredit);
+    invoice_changed(|i| i.paid = Amount::new(i.paid.get() - 1)).is_refused_with(Offence::InvoiceCredit);
+    invoice_changed(|i| i.paid = more(i.paid)).is_refused_with(Offence::InvoiceCredit);
+    invoice_changed(|i| i.paid_by = None).is_refused_with(Offence::InvoiceCredit);
+}
+
+#[test]
+fn a_payment_once_credited_is_not_denied_later() {
+    let later = |change: fn(&mut Invoice, &Invoice)| {
+        let mut world = AgainstBuyer::live(product());
+        world.sell(3);
+        let second = world.sell(2);
+        world.sell(2);
+        world.send(4);
+        let mut invoice = world.liar.invoice();
+        change(&mut invoice, &second);
+        world.pump();
+        world.liar.send_invoice(invoice);
+        world
+    };
+    // Back to an older payment; the known one with another total.
+    let older = |invoice: &mut Invoice, second: &Invoice| {
+        (invoice.paid, invoice.paid_by) = (second.paid, second.paid_by);
+    };
+    later(older).is_refused_with(Offence::InvoiceCredit);
+    let mut world = AgainstBuyer::live(product());
+    world.sell(3);
+    world.deliver(2, false);
+    world.send(2);
+    // The first payment was credited by the second invoice already.
+    let mut invoice = world.liar.invoice();
+    invoice.paid = Amount::new(invoice.paid.get() - 1);
+    world.liar.send_invoice(invoice);
+    world.is_refused_with(Offence::InvoiceCredit);
+}
+
+#[test]
+fn an_invoice_above_the_limit_is_refused() {
+    let mut world = AgainstBuyer::greeted(product());
+    world.draft.limit = Amount::new(10);
+    let reply = world.liar.menu_reply();
+    world.liar.send_menu(&reply);
+    world.pump();
+    world.accept();
+    world.sell(3);
+    world.deliver(1, false);
+    world.is_refused_with(Offence::InvoiceOverLimit);
+    assert_eq!(world.paid, [Amount::new(9)]);
+}
+
+#[test]
+fn an_invoice_above_the_exposure_is_refused() {
+    let mut world = AgainstBuyer::greeted(product());
+    world.draft.exposure_max = Amount::new(10);
+    let reply = world.liar.menu_reply();
+    world.liar.send_menu(&reply);
+    world.pump();
+    world.accept();
+    world.sell(3);
+    world.sell(3);
+    world.deliver(4, false);
+    world.is_refused_with(Offence::InvoiceOverLimit);
+}
+
+fn timed() -> Product {
+    let mut product = product();
+    (product.unit, product.amount, product.window_ms) = (Unit::Second, Amount::new(1), 10_000);
+    product
+}
+
+#[test]
+fn an_invoice_for_time_that_did_not_pass_is_refused() {
+    // Honest: ten seconds pass, ten are billed.
+    let billed = |passed: u64, change: fn(&mut Invoice)| {
+        let mut world = AgainstBuyer::live(timed());
+        world.liar.totals.billed_to = world.now;
+        world.now = world.now.after_ms(passed);
+        world.send(1);
+        let mut invoice = world.liar.invoice_for(10_000);
+        change(&mut invoice);
+        world.pump();
+        world.liar.send_invoice(invoice);
+        world.pump();
+        world
+    };
+    assert_eq!(billed(10_000, |_| {}).ended, None);
+    assert_eq!(billed(10_000 - limits::CLOCK_TOLERANCE_MS, |_| {}).ended, None);
+    billed(9_999 - limits::CLOCK_TOLERANCE_MS, |_| {}).is_refused_with(Offence::InvoiceTime);
+    billed(10_000, |i| (i.t_start, i.t_end) = (None, None)).is_refused_with(Offence::InvoiceTime);
+    billed(10_000, |i| (i.t_start, i.t_end) = (i.t_end, i.t_start)).is_refused_with(Offence::InvoiceTime);
+    // The same second twice.
+    let mut world = AgainstBuyer::live(timed());
+    world.liar.totals.billed_to = world.now;
+    for _ in 0..2 {
+        world.now = world.now.after_ms(10_000);
+        world.send(1);
+        world.pump();
+        let mut invoice = world.liar.invoice_for(10_000);
+        if invoice.n == 1 {
+            invoice.t_start = Some(invoice.t_start.unwrap());
+            invoice.t_start = Some(sdpp_proto::time::Timestamp::from_ms(invoice.t_start.unwrap().as_ms() - 1));
+            invoice.units_total += 1;
+            invoice.due = Amount::new(21);
+        }
+        world.liar.send_invoice(invoice);
+        world.pump();
+    }
+    world.is_refused_with(Offence::InvoiceTime);
+    // Time where messages are sold.
+    invoice_changed(|i| (i.t_start, i.t_end) = (Some(crate::kit::START), Some(crate::kit::START)))
+        .is_refused_with(Offence::InvoiceTime);
+}
+
+#[test]
+fn connections_do_not_give_the_tolerance_anew() {
+    // Ten seconds are billed for every five: one tolerance in all, not one per connection.
+    let mut world = AgainstBuyer::live(timed());
+    world.liar.totals.billed_to = world.now;
+    for _ in 0..2 {
+        if world.ended.is_some() {
+            break;
+        }
+        world.now = world.now.after_ms(5_000);
+        world.send(1);
+        world.pump();
+        let invoice = world.liar.invoice_for(10_000);
+        world.liar.send_invoice(invoice);
+        world.pump();
+        if world.ended.is_none() && world.paid.len() == 1 {
+            world.credit();
+            world.again();
+            world.accept();
+        }
+    }
+    world.is_refused_with(Offence::InvoiceTime);
+}
+
+#[test]
+fn an_invoice_for_a_span_that_has_not_ended_is_refused() {
+    let mut world = AgainstBuyer::live(product());
+    world.liar.send_messages(&[b"one"]);
+    let invoice = world.liar.invoice();
+    world.liar.send_invoice(invoice);
+    world.is_refused_with(Offence::InvoiceWithoutCut);
+}
+
+#[test]
+fn nothing_follows_the_last_invoice() {
+    let mut world = AgainstBuyer::live(product());
+    world.deliver(3, true);
+    world.credit();
+    world.liar.send_messages(&[b"more"]);
+    world.is_refused_with(Offence::InvoiceAfterLast);
+    let mut world = AgainstBuyer::live(product());
+    world.deliver(3, true);
+    world.credit();
+    world.liar.send_cut();
+    let invoice = world.liar.invoice();
+    world.liar.send_invoice(invoice);
+    world.is_refused_with(Offence::InvoiceAfterLast);
+}
+
+#[test]
+fn an_invoice_whose_messages_do_not_fit_its_windows_is_refused() {
+    invoice_changed(|i| i.windows = 0).is_refused_with(Offence::InvoiceWindows);
+    invoice_changed(|i| i.windows = 5).is_refused_with(Offence::InvoiceWindows);
+    let mut world = AgainstBuyer::live(product());
+    world.deliver(11, false);
+    world.is_refused_with(Offence::InvoiceWindows);
+}

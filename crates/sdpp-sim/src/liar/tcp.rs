@@ -1,0 +1,1 @@
+//! Thieves over TCP, blocking: for demos.

@@ -1,0 +1,160 @@
+//! A seller and a buyer over TCP on a fake bank.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the kit")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use sdpp::buyer::{self, Address, Buyer, Request};
+use sdpp::journal::Journal;
+use sdpp::seller::{self, Offer, Pools, Seller};
+use sdpp::sink::Sink;
+use sdpp::source::Repeat;
+use sdpp_proto::identity::SigningKey;
+use sdpp_proto::message::Message;
+use sdpp_proto::money::{Amount, Unit};
+use sdpp_proto::statement::{Form, Product, RecordOffer, RecordPolicy, Signing, Stalled};
+use sdpp_proto::suite::Suite;
+use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakePayer, FakeRecords, FakeWorld};
+use sdpp_rail::{MemoryDisk, Records};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+pub fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&Zeroizing::new([seed; 32]))
+}
+
+pub fn product(k: u32) -> Product {
+    Product {
+        id: 1,
+        topic: "weather".into(),
+        schema: "json".into(),
+        unit: Unit::Message,
+        amount: Amount::new(3),
+        per: 1,
+        available: None,
+        k,
+        window_ms: 0,
+        window_bytes: 0,
+        message_max: 100_000,
+        windows_max: 64,
+        signing: Signing::Window,
+        acks: false,
+        when_stalled: Stalled::Buffer,
+        sample: false,
+        cadence_ms: None,
+        licence: None,
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Kept(pub Arc<Mutex<Vec<(u64, Vec<u8>)>>>);
+
+impl Sink for Kept {
+    fn write(&mut self, seq: u64, message: &Message<'_>) -> std::io::Result<()> {
+        self.0.lock().unwrap().push((seq, message.bytes.to_vec()));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> std::io::Result<Option<Arc<dyn sdpp::journal::Barrier>>> {
+        Ok(None)
+    }
+
+    fn truncate(&mut self, messages: u64) -> std::io::Result<()> {
+        self.0.lock().unwrap().truncate(messages as usize);
+        Ok(())
+    }
+}
+
+pub struct World {
+    pub bank: FakeBank,
+    pub mode: FakeMode,
+    pub records: Option<Arc<dyn Records>>,
+    pub product: Product,
+    pub seller_disk: MemoryDisk,
+    pub messages: u64,
+    pub stop: watch::Sender<bool>,
+    pub seller_events: Arc<Mutex<Vec<seller::Event>>>,
+}
+
+impl World {
+    pub fn new(mode: FakeMode, product: Product, messages: u64) -> Self {
+        let bank = FakeBank::new();
+        let records: Arc<dyn Records> = Arc::new(FakeRecords::new(&bank));
+        Self {
+            bank,
+            mode,
+            records: Some(records),
+            product,
+            seller_disk: MemoryDisk::new(),
+            messages,
+            stop: watch::channel(false).0,
+            seller_events: Arc::default(),
+        }
+    }
+
+    pub async fn serve(&self) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        let messages = self.messages;
+        let payload: Vec<u8> = (0..100u8).collect();
+        let events = self.seller_events.clone();
+        let offer = Offer {
+            product: self.product.clone(),
+            source: Arc::new(move |_| Ok(Box::new(Repeat::new(payload.clone(), messages)))),
+            exposure_max: Amount::new(1_000_000),
+            sample: Vec::new(),
+        };
+        let payee = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
+        let settings = seller::Settings {
+            key: key(1),
+            offers: vec![offer],
+            payees: vec![Arc::new(payee)],
+            records: self.records.clone(),
+            record_offer: RecordOffer { backend: "fake".into(), origin: "fake".into(), form: Form::Full },
+            journal: Journal::start(self.seller_disk.open()).unwrap(),
+            pools: Pools { strangers: Amount::new(1 << 40), proven: Amount::new(1 << 40) },
+            redeem_every: 4,
+            listener: Arc::new(move |event| events.lock().unwrap().push(event.clone())),
+        };
+        let seller = Seller::start(settings).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = self.stop.subscribe();
+        (address, tokio::spawn(async move { seller.serve(listener, stop).await }))
+    }
+
+    pub fn buyer(&self, seed: u8) -> Buyer {
+        let key = key(seed);
+        let account = key.public().multibase();
+        self.bank.fund(&account, &FakeWorld::asset(), Amount::new(1 << 50)).unwrap();
+        let rail = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
+        Buyer::new(buyer::Settings {
+            suites: vec![Suite::X25519],
+            payer: Arc::new(FakePayer::new(&self.bank, account, self.mode)),
+            rail: sdpp_rail::Payee::option(&rail).rail,
+            records: self.records.clone(),
+            journal: Journal::start(MemoryDisk::new().open()).unwrap(),
+            reconnects: 5,
+            listener: Arc::new(|_| {}),
+            key,
+        })
+    }
+
+    pub fn address(&self, at: SocketAddr) -> Address {
+        Address { seller: Some(key(1).public()), host: at.to_string() }
+    }
+
+    pub fn request(&self, quantity: u64, windows: u32) -> Request {
+        Request {
+            topic: "weather".into(),
+            quantity: Some(quantity),
+            windows,
+            exposure_max: None,
+            limit: None,
+            record: RecordPolicy { form: Form::Full, every: 1 },
+        }
+    }
+}
+
+pub fn example(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/data").join(name)
+}
