@@ -3,6 +3,7 @@
 //! A sealed frame's plaintext is message bytes, then control items, then the length of the control
 //! items: so the messages lie at the front, as one slice.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::keys::TrafficKey;
@@ -129,6 +130,23 @@ pub fn write_sealed(out: &mut Vec<u8>, key: &mut TrafficKey, messages: &[u8], co
     let tag = key.seal(&header, out.get_mut(start..)?)?;
     out.extend_from_slice(&tag);
     Some(())
+}
+
+/// Appends sealed frames with as many of the items as fit each, until none is left.
+pub(crate) fn write_controls(out: &mut Vec<u8>, key: &mut TrafficKey, items: &mut VecDeque<Vec<u8>>) {
+    while !items.is_empty() {
+        let mut control = Vec::new();
+        let mut count = 0usize;
+        while let Some(item) = items.pop_front_if(|item| {
+            count < limits::CONTROL_ITEMS_MAX && control.len().saturating_add(item.len()) <= limits::CONTROL_MAX
+        }) {
+            control.extend_from_slice(&item);
+            count = count.saturating_add(1);
+        }
+        if count == 0 || write_sealed(out, key, &[], &control).is_none() {
+            return;
+        }
+    }
 }
 
 /// The two parts of an opened frame.

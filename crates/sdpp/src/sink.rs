@@ -87,6 +87,81 @@ impl Sink for LineFile {
     }
 }
 
+/// A file of messages in canonical form: what an auditor needs to check digests.
+pub struct CanonicalFile {
+    file: Arc<SyncedFile>,
+    writer: BufWriter<File>,
+}
+
+impl CanonicalFile {
+    /// Opens or creates a file; what it holds is kept.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let LineFile { file, writer } = LineFile::open(path)?;
+        Ok(Self { file, writer })
+    }
+}
+
+impl Sink for CanonicalFile {
+    fn write(&mut self, _seq: u64, message: &Message<'_>) -> io::Result<()> {
+        self.writer.write_all(&message.time_us.to_be_bytes())?;
+        // The protocol's own limit is far below.
+        let length = u32::try_from(message.bytes.len()).map_err(io::Error::other)?;
+        self.writer.write_all(&length.to_be_bytes())?;
+        self.writer.write_all(message.bytes)?;
+        self.writer.write_all(message.signature.map_or(&[][..], |signature| signature))
+    }
+
+    fn flush(&mut self) -> io::Result<Option<Arc<dyn Barrier>>> {
+        self.writer.flush()?;
+        let barrier: Arc<dyn Barrier> = self.file.clone();
+        Ok(Some(barrier))
+    }
+
+    fn truncate(&mut self, messages: u64) -> io::Result<()> {
+        if messages == 0 {
+            self.writer.flush()?;
+            self.file.0.set_len(0)?;
+            return self.writer.get_mut().seek(SeekFrom::Start(0)).map(drop);
+        }
+        Err(io::Error::new(io::ErrorKind::Unsupported, "a canonical file is only cut to nothing"))
+    }
+}
+
+/// Two sinks that get the same.
+pub struct Tee<A, B>(pub A, pub B);
+
+/// Both barriers.
+struct BothBarriers(Arc<dyn Barrier>, Arc<dyn Barrier>);
+
+impl Barrier for BothBarriers {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()?;
+        self.1.sync()
+    }
+}
+
+impl<A: Sink, B: Sink> Sink for Tee<A, B> {
+    fn write(&mut self, seq: u64, message: &Message<'_>) -> io::Result<()> {
+        self.0.write(seq, message)?;
+        self.1.write(seq, message)
+    }
+
+    fn flush(&mut self) -> io::Result<Option<Arc<dyn Barrier>>> {
+        Ok(match (self.0.flush()?, self.1.flush()?) {
+            (Some(a), Some(b)) => Some(Arc::new(BothBarriers(a, b))),
+            (one, None) | (None, one) => one,
+        })
+    }
+
+    fn truncate(&mut self, messages: u64) -> io::Result<()> {
+        self.0.truncate(messages)?;
+        self.1.truncate(messages)
+    }
+}
+
 /// Counts and forgets: for benchmarks and for buyers that only watch.
 #[derive(Debug, Default)]
 pub struct Discard {

@@ -145,7 +145,7 @@ impl Choosing {
         let order = Signed::sign(&common.config.key, order);
         let Some(terms) = Terms::resolve(&self.menu, &order) else { return Err((PlaceError::Unknown, self)) };
         let account = Box::new(BuyerOrder::new(draft.sign_key, order, terms));
-        Ok(self.attach(common, account, true))
+        Ok(self.attach(common, account))
     }
 
     fn check(&self, draft: &OrderDraft) -> Result<(), PlaceError> {
@@ -171,11 +171,13 @@ impl Choosing {
 
     /// Goes on with an order.
     pub(super) fn resume(self: Box<Self>, common: &mut Common, account: Box<BuyerOrder>) -> Placing {
-        self.attach(common, account, false)
+        self.attach(common, account)
     }
 
-    /// Signs the attach; order and attach are durable before anything is sent.
-    fn attach(self: Box<Self>, common: &mut Common, mut account: Box<BuyerOrder>, is_new: bool) -> Placing {
+    /// Signs the attach; order and attach are durable before anything is sent. Until a session was
+    /// had, the seller may not know the order: then it travels, and is recorded, again.
+    fn attach(self: Box<Self>, common: &mut Common, mut account: Box<BuyerOrder>) -> Placing {
+        let is_new = account.salt.is_none();
         let (kem, kem_pk) = SealSecret::derive(self.suite, &common.entropy.draw());
         account.index = account.index.saturating_add(1);
         let attach = Attach {
@@ -274,7 +276,7 @@ impl Placing {
             Ok((plain, acceptance, traffic)) => {
                 self.keep(common, &plain, &acceptance);
                 common.event(Event::Live { start: acceptance.start, exposure: acceptance.exposure });
-                Ok(Live::new(self.account, &traffic, now))
+                Ok(Live::new(common, self.account, &traffic, now))
             }
             Err(offence) => Err((offence, self.account)),
         }
@@ -323,9 +325,7 @@ impl Placing {
         entries.push(acceptance.erase().into());
         common.store(entries, self.account.verified());
         let credited = plain.last_payment.as_deref().and_then(|bytes| Signed::<Payment>::parse_unverified(bytes).ok());
-        if let Some(credited) = credited {
-            // One that is not ours is simply not confirmed; ours is sent again.
-            let _ = self.account.payments.confirm(&credited.id(), None);
-        }
+        // One that is not ours changes nothing: ours are sent again.
+        self.account.payments.set_heard(credited.map(|payment| payment.id()));
     }
 }

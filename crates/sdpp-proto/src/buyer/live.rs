@@ -14,7 +14,7 @@ use crate::keys::{Direction, Traffic, TrafficKey};
 use crate::limits;
 use crate::message::{self, Messages};
 use crate::offence::{Fault, Offence};
-use crate::statement::{Ack, AnyStatement, Default as Unpaid, Invoice, Kind, Settlement, Signed, Signing};
+use crate::statement::{Ack, AnyStatement, Default as Unpaid, Invoice, Kind, Payment, Settlement, Signed, Signing};
 use crate::time::Timestamp;
 use crate::wire::{self, Control};
 
@@ -26,7 +26,8 @@ enum Awaited {
     Payment {
         item: Vec<u8>,
         record: Option<AnyStatement>,
-        event: Event,
+        /// None for one that is sent again.
+        event: Option<Event>,
     },
     /// The own settlement.
     Settlement(Vec<u8>),
@@ -38,7 +39,7 @@ pub(super) struct Live {
     send: TrafficKey,
     receive: TrafficKey,
     receiver: Receiver,
-    /// Invoices read and not yet verified: of a run, only the newest signature is.
+    /// Invoices read and not yet verified.
     fresh: Vec<Signed<Invoice>>,
     /// Verified invoices that the journal does not hold yet.
     unsaved: Vec<Entry>,
@@ -46,7 +47,6 @@ pub(super) struct Live {
     paying: Option<Signed<Invoice>>,
     control: VecDeque<Vec<u8>>,
     stores: VecDeque<(StoreId, Awaited)>,
-    since: Timestamp,
     heard: Timestamp,
     spoke: Timestamp,
     ended: Option<Ended>,
@@ -60,11 +60,8 @@ struct Exit {
 }
 
 impl Live {
-    pub(super) fn new(account: Box<BuyerOrder>, traffic: &Traffic, now: Timestamp) -> Self {
-        let mut control = VecDeque::new();
-        for payment in &account.payments.unconfirmed {
-            control.push_back(item_of(&payment.erase()));
-        }
+    pub(super) fn new(common: &mut Common, mut account: Box<BuyerOrder>, traffic: &Traffic, now: Timestamp) -> Self {
+        account.begin(now);
         let paid_up = account.is_paid_up();
         Self {
             send: traffic.direction(Direction::ToSeller),
@@ -73,9 +70,8 @@ impl Live {
             fresh: Vec::new(),
             unsaved: Vec::new(),
             paying: None,
-            control,
-            stores: VecDeque::new(),
-            since: now,
+            control: VecDeque::new(),
+            stores: Self::send_again(common, &account),
             heard: now,
             spoke: now,
             ended: None,
@@ -85,6 +81,16 @@ impl Live {
             },
             account,
         }
+    }
+
+    /// Payments that the seller does not hold are sent again. Their write may have been under way when
+    /// the connection before ended, so they go to the journal again, too.
+    fn send_again(common: &mut Common, account: &BuyerOrder) -> VecDeque<(StoreId, Awaited)> {
+        let again = |payment: &Signed<Payment>| {
+            let id = common.store([payment.erase().into()].into(), account.verified());
+            (id, Awaited::Payment { item: item_of(&payment.erase()), record: None, event: None })
+        };
+        account.payments.unheard().map(again).collect()
     }
 
     pub(super) fn account(&self) -> &BuyerOrder {
@@ -110,10 +116,12 @@ impl Live {
         if rule.signing == Signing::Message {
             self.verify_messages(&run, first)?;
         }
+        let controls = wire::read_controls(opened.control)?;
         let from = self.account.delivered();
         self.absorb(&run, rule.signing)?;
-        for control in wire::read_controls(opened.control)? {
-            self.control_item(common, &control)?;
+        // From here on the messages count as delivered: an offence must not keep them back.
+        if let Err(offence) = controls.iter().try_for_each(|control| self.control_item(common, control)) {
+            self.ended = Some(Ended::Offence(offence));
         }
         Ok(Delivery::new(run, first, from, rule.signing))
     }
@@ -207,19 +215,21 @@ impl Live {
         Ok(())
     }
 
-    /// Verifies what was read since the last call: the newest signature of a run covers the rest by
-    /// hash. Then pays the newest.
+    /// Verifies what was read since the last call, then pays the newest. The newest signature of a run
+    /// covers the rest by hash; but each is evidence of its own and goes to the journal, so each is
+    /// verified.
     pub(super) fn work(&mut self, common: &mut Common, now: Timestamp) -> Result<(), Offence> {
         let fresh = core::mem::take(&mut self.fresh);
-        if let Some(newest) = fresh.last() {
+        if !fresh.is_empty() {
             let chained = fresh.iter().zip(fresh.iter().skip(1)).all(|(before, next)| next.prev == before.id());
             if !chained {
                 return Err(Offence::InvoiceChain);
             }
-            newest.verify(&self.account.seller()).map_err(|_| Offence::BadInvoice)?;
         }
+        let seller = self.account.seller();
+        fresh.iter().try_for_each(|invoice| invoice.verify(&seller)).map_err(|_| Offence::BadInvoice)?;
         for invoice in &fresh {
-            self.account.take_invoice(now, self.since, invoice)?;
+            self.account.take_invoice(now, invoice)?;
             self.unsaved.push(invoice.erase().into());
             common.event(Event::Invoiced {
                 n: invoice.n,
@@ -278,7 +288,7 @@ impl Live {
         let awaited = Awaited::Payment {
             item: item_of(&payment.erase()),
             record: record.then(|| payment.erase()),
-            event: Event::Paid { n: invoice.n, total: payment.total },
+            event: Some(Event::Paid { n: invoice.n, total: payment.total }),
         };
         self.stores.push_back((id, awaited));
     }
@@ -291,7 +301,7 @@ impl Live {
                 }
                 Awaited::Payment { item, record, event } => {
                     self.control.push_back(item);
-                    common.event(event);
+                    event.into_iter().for_each(|event| common.event(event));
                     common.outputs.extend(record.map(Output::Record));
                     if self.account.is_paid_up() {
                         self.exit.deadline = now.after_ms(limits::EXIT_MS);
@@ -321,18 +331,8 @@ impl Live {
     }
 
     pub(super) fn transmit(&mut self, now: Timestamp, out: &mut Vec<u8>) {
-        while !self.control.is_empty() {
-            let mut control = Vec::new();
-            let mut items = 0usize;
-            while let Some(item) = self.control.pop_front_if(|item| {
-                items < limits::CONTROL_ITEMS_MAX && control.len().saturating_add(item.len()) <= limits::CONTROL_MAX
-            }) {
-                control.extend_from_slice(&item);
-                items = items.saturating_add(1);
-            }
-            if items == 0 || frame::write_sealed(out, &mut self.send, &[], &control).is_none() {
-                return;
-            }
+        if !self.control.is_empty() {
+            frame::write_controls(out, &mut self.send, &mut self.control);
             self.spoke = now;
         }
     }
@@ -373,14 +373,8 @@ impl Live {
         if !self.unsaved.is_empty() {
             common.store(core::mem::take(&mut self.unsaved), self.account.verified());
         }
-        let mut control = Vec::new();
-        self.control.drain(..).for_each(|item| control.extend_from_slice(&item));
-        if let Some(fault) = fault {
-            Control::Error(fault.code()).write(&mut control);
-        }
-        if !control.is_empty() {
-            frame::write_sealed(&mut common.wire, &mut self.send, &[], &control);
-        }
+        self.control.extend(fault.map(|fault| item(&Control::Error(fault.code()))));
+        frame::write_controls(&mut common.wire, &mut self.send, &mut self.control);
         self.account
     }
 }

@@ -218,6 +218,10 @@ impl Buyer {
     /// # Errors
     /// The other side's offence: the connection is over, and the error frame is ready.
     pub fn handle_frame<'a>(&mut self, now: Timestamp, frame: &'a mut [u8]) -> Result<Delivery<'a>, Offence> {
+        if self.is_closed() {
+            // A frame that was under way when this side ended.
+            return Ok(Delivery::nothing(Signing::Window));
+        }
         let state = core::mem::replace(&mut self.state, State::Closed(None));
         let result = self.route(now, state, frame);
         if let Err(offence) = &result {
@@ -285,8 +289,6 @@ impl Buyer {
                     }
                 }
             }
-            // Frames that were under way when this side ended.
-            (state @ State::Closed(_), _) => self.state = state,
             (state, FrameKind::Error) => {
                 self.state = state;
                 let code = crate::codec::decode::<u16>(body, limits::ERROR_MAX).map_err(|_| Offence::BadFrame)?;

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::codec::{Bytes32, Digest, StatementId};
 use crate::identity::{PublicKey, SigningKey};
 use crate::journal::Entry;
+use crate::limits;
 use crate::money::{Amount, Unit};
 use crate::offence::Offence;
 use crate::seller::RestoreError;
@@ -33,6 +34,16 @@ struct Received {
     digest: Digest,
 }
 
+/// What was delivered behind the last verified invoice when the connection began, and is now sent
+/// again. Kept whole until all of it was compared, however often connections break.
+#[derive(Debug, Default)]
+struct Repeat {
+    /// Digests that repeated messages must have, by the sequence number behind them.
+    digests: Vec<(u64, Digest)>,
+    /// How many of them were compared on this connection.
+    compared: usize,
+}
+
 /// One order's account at the buyer.
 #[derive(Debug)]
 pub struct BuyerOrder {
@@ -48,8 +59,7 @@ pub struct BuyerOrder {
     delivered: u64,
     receiving: Option<Open>,
     cuts: VecDeque<Received>,
-    /// Digests that repeated messages must have, by the sequence number behind them.
-    expect: VecDeque<(u64, Digest)>,
+    repeat: Repeat,
     chain: Chain,
     /// Invoices verified and not yet paid, oldest first.
     pub(super) unpaid: VecDeque<Signed<Invoice>>,
@@ -58,6 +68,10 @@ pub struct BuyerOrder {
     /// The own settlement was signed.
     pub(super) settled: bool,
 }
+
+/// A session was had before a restart, and nothing was billed: the first invoice is bounded by the
+/// exposure alone.
+const UNKNOWN: Timestamp = Timestamp::ZERO;
 
 /// Where the seller's chain of invoices goes on.
 #[derive(Debug)]
@@ -69,25 +83,54 @@ struct Chain {
     units: u64,
     /// End of the service billed so far.
     billed_to: Timestamp,
-    /// Time billed on this connection, in ms.
+    /// Time billed since `since`, in ms.
     billed_ms: u64,
+    /// Since when service time is counted, by the own clock: the first session.
+    since: Option<Timestamp>,
+    /// Windows invoiced.
+    windows: u64,
 }
 
 /// Payments signed so far.
 #[derive(Debug, Default)]
 pub(super) struct Payments {
     pub(super) last: Option<Signed<Payment>>,
-    /// Sent, and not yet credited by the seller's word.
-    pub(super) unconfirmed: VecDeque<Signed<Payment>>,
+    /// Signed, and not yet credited by an invoice.
+    unconfirmed: VecDeque<Sent>,
+    /// How many of these the seller held when the session began.
+    heard: usize,
     /// The invoice that the rail was asked to pay, until its payment is signed.
     pub(super) intent: Option<StatementId>,
-    /// The newest the seller has credited.
-    credited: Option<(StatementId, Amount)>,
+    /// The newest that an invoice credits.
+    credited: Option<Credited>,
+}
+
+/// A payment and how many windows were paid with it in all.
+#[derive(Debug)]
+struct Sent {
+    payment: Signed<Payment>,
+    windows: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Credited {
+    id: StatementId,
+    total: Amount,
+    windows: u64,
 }
 
 impl BuyerOrder {
     pub(super) fn new(key: SigningKey, order: Signed<Order>, terms: Terms) -> Self {
-        let chain = Chain { prev: order.id(), next_n: 0, base: 0, units: 0, billed_to: Timestamp::ZERO, billed_ms: 0 };
+        let chain = Chain {
+            prev: order.id(),
+            next_n: 0,
+            base: 0,
+            units: 0,
+            billed_to: Timestamp::ZERO,
+            billed_ms: 0,
+            since: None,
+            windows: 0,
+        };
         Self {
             key,
             order,
@@ -98,7 +141,7 @@ impl BuyerOrder {
             delivered: 0,
             receiving: None,
             cuts: VecDeque::new(),
-            expect: VecDeque::new(),
+            repeat: Repeat::default(),
             chain,
             unpaid: VecDeque::new(),
             last_invoice: None,
@@ -167,7 +210,7 @@ impl BuyerOrder {
     pub(super) fn have(&self) -> Have {
         let digests: Vec<u8> = self.held().into_iter().flat_map(|(_, digest)| digest.0).collect();
         Have {
-            next: self.next,
+            next: self.next.max(self.delivered),
             prefix_digest: (!digests.is_empty()).then(|| prefix_digest(&digests)),
             last_invoice: self.last_invoice.as_ref().map(Signed::id),
             last_payment: self.payments.last.as_ref().map(Signed::id),
@@ -176,12 +219,17 @@ impl BuyerOrder {
     }
 
     /// What is held behind the last verified invoice, span by span.
-    fn held(&self) -> VecDeque<(u64, Digest)> {
+    fn held(&self) -> Vec<(u64, Digest)> {
+        if self.next < self.delivered {
+            // Not all was repeated yet.
+            let behind = self.repeat.digests.iter().filter(|(end, _)| *end > self.chain.base);
+            return behind.copied().collect();
+        }
         let end = |start: &SpanStart, count: u64| start.first.saturating_add(count);
-        let mut held: VecDeque<_> =
+        let mut held: Vec<_> =
             self.cuts.iter().filter(|cut| cut.count > 0).map(|cut| (end(&cut.start, cut.count), cut.digest)).collect();
         if let Some(open) = self.receiving.as_ref().filter(|open| open.count > 0) {
-            held.push_back((end(&open.start, open.count), open.hasher.digest(open.count)));
+            held.push((end(&open.start, open.count), open.hasher.digest(open.count)));
         }
         held
     }
@@ -192,28 +240,32 @@ impl BuyerOrder {
     /// [`Offence::WrongStart`], [`Offence::WrongForgiven`].
     pub(super) fn attach(&mut self, acceptance: &Signed<Acceptance>) -> Result<(), Offence> {
         match &acceptance.forgiven {
-            None if acceptance.start == self.chain.base => self.expect = self.held(),
+            None if acceptance.start == self.chain.base => {
+                self.repeat = Repeat { digests: self.held(), compared: 0 };
+            }
             None => return Err(Offence::WrongStart),
             Some(forgiven) => {
                 self.check_forgiven(forgiven, acceptance.start)?;
                 self.chain.next_n = forgiven.next_n;
                 self.chain.base = acceptance.start;
-                self.expect.clear();
+                self.repeat = Repeat::default();
             }
         }
         self.delivered = self.delivered.max(self.next);
         self.next = acceptance.start;
-        self.chain.billed_ms = 0;
         self.receiving = None;
         self.cuts.clear();
         Ok(())
     }
 
     fn check_forgiven(&self, forgiven: &Forgiven, start: u64) -> Result<(), Offence> {
-        let held = self.next.saturating_sub(self.chain.base);
+        // More than is held may be forgiven: this side may have lost some of it in a restart since.
+        // None of it is charged, and it is never more than may be outstanding.
+        let held = self.next.max(self.delivered).saturating_sub(self.chain.base);
+        let most = u64::from(self.terms.product.k).saturating_mul(u64::from(self.terms.order.windows));
         let right = forgiven.first == self.chain.base
-            && forgiven.count == held
-            && start == self.next
+            && (held..=most.max(held)).contains(&forgiven.count)
+            && start == forgiven.first.saturating_add(forgiven.count)
             && forgiven.next_n >= self.chain.next_n;
         if right { Ok(()) } else { Err(Offence::WrongForgiven) }
     }
@@ -243,7 +295,8 @@ impl BuyerOrder {
 
     /// How many messages may be absorbed before repeated ones must be compared.
     pub(super) fn until_check(&self) -> u64 {
-        self.expect.front().map_or(u64::MAX, |(end, _)| end.saturating_sub(self.next))
+        let next = self.repeat.digests.get(self.repeat.compared);
+        next.map_or(u64::MAX, |(end, _)| end.saturating_sub(self.next))
     }
 
     /// Compares repeated messages with what was delivered before.
@@ -251,12 +304,15 @@ impl BuyerOrder {
     /// # Errors
     /// [`Offence::PrefixChanged`].
     pub(super) fn check_repeated(&mut self) -> Result<(), Offence> {
-        let next = self.next;
-        while let Some((_, expected)) = self.expect.pop_front_if(|(end, _)| *end <= next) {
+        while let Some((end, expected)) = self.repeat.digests.get(self.repeat.compared) {
+            if *end > self.next {
+                break;
+            }
             let open = self.receiving.as_ref().map(|open| open.hasher.digest(open.count));
-            if open != Some(expected) {
+            if open != Some(*expected) {
                 return Err(Offence::PrefixChanged);
             }
+            self.repeat.compared = self.repeat.compared.saturating_add(1);
         }
         self.delivered = self.delivered.max(self.next);
         Ok(())
@@ -282,7 +338,7 @@ impl BuyerOrder {
     /// # Errors
     /// [`Offence::WrongCut`].
     pub(super) fn cut(&mut self, n: u64) -> Result<(), Offence> {
-        if n != self.next_span() {
+        if n != self.next_span() || self.cuts.len() >= limits::INVOICES_WAITING_MAX {
             return Err(Offence::WrongCut);
         }
         self.opened();
@@ -296,12 +352,7 @@ impl BuyerOrder {
     ///
     /// # Errors
     /// The offence: the seller's.
-    pub(super) fn take_invoice(
-        &mut self,
-        now: Timestamp,
-        since: Timestamp,
-        invoice: &Signed<Invoice>,
-    ) -> Result<(), Offence> {
+    pub(super) fn take_invoice(&mut self, now: Timestamp, invoice: &Signed<Invoice>) -> Result<(), Offence> {
         if invoice.order_id != self.order.id() {
             return Err(Offence::InvoiceForAnother);
         }
@@ -319,11 +370,12 @@ impl BuyerOrder {
             return Err(Offence::InvoiceDigest);
         }
         self.check_windows(invoice)?;
-        let units = self.check_units(now, since, invoice)?;
+        let units = self.check_units(now, invoice)?;
         if self.terms.price().due(units) != Some(invoice.due) {
             return Err(Offence::InvoiceDue);
         }
-        if invoice.due > self.terms.order.limit {
+        let owed = invoice.due.saturating_sub(invoice.paid);
+        if invoice.due > self.terms.order.limit || owed > self.terms.order.exposure_max {
             return Err(Offence::InvoiceOverLimit);
         }
         self.check_credit(invoice)?;
@@ -331,6 +383,7 @@ impl BuyerOrder {
         self.chain.prev = invoice.id();
         self.chain.next_n = invoice.n.saturating_add(1);
         self.chain.units = units;
+        self.chain.windows = self.chain.windows.saturating_add(u64::from(invoice.windows));
         self.chain.base = invoice.end();
         self.unpaid.push_back(invoice.clone());
         self.last_invoice = Some(invoice.clone());
@@ -346,11 +399,11 @@ impl BuyerOrder {
         Ok(())
     }
 
-    fn check_units(&mut self, now: Timestamp, since: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
+    fn check_units(&mut self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
         let new = match self.terms.product.unit {
             Unit::Message => invoice.count,
             Unit::Byte => invoice.bytes,
-            Unit::Second => self.check_time(now, since, invoice)?,
+            Unit::Second => self.check_time(now, invoice)?,
         };
         let timed = self.terms.product.unit == Unit::Second;
         if !timed && (invoice.t_start.is_some() || invoice.t_end.is_some()) {
@@ -360,32 +413,40 @@ impl BuyerOrder {
         if units == invoice.units_total { Ok(units) } else { Err(Offence::InvoiceUnits) }
     }
 
-    /// Seconds are billed by the seller's clock, and never more of them than passed here.
-    fn check_time(&mut self, now: Timestamp, since: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
+    /// Seconds are billed by the seller's clock, and never more of them than passed here since the
+    /// first session, breaks included: an invoice may bill time before a break and come behind it.
+    fn check_time(&mut self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
         let (Some(start), Some(end)) = (invoice.t_start, invoice.t_end) else {
             // A last invoice may bill no time at all.
             return if invoice.last && invoice.count == 0 { Ok(0) } else { Err(Offence::InvoiceTime) };
         };
-        let tolerance = crate::limits::CLOCK_TOLERANCE_MS;
         let billed = self.chain.billed_ms.saturating_add(end.since_ms(start));
-        let passed = now.since_ms(since).saturating_add(tolerance);
+        let since = self.chain.since.unwrap_or(now);
+        let passed = now.since_ms(since).saturating_add(limits::CLOCK_TOLERANCE_MS);
         if start < self.chain.billed_to || end < start || billed > passed {
             return Err(Offence::InvoiceTime);
         }
         self.chain.billed_to = end;
         self.chain.billed_ms = billed;
+        if self.chain.since == Some(UNKNOWN) {
+            (self.chain.since, self.chain.billed_ms) = (Some(now), 0);
+        }
         Ok(end.since_ms(start))
     }
 
     /// What the seller says was credited must be a payment of ours, and never less than before.
     fn check_credit(&mut self, invoice: &Invoice) -> Result<(), Offence> {
-        let known = self.payments.credited;
-        let now = invoice.paid_by.map(|id| (id, invoice.paid));
-        if now == known {
-            return if now.is_some() || invoice.paid.is_zero() { Ok(()) } else { Err(Offence::InvoiceCredit) };
+        match invoice.paid_by {
+            Some(id) => self.payments.confirm(&id, invoice.paid)?,
+            None if self.payments.credited.is_some() || !invoice.paid.is_zero() => return Err(Offence::InvoiceCredit),
+            None => {}
         }
-        let (id, total) = now.ok_or(Offence::InvoiceCredit)?;
-        self.payments.confirm(&id, Some(total))
+        // A seller sends no more windows than may be outstanding: that many invoices later it must
+        // have credited what it was paid for.
+        let windows = self.chain.windows.saturating_add(u64::from(invoice.windows));
+        let credited = self.payments.credited.map_or(0, |credited| credited.windows);
+        let outstanding = windows.saturating_sub(credited);
+        if outstanding > u64::from(self.terms.order.windows) { Err(Offence::InvoiceCredit) } else { Ok(()) }
     }
 
     /// Signs the payment of an invoice. `proof`: the rail's, none where the payment is the voucher.
@@ -399,11 +460,25 @@ impl BuyerOrder {
             proof,
         };
         let payment = Signed::sign(&self.key, body);
-        self.payments.last = Some(payment.clone());
-        self.payments.unconfirmed.push_back(payment.clone());
-        self.payments.intent = None;
-        while self.unpaid.pop_front_if(|waiting| waiting.n <= invoice.n).is_some() {}
+        self.book(payment.clone());
         payment
+    }
+
+    /// Books a payment that was signed.
+    fn book(&mut self, payment: Signed<Payment>) {
+        if let Some(paid) = self.unpaid.iter().position(|invoice| invoice.id() == payment.invoice_id) {
+            self.unpaid.drain(..=paid);
+        }
+        let unpaid: u64 = self.unpaid.iter().map(|invoice| u64::from(invoice.windows)).sum();
+        let windows = self.chain.windows.saturating_sub(unpaid);
+        self.payments.last = Some(payment.clone());
+        self.payments.unconfirmed.push_back(Sent { payment, windows });
+        self.payments.intent = None;
+    }
+
+    /// A session begins.
+    pub(super) fn begin(&mut self, now: Timestamp) {
+        self.chain.since.get_or_insert(now);
     }
 
     /// Whether the last invoice is paid.
@@ -448,6 +523,8 @@ impl BuyerOrder {
         let mut account = account.ok_or(RestoreError::Incomplete)?;
         account.next = account.chain.base;
         account.delivered = account.next;
+        // What passed before the restart is known by the seller's clock only.
+        account.chain.since = account.salt.map(|_| account.chain.billed_to);
         Ok(account)
     }
 
@@ -471,6 +548,9 @@ impl BuyerOrder {
     }
 
     fn replay_invoice(&mut self, invoice: Signed<Invoice>) {
+        // The journal has only what was verified.
+        let _ = invoice.paid_by.map(|id| self.payments.confirm(&id, invoice.paid));
+        self.chain.windows = self.chain.windows.saturating_add(u64::from(invoice.windows));
         self.chain.prev = invoice.id();
         self.chain.next_n = invoice.n.saturating_add(1);
         self.chain.units = invoice.units_total;
@@ -481,13 +561,10 @@ impl BuyerOrder {
     }
 
     fn replay_payment(&mut self, payment: Signed<Payment>) {
-        let paid = self.unpaid.iter().position(|invoice| invoice.id() == payment.invoice_id);
-        if let Some(paid) = paid {
-            self.unpaid.drain(..=paid);
+        // Written twice where a connection ended while the first write was under way.
+        if payment.prev == self.payments.last.as_ref().map_or(self.order.id(), Signed::id) {
+            self.book(payment);
         }
-        self.payments.unconfirmed.push_back(payment.clone());
-        self.payments.intent = None;
-        self.payments.last = Some(payment);
     }
 
     /// The invoice to pay next: one the rail was asked for already, else the newest.
@@ -498,20 +575,32 @@ impl BuyerOrder {
 }
 
 impl Payments {
-    /// The seller has credited a payment: those before it need not be kept.
+    /// The seller holds all payments up to this one, by its word at the start of a session. Invoices
+    /// that were signed before may still come and name an older one.
+    pub(super) fn set_heard(&mut self, id: Option<StatementId>) {
+        let at = id.and_then(|id| self.unconfirmed.iter().position(|sent| sent.payment.id() == id));
+        self.heard = at.map_or(0, |at| at.saturating_add(1));
+    }
+
+    /// Payments to send again.
+    pub(super) fn unheard(&self) -> impl Iterator<Item = &Signed<Payment>> {
+        self.unconfirmed.iter().skip(self.heard).map(|sent| &sent.payment)
+    }
+
+    /// An invoice credits a payment: those before it need not be kept.
     ///
     /// # Errors
-    /// [`Offence::InvoiceCredit`] for a payment that was never sent, or another total.
-    pub(super) fn confirm(&mut self, id: &StatementId, total: Option<Amount>) -> Result<(), Offence> {
-        if self.credited.is_some_and(|(known, _)| known == *id) {
-            return Ok(());
+    /// [`Offence::InvoiceCredit`] for a payment that was never sent, one before the last one
+    /// credited, or another total.
+    fn confirm(&mut self, id: &StatementId, total: Amount) -> Result<(), Offence> {
+        if let Some(known) = self.credited.filter(|known| known.id == *id) {
+            return if known.total == total { Ok(()) } else { Err(Offence::InvoiceCredit) };
         }
-        let at = self.unconfirmed.iter().position(|payment| payment.id() == *id).ok_or(Offence::InvoiceCredit)?;
-        let Some(payment) = self.unconfirmed.drain(..=at).next_back() else { return Err(Offence::InvoiceCredit) };
-        if total.is_some_and(|total| total != payment.total) {
-            return Err(Offence::InvoiceCredit);
-        }
-        self.credited = Some((*id, payment.total));
+        let right = |sent: &Sent| sent.payment.id() == *id && sent.payment.total == total;
+        let at = self.unconfirmed.iter().position(right).ok_or(Offence::InvoiceCredit)?;
+        self.heard = self.heard.saturating_sub(at.saturating_add(1));
+        let windows = self.unconfirmed.drain(..=at).next_back().map_or(0, |sent| sent.windows);
+        self.credited = Some(Credited { id: *id, total, windows });
         Ok(())
     }
 }

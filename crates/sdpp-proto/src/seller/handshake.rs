@@ -238,7 +238,8 @@ impl Admitting {
         let sealed = sender.seal(&plain, &[], EXPORT_TRAFFIC).map_err(|_| Offence::BadAttach)?;
         let session = codec::encode(&SealedSession { enc: sealed.enc, ct: sealed.ct });
         let traffic = Traffic::new(wire::th3(&self.th2, &session).as_bytes(), &sealed.export);
-        let mut entries: Vec<Entry> = opening(self.order.as_ref().filter(|_| is_new), account.salt, &self.attach);
+        let unopened = Some(&account.order).filter(|_| !account.chain.opened);
+        let mut entries: Vec<Entry> = opening(unopened, account.salt, &self.attach);
         entries.push(acceptance.erase().into());
         let store = common.store(entries);
         Ok((session, traffic, store, resumption))
@@ -257,9 +258,10 @@ impl Storing {
     }
 
     /// The journal holds everything: the acceptance may leave.
-    pub(super) fn live(self, common: &mut Common, now: Timestamp) -> Live {
+    pub(super) fn live(mut self, common: &mut Common, now: Timestamp) -> Live {
+        self.account.chain.opened = true;
         frame::write_clear(&mut common.wire, FrameKind::Session, &self.session);
         common.event(Event::Live { start: self.resumption.start });
-        Live::new(self.account, &self.traffic, Start { now, first_n: self.resumption.first_n })
+        Live::new(common, self.account, &self.traffic, Start { now, first_n: self.resumption.first_n })
     }
 }

@@ -67,7 +67,7 @@ pub(super) struct Live {
     /// Control items that wait for a frame.
     control: VecDeque<Vec<u8>>,
     stores: VecDeque<(StoreId, Awaited)>,
-    /// Payments read and not yet verified: of a run, only the newest signature is.
+    /// Payments read and not yet verified.
     unverified: Vec<Signed<Payment>>,
     /// Payments verified, waiting for the rail.
     waiting: VecDeque<Signed<Payment>>,
@@ -82,7 +82,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(account: Box<SellerOrder>, traffic: &Traffic, start: Start) -> Self {
+    pub(super) fn new(common: &mut Common, account: Box<SellerOrder>, traffic: &Traffic, start: Start) -> Self {
         let tip = account.last_payment.as_ref().map_or(account.id(), Signed::id);
         let mut live = Self {
             send: traffic.direction(Direction::ToBuyer),
@@ -102,20 +102,10 @@ impl Live {
         };
         live.account.advance_time(start.now);
         live.account.refresh();
-        if live.account.ending == Some(Ending::Settled) {
-            live.send_settlement_again(start.now);
-        }
+        // The connection before may have ended between the last payment and the two settlements.
+        live.settle_if_paid(common, start.now);
+        live.store_fresh(common);
         live
-    }
-
-    /// The connection before ended between the two settlements.
-    fn send_settlement_again(&mut self, now: Timestamp) {
-        if let Some(body) = self.own_settlement() {
-            let mut item = Vec::new();
-            wire::envelope(&Signed::sign(&self.account.key, body).erase()).write(&mut item);
-            self.control.push_back(item);
-            self.exit_deadline = now.after_ms(limits::EXIT_MS);
-        }
     }
 
     pub(super) fn account(&self) -> &SellerOrder {
@@ -196,12 +186,12 @@ impl Live {
         Ok(())
     }
 
-    /// Verifies what was read since the last call: the newest signature of a run covers the rest by
-    /// hash. Hands the next payment to the rail.
+    /// Verifies what was read since the last call and hands the next payment to the rail. The newest
+    /// signature of a run covers the rest by hash; but each is evidence, or a voucher, of its own and
+    /// goes to the journal, so each is verified.
     pub(super) fn work(&mut self, common: &mut Common) -> Result<(), Offence> {
-        if let Some(newest) = self.unverified.last() {
-            newest.verify(&self.pays()).map_err(|_| Offence::BadPayment)?;
-        }
+        let pays = self.pays();
+        self.unverified.iter().try_for_each(|payment| payment.verify(&pays)).map_err(|_| Offence::BadPayment)?;
         for payment in core::mem::take(&mut self.unverified) {
             self.chain_payment(payment)?;
         }
@@ -295,8 +285,17 @@ impl Live {
             });
         }
         self.account.advance_time(now);
+        self.settle_if_paid(common, now);
+    }
+
+    /// Signs the end once the last invoice is paid. A default that was paid late is superseded: the
+    /// order ends with a last invoice.
+    fn settle_if_paid(&mut self, common: &mut Common, now: Timestamp) {
         if self.account.last_paid.as_ref().is_some_and(|invoice| invoice.last) {
             self.settle_order(common, now);
+        } else if self.account.ending == Some(Ending::Defaulted) && self.account.closed.is_empty() {
+            self.account.ending = None;
+            self.account.finish(now);
         }
     }
 
@@ -304,7 +303,9 @@ impl Live {
     fn settle_order(&mut self, common: &mut Common, now: Timestamp) {
         let Some(body) = self.own_settlement() else { return };
         let settlement = Signed::sign(&self.account.key, body);
-        self.account.ending = Some(Ending::Settled);
+        if !self.account.is_settled() {
+            self.account.ending = Some(Ending::Settled);
+        }
         self.exit_deadline = now.after_ms(limits::EXIT_MS);
         let id = common.store([settlement.erase().into()].into());
         let mut item = Vec::new();
@@ -498,14 +499,12 @@ impl Live {
     pub(super) fn close(mut self, common: &mut Common, now: Timestamp, fault: Option<Fault>) -> Box<SellerOrder> {
         self.account.detach(now);
         self.store_fresh(common);
-        let mut control = Vec::new();
-        self.control.drain(..).for_each(|item| control.extend_from_slice(&item));
         if let Some(fault) = fault {
-            Control::Error(fault.code()).write(&mut control);
+            let mut item = Vec::new();
+            Control::Error(fault.code()).write(&mut item);
+            self.control.push_back(item);
         }
-        if !control.is_empty() {
-            frame::write_sealed(&mut common.wire, &mut self.send, &[], &control);
-        }
+        frame::write_controls(&mut common.wire, &mut self.send, &mut self.control);
         self.account
     }
 }

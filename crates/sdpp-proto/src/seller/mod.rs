@@ -219,6 +219,10 @@ impl Seller {
     /// # Errors
     /// The other side's offence: the connection is over, and the error frame is ready.
     pub fn handle_frame(&mut self, now: Timestamp, frame: &mut [u8]) -> Result<(), Offence> {
+        if self.is_closed() {
+            // A frame that was under way when this side ended.
+            return Ok(());
+        }
         let state = core::mem::replace(&mut self.state, State::Closed(None));
         let result = self.route(now, state, frame);
         if let Err(offence) = result {
@@ -252,8 +256,6 @@ impl Seller {
                 self.state = State::Live(live);
                 return result.and_then(|()| self.after_live(now));
             }
-            // Frames that were under way when this side ended.
-            (state @ State::Closed(_), _) => self.state = state,
             (state, FrameKind::Error) => {
                 self.state = state;
                 let code = crate::codec::decode::<u16>(body, limits::ERROR_MAX).map_err(|_| Offence::BadFrame)?;
@@ -285,16 +287,16 @@ impl Seller {
             Ended::Settled { .. } | Ended::Told(_) => None,
         };
         let state = core::mem::replace(&mut self.state, State::Closed(None));
-        let account = match state {
+        let (account, was_live) = match state {
             State::Closed(account) => {
                 self.state = State::Closed(account);
                 return self.push_closed_once(ended, fault);
             }
-            State::Live(live) => Some(live.close(&mut self.common, now, fault)),
-            State::Storing(storing) => Some(storing.into_account()),
-            State::Hello | State::Ordering(_) | State::Admitting(_) => None,
+            State::Live(live) => (Some(live.close(&mut self.common, now, fault)), true),
+            State::Storing(storing) => (Some(storing.into_account()), false),
+            State::Hello | State::Ordering(_) | State::Admitting(_) => (None, false),
         };
-        if account.is_none() {
+        if !was_live {
             self.write_clear_error(fault);
         }
         self.state = State::Closed(account);

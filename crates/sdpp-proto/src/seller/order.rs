@@ -73,8 +73,12 @@ pub(super) struct Chain {
     pub(super) prev: StatementId,
     pub(super) next_n: u64,
     pub(super) next_seq: u64,
-    /// The newest messages that were forgiven.
-    pub(super) forgiven: Option<Forgiven>,
+    /// What was forgiven behind `anchor`, each behind the one before it.
+    pub(super) forgiven: Vec<Forgiven>,
+    /// The last invoice (or the order) that both sides held when something was forgiven.
+    pub(super) anchor: StatementId,
+    /// The journal holds the order.
+    pub(super) opened: bool,
 }
 
 /// How far the end is.
@@ -100,7 +104,8 @@ impl SellerOrder {
             windows: 1,
             ramp: true,
         });
-        let chain = Chain { prev: order.id(), next_n: 0, next_seq: 0, forgiven: None };
+        let chain =
+            Chain { prev: order.id(), next_n: 0, next_seq: 0, forgiven: Vec::new(), anchor: order.id(), opened: false };
         Self {
             key,
             order,
@@ -524,7 +529,8 @@ impl SellerOrder {
     pub(super) fn prefix_digest(&self, from: u64, next: u64) -> Option<Digest> {
         let signing = self.terms.product.signing;
         let mut digests = Vec::new();
-        for span in self.closed.iter().chain(&self.open).filter(|span| span.end() > from) {
+        // Spans without messages (time was sold) are not part of it.
+        for span in self.closed.iter().chain(&self.open).filter(|span| span.count > 0 && span.end() > from) {
             if next <= span.start.first {
                 break;
             }

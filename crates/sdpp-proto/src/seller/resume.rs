@@ -58,22 +58,21 @@ impl SellerOrder {
     pub(super) fn resume(&mut self, have: &Have) -> Result<Resumption, Offence> {
         let base = self.base(have)?;
         let (end, after_n) = base.as_ref().map_or((0, 0), |i| (i.end(), i.n.saturating_add(1)));
-        // Messages forgiven since that invoice; the buyer may not have heard of it yet.
-        let forgiven = self.chain.forgiven.filter(|forgiven| forgiven.first == end && forgiven.next_n >= after_n);
-        let forgiven_end = forgiven.map_or(end, |forgiven| forgiven.first.saturating_add(forgiven.count));
-        let unheard = forgiven.filter(|_| have.base == end);
-        let first_n = forgiven.map_or(after_n, |forgiven| forgiven.next_n);
-        if (have.base != end && have.base != forgiven_end) || have.next < have.base {
+        let anchor = base.as_ref().map_or(self.order.id(), Signed::id);
+        // What was forgiven last, behind that invoice; the buyer may not have heard of it yet.
+        let newest = self.chain.forgiven.last().copied().filter(|_| self.chain.anchor == anchor);
+        let reached = newest.as_ref().map_or(end, forgiven_end);
+        let first_n = newest.map_or(after_n, |forgiven| forgiven.next_n);
+        let unheard = newest.filter(|forgiven| forgiven.first == have.base && have.next <= reached);
+        if (have.base != reached && unheard.is_none()) || have.next < have.base {
             return Err(Offence::BadAttach);
         }
         if self.plaintext_lost {
-            return self.resume_after_loss(have, base.as_ref(), first_n);
+            return self.resume_after_loss(have, base.as_ref(), (first_n, unheard));
         }
         match unheard {
-            Some(forgiven) if have.next == forgiven_end => {
-                Ok(Resumption { start: forgiven_end, first_n, forgiven: Some(forgiven) })
-            }
-            Some(_) => Err(Offence::BadAttach),
+            // Where the buyer holds less than it did, it lost the rest, and that is forgiven, too.
+            Some(forgiven) => Ok(Resumption { start: reached, first_n, forgiven: Some(forgiven) }),
             None if have.next > self.chain.next_seq => Err(Offence::BadAttach),
             None if have.prefix_digest != self.prefix_digest(have.base, have.next) => Err(Offence::BadAttach),
             None => Ok(Resumption { start: have.base, first_n, forgiven: None }),
@@ -86,13 +85,14 @@ impl SellerOrder {
         &mut self,
         have: &Have,
         base: Option<&Signed<Invoice>>,
-        first_n: u64,
+        (first_n, unheard): (u64, Option<Forgiven>),
     ) -> Result<Resumption, Offence> {
         let mut behind = self.closed.iter().filter(|span| span.start.n >= first_n);
-        let void = behind.clone().find_map(|span| span.issued.as_ref()).map(|issued| issued.invoice.id());
-        if have.next == have.base && behind.all(|span| span.count == 0) {
+        let void = unheard.and_then(|forgiven| forgiven.invoice);
+        let void = void.or(behind.clone().find_map(|span| span.issued.as_ref()).map(|issued| issued.invoice.id()));
+        if have.next == unheard.as_ref().map_or(have.base, forgiven_end) && behind.all(|span| span.count == 0) {
             self.plaintext_lost = false;
-            return Ok(Resumption { start: have.base, first_n, forgiven: None });
+            return Ok(Resumption { start: have.next, first_n, forgiven: unheard });
         }
         let most = u64::from(self.terms.product.k).saturating_mul(u64::from(self.terms.order.windows));
         let count = have.next.saturating_sub(have.base);
@@ -126,8 +126,15 @@ impl SellerOrder {
         self.credit.drop_windows(dropped);
         self.credit.set_units(units);
         self.chain.prev = base.map_or(self.order.id(), Signed::id);
-        self.chain.next_seq = forgiven.first.saturating_add(forgiven.count);
-        self.chain.forgiven = Some(*forgiven);
+        self.chain.next_seq = forgiven_end(forgiven);
+        let anchor = base.map_or(self.order.id(), Signed::id);
+        if self.chain.anchor != anchor {
+            self.chain.forgiven.clear();
+        }
+        self.chain.anchor = anchor;
+        // One that begins at the same place was never heard of.
+        while self.chain.forgiven.pop_if(|before| before.first >= forgiven.first).is_some() {}
+        self.chain.forgiven.push(*forgiven);
         if self.ending == Some(Ending::Last) && !self.has_last_invoice() {
             self.ending = None;
         }
@@ -155,6 +162,7 @@ impl SellerOrder {
         let terms = Terms::resolve(menu, &order).ok_or(RestoreError::Incomplete)?;
         let mut account = Self::new(key.clone(), order, terms, salt.ok_or(RestoreError::Incomplete)?);
         account.plaintext_lost = true;
+        account.chain.opened = true;
         for entry in entries {
             if let Entry::Statement(statement) = entry {
                 account.replay(statement.kind, &statement.bytes, now)?;
@@ -180,10 +188,12 @@ impl SellerOrder {
     }
 
     fn replay_acceptance(&mut self, acceptance: &Signed<Acceptance>) {
-        if let Some(forgiven) = acceptance.forgiven.filter(|forgiven| self.chain.forgiven != Some(*forgiven)) {
-            let invoices = self.closed.iter().filter_map(|span| span.issued.as_ref()).map(|issued| &issued.invoice);
-            let invoices = invoices.chain(&self.last_paid).filter(|invoice| invoice.end() <= forgiven.first);
-            let base = invoices.max_by_key(|invoice| invoice.n).cloned();
+        if let Some(forgiven) = acceptance.forgiven.filter(|forgiven| self.chain.forgiven.last() != Some(forgiven)) {
+            let issued = self.closed.iter().filter_map(|span| span.issued.as_ref()).map(|issued| &issued.invoice);
+            let void = issued.clone().find(|invoice| Some(invoice.id()) == forgiven.invoice);
+            let void_n = void.map_or(u64::MAX, |invoice| invoice.n);
+            let held = |invoice: &&Signed<Invoice>| invoice.n < void_n && invoice.end() <= forgiven.first;
+            let base = issued.chain(&self.last_paid).filter(held).max_by_key(|invoice| invoice.n).cloned();
             self.forgive(base.as_ref(), &forgiven);
         }
         self.credit.set_ramp(acceptance.ramp);
@@ -206,6 +216,11 @@ impl SellerOrder {
         span.full = span.count >= u64::from(self.terms.product.k);
         self.closed.push_back(span);
     }
+}
+
+/// The first message behind the forgiven ones.
+const fn forgiven_end(forgiven: &Forgiven) -> u64 {
+    forgiven.first.saturating_add(forgiven.count)
 }
 
 fn first<T: crate::statement::Statement>(entries: &[Entry]) -> Result<Option<Signed<T>>, StatementError> {

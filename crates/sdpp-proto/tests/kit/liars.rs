@@ -8,7 +8,7 @@ use sdpp_proto::message::Batch;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Offence;
 use sdpp_proto::seller::{self, Admission, Seller, SellerConfig, SellerOrder};
-use sdpp_proto::statement::{Invoice, Menu, Payment, Product, Signed};
+use sdpp_proto::statement::{AnyStatement, Invoice, Menu, Payment, Product, Signed};
 use sdpp_proto::suite::{SealSecret, Suite};
 use sdpp_proto::time::Timestamp;
 use sdpp_sim::liar::{BuyerKeys, Heard, RawBuyer, RawSeller};
@@ -18,6 +18,13 @@ use super::{Journal, START, admission, buyer_config, draft, frames, key, message
 
 pub fn buyer_keys() -> BuyerKeys {
     BuyerKeys { identity: key(2), pays: key(3) }
+}
+
+/// The same statement, of the same id, with a signature that does not verify.
+pub fn spoilt(statement: &AnyStatement) -> AnyStatement {
+    let mut bytes = statement.bytes.to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    AnyStatement { bytes: bytes.into(), ..statement.clone() }
 }
 
 fn errors(heard: &[Heard]) -> Vec<u16> {
@@ -216,7 +223,11 @@ impl AgainstSeller {
 
     pub fn refused_with_paid(&mut self, offence: Offence, paid: Option<Amount>) {
         self.pump();
-        assert_eq!(self.ended, Some(seller::Ended::Offence(offence)));
+        let ended = match offence {
+            Offence::NotPaid => seller::Ended::Defaulted,
+            offence => seller::Ended::Offence(offence),
+        };
+        assert_eq!(self.ended, Some(ended));
         self.was_told(offence);
         let Some(account) = self.seller.order() else { return };
         let owed = account.due().saturating_sub(account.paid());

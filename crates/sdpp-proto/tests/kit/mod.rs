@@ -15,7 +15,8 @@ use sdpp_proto::money::{Amount, AssetId, Unit};
 use sdpp_proto::offence::{Offence, Reason};
 use sdpp_proto::seller::{self, Admission, Offered, Seller, SellerConfig};
 use sdpp_proto::statement::{
-    AnyStatement, Form, Menu, PayOption, Product, RecordOffer, RecordPolicy, Sample, SealKey, Signed, Signing, Stalled,
+    AnyStatement, Form, Invoice, Menu, PayOption, Product, RecordOffer, RecordPolicy, Sample, SealKey, Signed, Signing,
+    Stalled,
 };
 use sdpp_proto::suite::{SealSecret, Suite};
 use sdpp_proto::time::Timestamp;
@@ -126,15 +127,30 @@ pub struct Journal {
     pub acked: Option<StoreId>,
     pub waiting: Vec<(StoreId, Vec<Entry>)>,
     pub hold: bool,
+    /// Writes asked for, over all connections and restarts.
+    pub writes: u64,
+    /// The process dies with this write, before (`false`) or after (`true`) it is durable.
+    pub dies_at: Option<(u64, bool)>,
+    pub dead: bool,
 }
 
 impl Journal {
     fn take(&mut self, id: StoreId, entries: Vec<Entry>) {
         self.waiting.push((id, entries));
+        self.writes += 1;
+        if let Some((at, durable)) = self.dies_at.filter(|(at, _)| *at == self.writes) {
+            self.dies_at = None;
+            self.dead = true;
+            if !durable {
+                self.waiting.pop();
+            }
+            self.entries.extend(self.waiting.drain(..).flat_map(|(_, entries)| entries));
+            assert_eq!(at, self.writes);
+        }
     }
 
     fn ready(&mut self) -> Option<StoreId> {
-        if self.hold || self.waiting.is_empty() {
+        if self.hold || self.dead || self.waiting.is_empty() {
             return None;
         }
         let mut last = None;
@@ -185,7 +201,48 @@ pub struct World {
     pub exit_at: Option<u64>,
     pub time_us: fn(u64) -> i64,
     pub payload: fn(u64) -> Vec<u8>,
-    connection: u8,
+    /// The connection breaks after so many bytes to the buyer, or to the seller.
+    pub break_at: [Option<u64>; 2],
+    /// Bytes carried on this connection, to the buyer and to the seller.
+    pub carried: [u64; 2],
+    pub broken: bool,
+    /// Machines are given up without looking at what they still ask for.
+    pub abrupt: bool,
+    /// The source has gone on since: numbers of messages are no longer those of the source.
+    pub seller_died: bool,
+    pub rail: Rail,
+    pub suite: Suite,
+    connection: u16,
+}
+
+/// Where money moves when the buyer pays, if `moves`. Knows each invoice once.
+#[derive(Default)]
+pub struct Rail {
+    pub moves: bool,
+    pub transfers: std::collections::BTreeMap<Vec<u8>, Amount>,
+    pub moved: Amount,
+}
+
+impl Rail {
+    /// Pays at most once per invoice, however often it is called.
+    fn pay(&mut self, invoice: &Signed<Invoice>, before: Amount) -> Option<Vec<u8>> {
+        let id = invoice.id().0.to_vec();
+        if !self.moves {
+            return None;
+        }
+        if !self.transfers.contains_key(&id) {
+            let amount = invoice.due.checked_sub(before).unwrap();
+            self.moved = self.moved.checked_add(amount).unwrap();
+            self.transfers.insert(id.clone(), amount);
+        }
+        Some(id)
+    }
+
+    fn settles(&self, settle: &seller::Settle) -> bool {
+        let Some(proof) = &settle.payment.proof else { return !self.moves };
+        let moved = self.transfers.get(proof).copied().unwrap_or_default();
+        *proof == settle.invoice.id().0 && settle.before.checked_add(moved) == Some(settle.payment.total)
+    }
 }
 
 impl World {
@@ -221,6 +278,13 @@ impl World {
             exit_at: None,
             time_us: |seq| 1_000_000 * seq as i64,
             payload: message,
+            break_at: [None; 2],
+            carried: [0; 2],
+            broken: false,
+            abrupt: false,
+            seller_died: false,
+            rail: Rail::default(),
+            suite: Suite::X25519,
             connection: 2,
         }
     }
@@ -252,6 +316,12 @@ impl World {
         let mut moved = false;
         moved |= self.drive_seller();
         moved |= self.drive_buyer();
+        if self.seller_journal.dead || self.buyer_journal.dead {
+            self.broken = true;
+        }
+        if self.broken {
+            return false;
+        }
         moved |= self.seller.poll_transmit(self.now, &mut self.to_buyer, 64 * 1024);
         moved |= self.buyer.poll_transmit(self.now, &mut self.to_seller);
         moved |= self.carry();
@@ -265,10 +335,15 @@ impl World {
     fn carry(&mut self) -> bool {
         let (mut to_buyer, mut to_seller) = (std::mem::take(&mut self.to_buyer), std::mem::take(&mut self.to_seller));
         let moved = !to_buyer.is_empty() || !to_seller.is_empty();
+        self.break_off(0, &mut to_buyer);
+        if self.broken {
+            to_seller.clear();
+        }
+        self.break_off(1, &mut to_seller);
         for frame in frames(&mut to_buyer) {
             let Ok(delivery) = self.buyer.handle_frame(self.now, frame) else { continue };
             for (seq, message) in delivery.messages() {
-                assert_eq!(message.time_us, (self.time_us)(seq));
+                assert!(self.seller_died || message.time_us == (self.time_us)(seq), "the time of message {seq}");
                 self.sink.push((seq, message.bytes.to_vec()));
             }
         }
@@ -279,8 +354,23 @@ impl World {
         moved
     }
 
+    /// Lets through what comes before the break; of a torn frame, nothing is seen.
+    fn break_off(&mut self, direction: usize, bytes: &mut Vec<u8>) {
+        let room = self.break_at[direction].unwrap_or(u64::MAX).saturating_sub(self.carried[direction]);
+        self.carried[direction] += bytes.len() as u64;
+        if bytes.len() as u64 > room {
+            self.broken = true;
+            bytes.truncate(room as usize);
+            let whole: usize = frames_and_rest(bytes).0.iter().map(|frame| frame.len()).sum();
+            bytes.truncate(whole);
+        }
+    }
+
     pub fn drive_seller(&mut self) -> bool {
         let mut moved = false;
+        if self.seller_journal.dead {
+            return false;
+        }
         if self.offering && self.seller.is_live() {
             if self.batch.is_empty() {
                 for _ in 0..50 {
@@ -300,6 +390,9 @@ impl World {
         while let Some(output) = self.seller.poll_output(self.now) {
             moved = true;
             self.seller_output(output);
+            if self.seller_journal.dead {
+                return true;
+            }
         }
         if let Some(id) = self.seller_journal.ready() {
             self.seller.stored(self.now, id);
@@ -320,7 +413,8 @@ impl World {
             seller::Output::Store { id, entries } => self.seller_journal.take(id, entries),
             seller::Output::Settle(settle) => {
                 if self.settle {
-                    self.seller.settled(self.now, &settle.payment.id(), true);
+                    let right = self.rail.settles(&settle);
+                    self.seller.settled(self.now, &settle.payment.id(), right);
                 }
             }
             seller::Output::Record(statement) => self.seller.recorded(statement.id, Bytes32([7; 32])),
@@ -331,9 +425,15 @@ impl World {
 
     pub fn drive_buyer(&mut self) -> bool {
         let mut moved = false;
+        if self.buyer_journal.dead {
+            return false;
+        }
         while let Some(output) = self.buyer.poll_output(self.now) {
             moved = true;
             self.buyer_output(output);
+            if self.buyer_journal.dead {
+                return true;
+            }
         }
         if let Some(id) = self.buyer_journal.ready() {
             self.buyer.stored(self.now, id);
@@ -358,9 +458,10 @@ impl World {
             buyer::Output::Sample(_) | buyer::Output::Quote(_) | buyer::Output::Record(_) => {}
             buyer::Output::Store { id, entries, .. } => self.buyer_journal.take(id, entries),
             buyer::Output::RecordOrder(order) => self.buyer.recorded(order.id, Some(Bytes32([6; 32]))),
-            buyer::Output::Pay { invoice, .. } => {
+            buyer::Output::Pay { invoice, before } => {
                 if self.pay {
-                    self.buyer.paid(&invoice.id(), None);
+                    let proof = self.rail.pay(&invoice, before);
+                    self.buyer.paid(&invoice.id(), proof);
                 }
             }
             buyer::Output::Event(buyer::Event::Invoiced { n, windows, messages, .. }) => {
@@ -380,23 +481,63 @@ impl World {
         self.resuming = buyer_order.or(self.resuming.take());
     }
 
+    /// Reconnects after every break and restarts who died, until both have settled.
+    pub fn run_through(&mut self) {
+        for _ in 0..100 {
+            self.run_until(|w| w.broken);
+            if !self.broken {
+                break;
+            }
+            self.go_on();
+        }
+    }
+
+    /// After a break: a new connection; processes that died are restarted.
+    pub fn go_on(&mut self) {
+        let dead = (self.seller_journal.dead, self.buyer_journal.dead);
+        match dead {
+            (false, false) => self.reconnect(),
+            (true, false) => self.restart_seller(),
+            (false, true) => self.restart_buyer(),
+            (true, true) => {
+                self.restart_seller();
+                self.restart_buyer();
+            }
+        }
+        self.broken = false;
+    }
+
     /// Kills the seller: only its journal is left.
     pub fn restart_seller(&mut self) {
+        self.seller_journal.dead = true;
         self.reconnect();
+        self.seller_journal.dead = false;
         self.seller_journal.waiting.clear();
-        let entries = &self.seller_journal.entries;
-        let account = seller::SellerOrder::restore(&self.config.key, &self.config.menu, entries, self.now).unwrap();
-        self.known = Some(Box::new(account));
+        self.known = None;
+        self.seller_died = true;
         // What was read from the source and not sold is lost with the process.
         self.batch.clear();
+        let entries = &self.seller_journal.entries;
+        if entries.is_empty() {
+            return;
+        }
+        let account = seller::SellerOrder::restore(&self.config.key, &self.config.menu, entries, self.now).unwrap();
+        self.known = Some(Box::new(account));
     }
 
     /// Kills the buyer: only its journal is left, and its sink is cut to what it vouches for.
     pub fn restart_buyer(&mut self) {
+        self.buyer_journal.dead = true;
         self.reconnect();
+        self.buyer_journal.dead = false;
         self.buyer_journal.waiting.clear();
+        self.resuming = None;
+        if self.buyer_journal.entries.is_empty() {
+            self.sink.clear();
+            return;
+        }
         let account = buyer::BuyerOrder::restore(&key(3), &self.config.menu, &self.buyer_journal.entries).unwrap();
-        self.sink.truncate(account.verified() as usize);
+        self.sink.retain(|(seq, _)| *seq < account.verified());
         self.resuming = Some(Box::new(account));
     }
 
@@ -406,12 +547,28 @@ impl World {
         self.to_seller.clear();
         self.seller_ended = None;
         self.buyer_ended = None;
-        // The wire is cut: what was under way in the journals comes to rest first.
-        self.drive_seller();
-        self.drive_buyer();
-        let suite = Suite::X25519;
-        let seller = Seller::new(self.config.clone(), [self.connection; 32], self.now);
-        let buyer = Buyer::new(buyer_config(suite), [self.connection + 1; 32], self.now);
+        self.carried = [0; 2];
+        if self.abrupt {
+            self.seller_journal.waiting.clear();
+            self.buyer_journal.waiting.clear();
+        } else {
+            // The wire is cut: what was under way in the journals comes to rest first.
+            self.drive_seller();
+            self.drive_buyer();
+            if !self.seller_journal.dead {
+                self.seller.hang_up(self.now);
+            }
+            if !self.buyer_journal.dead {
+                self.buyer.hang_up();
+            }
+            self.drive_seller();
+            self.drive_buyer();
+            self.seller_ended = None;
+            self.buyer_ended = None;
+        }
+        let seller = Seller::new(self.config.clone(), seed(self.connection), self.now);
+        let config = BuyerConfig { pay_moves_money: self.rail.moves, ..buyer_config(self.suite) };
+        let buyer = Buyer::new(config, seed(self.connection + 1), self.now);
         (seller, buyer)
     }
 
@@ -443,15 +600,30 @@ impl World {
     }
 }
 
+fn seed(number: u16) -> [u8; 32] {
+    let mut seed = [0xab; 32];
+    seed[..2].copy_from_slice(&number.to_be_bytes());
+    seed
+}
+
 /// Splits a stream of whole frames.
 pub fn frames(bytes: &mut [u8]) -> Vec<&mut [u8]> {
+    let (frames, rest) = frames_and_rest(bytes);
+    assert!(rest.is_empty(), "machines write whole frames");
+    frames
+}
+
+/// Splits the whole frames off a stream.
+fn frames_and_rest(bytes: &mut [u8]) -> (Vec<&mut [u8]>, &mut [u8]) {
     let mut rest = bytes;
     let mut out = Vec::new();
     while let Ok(Some(header)) = FrameHeader::peek(rest) {
+        if rest.len() < header.frame_len() {
+            break;
+        }
         let (frame, behind) = rest.split_at_mut(header.frame_len());
         out.push(frame);
         rest = behind;
     }
-    assert!(rest.is_empty(), "machines write whole frames");
-    out
+    (out, rest)
 }

@@ -7,7 +7,7 @@ use sdpp_proto::offence::Offence;
 use sdpp_proto::statement::{Acceptance, Forgiven, Signed};
 use sdpp_proto::wire::{SealedSession, SessionPlain};
 
-use crate::kit::liars::AgainstBuyer;
+use crate::kit::liars::{AgainstBuyer, spoilt};
 use crate::kit::{key, product};
 
 fn acceptance_changed(change: impl FnOnce(&mut Acceptance)) -> AgainstBuyer {
@@ -35,27 +35,21 @@ fn a_session_that_does_not_open_is_refused() {
 
 #[test]
 fn an_acceptance_that_is_not_signed_by_the_seller_is_refused() {
-    let mut world = AgainstBuyer::ordered(product());
-    let acceptance = Signed::sign(&key(4), world.liar.acceptance());
-    for change in 0..2 {
-        let mut bytes = acceptance.bytes().to_vec();
-        if change == 1 {
-            bytes.pop();
-        }
+    for cut in [false, true] {
         let mut world = AgainstBuyer::ordered(product());
-        world.liar.acceptance();
-        let order_salt = world.liar.salt;
-        let acceptance = bytes;
-        world.liar.send_session(&SessionPlain { acceptance, order_salt, last_invoice: None, last_payment: None });
-        if change == 1 {
-            world.is_refused_with(Offence::BadAcceptance);
+        let acceptance = Signed::sign(&key(1), world.liar.acceptance());
+        let mut acceptance = spoilt(&acceptance.erase()).bytes.to_vec();
+        if cut {
+            acceptance.pop();
         }
+        let order_salt = world.liar.salt;
+        world.liar.send_session(&SessionPlain { acceptance, order_salt, last_invoice: None, last_payment: None });
+        world.is_refused_with(Offence::BadAcceptance);
     }
     let mut world = AgainstBuyer::ordered(product());
-    let mut stranger = world.liar.acceptance();
-    stranger.ramp = true;
+    let acceptance = world.liar.acceptance();
     world.liar.key = key(4);
-    world.liar.send_acceptance(stranger);
+    world.liar.send_acceptance(acceptance);
     world.is_refused_with(Offence::BadAcceptance);
 }
 

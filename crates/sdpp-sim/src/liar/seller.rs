@@ -263,8 +263,14 @@ impl RawSeller {
 
     /// Signs an invoice, sends it and goes on behind it.
     pub fn send_invoice(&mut self, invoice: Invoice) -> Signed<Invoice> {
-        let invoice = Signed::sign(&self.key, invoice);
+        let invoice = self.sign_invoice(invoice);
         self.line.statement(&invoice);
+        invoice
+    }
+
+    /// Signs an invoice and goes on behind it; nothing is sent.
+    pub fn sign_invoice(&mut self, invoice: Invoice) -> Signed<Invoice> {
+        let invoice = Signed::sign(&self.key, invoice);
         self.totals.prev = invoice.id();
         self.totals.n = invoice.n.saturating_add(1);
         self.totals.units = invoice.units_total;

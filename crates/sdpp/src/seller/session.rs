@@ -29,7 +29,7 @@ use crate::{entropy, now, sleep_until};
 /// Pauses between two questions to a rail.
 const RAIL_RETRY: Duration = Duration::from_millis(20);
 /// Questions to a rail about one payment that get no answer.
-const RAIL_TRIES: u32 = 500;
+const RAIL_TRIES: u32 = 150;
 /// Time that records of a finished order have.
 const RECORD_WAIT: Duration = Duration::from_secs(5);
 

@@ -1,0 +1,153 @@
+//! The stream benchmark: how many messages per second a whole sale moves, beside TLS and plain TCP
+//! in the same run.
+//!
+//! `cargo run --release -p sdpp-bench`, and what it found: `docs/performance.md`.
+//!
+//! - A *sale* is a real seller and a real buyer of crate `sdpp` over loopback TCP, each on a thread of
+//!   its own with a current-thread runtime, each with a journal. The rail is the fake bank in voucher
+//!   mode, so payments are signed, verified and stored, but no ledger stands behind them. Nothing is
+//!   recorded. A round runs from the connection to both settlements: handshake and the new buyer's
+//!   ramp are in it.
+//! - Its *rivals* write the same payload bytes in large slices: TCP, and TLS 1.3 by rustls. A round of
+//!   theirs runs from the connection to the last byte, handshake included.
+//!
+//! All sales and rivals take turns, round by round, so that a busy machine slows all of them.
+
+use std::time::{Duration, Instant};
+
+mod head;
+mod report;
+mod rival;
+mod sale;
+
+pub use report::{Rates, Report, Rival, Row};
+pub use rival::Kind;
+pub use sale::{Journal, Spec};
+
+use rival::Rivals;
+
+/// What goes wrong in a benchmark ends it.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Warm-up rounds that look for the right count of messages.
+const SEARCHES_MAX: u32 = 6;
+/// A warm-up round raises the count at most so many times.
+const GROWTH_MAX: u128 = 30;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Rounds that count.
+    pub rounds: u32,
+    /// Roughly how long a round of a sale takes.
+    pub round: Duration,
+    /// Bytes of one message.
+    pub sizes: Vec<usize>,
+    /// Messages per window.
+    pub ks: Vec<u32>,
+    /// Outstanding windows; K = 1 is also measured with the protocol's default, two.
+    pub windows: Vec<u32>,
+    /// How durable the journals of both sides are.
+    pub journal: Journal,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rounds: 5,
+            round: Duration::from_millis(350),
+            sizes: vec![100, 1024],
+            ks: vec![1, 10, 100, 1000],
+            windows: vec![64],
+            journal: Journal::Process,
+        }
+    }
+}
+
+impl Options {
+    fn specs(&self, size: usize) -> Vec<Spec> {
+        let mut specs = Vec::new();
+        for k in &self.ks {
+            let mut windows = self.windows.clone();
+            if *k == 1 && !windows.contains(&2) {
+                windows.insert(0, 2);
+            }
+            specs.extend(windows.into_iter().map(|windows| Spec { size, k: *k, windows, messages: 0 }));
+        }
+        specs
+    }
+}
+
+/// Runs everything; `progress` hears what is being done.
+///
+/// # Errors
+/// [`Failure`]: a sale that did not settle in full, or the system's.
+pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Failure> {
+    let rivals = Rivals::new()?;
+    let mut report = Report::new(head::read(options));
+    for size in &options.sizes {
+        progress(&format!("warming up with {size} bytes"));
+        for spec in options.specs(*size) {
+            report.rows.push(Row::new(warm_up(spec, options)?));
+        }
+        let rows = report.rows.iter().filter(|row| row.spec.size == *size);
+        let bytes = rows.map(|row| row.spec.payload_bytes()).max().unwrap_or_default();
+        for kind in Kind::ALL {
+            rivals.run(kind, bytes)?;
+            report.rivals.push(Rival { kind, size: *size, bytes, rates: Rates::default() });
+        }
+    }
+    for round in 1..=options.rounds {
+        progress(&format!("round {round} of {}", options.rounds));
+        for size in &options.sizes {
+            take_turns(&mut report, *size, options.journal, &rivals)?;
+        }
+    }
+    Ok(report)
+}
+
+/// One round of all that moves messages of this size.
+fn take_turns(report: &mut Report, size: usize, journal: Journal, rivals: &Rivals) -> Result<(), Failure> {
+    for row in report.rows.iter_mut().filter(|row| row.spec.size == size) {
+        let sold = sale::run(&row.spec, journal)?;
+        row.took.push(sold.whole.as_secs_f64());
+        row.rates.push(per_second(row.spec.messages, sold.whole));
+        // A sale too short to have a steady part has no steady rate.
+        if let Some((messages, time)) = sold.steady {
+            row.steady.push(per_second(messages, time));
+        }
+    }
+    for rival in report.rivals.iter_mut().filter(|rival| rival.size == size) {
+        let took = rivals.run(rival.kind, rival.bytes)?;
+        rival.rates.push(per_second(rival.messages(), took));
+    }
+    Ok(())
+}
+
+/// Runs a sale that does not count, and finds how many messages make a round of the right length.
+fn warm_up(mut spec: Spec, options: &Options) -> Result<Spec, Failure> {
+    let wanted = options.round.as_nanos();
+    spec.messages = u64::from(spec.k).saturating_mul(4).max(64);
+    for _ in 0..SEARCHES_MAX {
+        let took = sale::run(&spec, options.journal)?.whole.as_nanos().max(1);
+        let growth = wanted.checked_div(took).unwrap_or(1);
+        let scaled = u128::from(spec.messages).saturating_mul(wanted).checked_div(took).unwrap_or(1);
+        let most = u128::from(spec.messages).saturating_mul(GROWTH_MAX);
+        let windows = u64::try_from(scaled.min(most)).unwrap_or(u64::MAX).checked_div(u64::from(spec.k)).unwrap_or(1);
+        spec.messages = windows.max(4).saturating_mul(u64::from(spec.k));
+        if growth < 2 {
+            break;
+        }
+    }
+    Ok(spec)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+fn per_second(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64().max(1e-9)
+}
+
+/// What has passed since.
+fn since(start: Instant) -> Duration {
+    Instant::now().saturating_duration_since(start)
+}

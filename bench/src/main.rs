@@ -1,0 +1,81 @@
+//! `cargo run --release -p sdpp-bench`
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its result")]
+
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sdpp_bench::{Failure, Journal, Options, measure};
+
+const HELP: &str = "\
+Messages per second of whole sales over loopback, beside rustls and TCP in the same run.
+
+cargo run --release -p sdpp-bench -- [OPTION]...
+
+  --rounds N              rounds that count (5); one warm-up more
+  --windows N[,N...]      outstanding windows (64); K = 1 is also run with 2
+  --k N[,N...]            messages per window (1,10,100,1000)
+  --sizes N[,N...]        bytes of a message (100,1024)
+  --journal CLASS         process (survives a kill), power (survives a power cut), memory (process)
+  --round-ms N            roughly how long a round of a sale takes (350)
+  --json                  JSON lines in place of the table
+  --help";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("sdpp-bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let mut options = Options::default();
+    let mut json = false;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        match name.as_str() {
+            "--json" => json = true,
+            "--help" | "-h" => {
+                println!("{HELP}");
+                return Ok(());
+            }
+            _ => {
+                let value = arguments.next().ok_or_else(|| format!("{name} needs a value, or is unknown: see --help"))?;
+                set(&mut options, &name, &value)?;
+            }
+        }
+    }
+    let report = measure(&options, &|what| eprintln!("{what}"))?;
+    if json { println!("{}", report.json()) } else { print!("{report}") }
+    Ok(())
+}
+
+fn set(options: &mut Options, name: &str, value: &str) -> Result<(), Failure> {
+    match name {
+        "--rounds" => options.rounds = one(name, value)?,
+        "--round-ms" => options.round = Duration::from_millis(one(name, value)?),
+        "--windows" => options.windows = list(name, value)?,
+        "--k" => options.ks = list(name, value)?,
+        "--sizes" => options.sizes = list(name, value)?,
+        "--journal" => {
+            let class = Journal::of_name(value);
+            options.journal = class.ok_or("--journal takes process, power or memory")?;
+        }
+        _ => return Err(format!("{name} is unknown: see --help").into()),
+    }
+    Ok(())
+}
+
+fn list<T: FromStr + Default + PartialEq>(name: &str, value: &str) -> Result<Vec<T>, Failure> {
+    value.split(',').map(|part| one(name, part)).collect()
+}
+
+/// A number above zero.
+fn one<T: FromStr + Default + PartialEq>(name: &str, value: &str) -> Result<T, Failure> {
+    let number = value.trim().parse().ok().filter(|number| *number != T::default());
+    number.ok_or_else(|| format!("{name} takes numbers above zero, not '{value}'").into())
+}

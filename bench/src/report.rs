@@ -1,0 +1,208 @@
+//! Results, as a table for people and as JSON lines for programs.
+
+use std::fmt;
+
+use crate::rival::Kind;
+use crate::sale::Spec;
+
+/// What one thing reached in each round.
+#[derive(Clone, Default, Debug)]
+pub struct Rates(Vec<f64>);
+
+impl Rates {
+    pub(crate) fn push(&mut self, rate: f64) {
+        self.0.push(rate);
+        self.0.sort_by(f64::total_cmp);
+    }
+
+    /// The middle one; of two the lower. Zero when there is none.
+    pub fn median(&self) -> f64 {
+        self.0.get(self.0.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+    }
+
+    /// The lowest and the highest.
+    pub fn range(&self) -> (f64, f64) {
+        (self.0.first().copied().unwrap_or_default(), self.0.last().copied().unwrap_or_default())
+    }
+}
+
+/// A sale.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What was sold.
+    pub spec: Spec,
+    /// Seconds of each round.
+    pub took: Rates,
+    /// Messages per second of whole sales.
+    pub rates: Rates,
+    /// Messages per second between the first invoice after the ramp and the last one.
+    pub steady: Rates,
+}
+
+impl Row {
+    pub(crate) fn new(spec: Spec) -> Self {
+        Self { spec, took: Rates::default(), rates: Rates::default(), steady: Rates::default() }
+    }
+}
+
+/// What it is measured against.
+#[derive(Clone, Debug)]
+pub struct Rival {
+    /// Which.
+    pub kind: Kind,
+    /// Bytes that count as one message.
+    pub size: usize,
+    /// Bytes moved in a round: as many as the largest sale of this size.
+    pub bytes: u64,
+    /// Messages per second.
+    pub rates: Rates,
+}
+
+impl Rival {
+    pub(crate) fn messages(&self) -> u64 {
+        let size = u64::try_from(self.size).unwrap_or(u64::MAX);
+        self.bytes.checked_div(size).unwrap_or_default()
+    }
+}
+
+/// Everything that was measured.
+#[derive(Clone, Debug)]
+pub struct Report {
+    head: Vec<(&'static str, String)>,
+    /// The sales.
+    pub rows: Vec<Row>,
+    /// What they are measured against.
+    pub rivals: Vec<Rival>,
+}
+
+impl Report {
+    pub(crate) fn new(head: Vec<(&'static str, String)>) -> Self {
+        Self { head, rows: Vec::new(), rivals: Vec::new() }
+    }
+
+    /// A sale's rate by a rival's, medians.
+    pub fn ratio(&self, row: &Row, kind: Kind) -> f64 {
+        let rival = self.rivals.iter().find(|rival| rival.kind == kind && rival.size == row.spec.size);
+        rival.map_or(0.0, |rival| row.rates.median() / rival.rates.median())
+    }
+
+    /// One JSON object a line: the head, then sales and rivals.
+    pub fn json(&self) -> String {
+        let head = self.head.iter().map(|(name, value)| format!("{}:{}", text(name), text(value)));
+        let mut lines = vec![format!("{{\"what\":\"head\",{}}}", head.collect::<Vec<_>>().join(","))];
+        for row in &self.rows {
+            let Spec { size, k, windows, messages } = row.spec;
+            lines.push(format!(
+                "{{\"what\":\"sdpp\",\"bytes\":{size},\"k\":{k},\"windows\":{windows},\"messages\":{messages},\
+                 \"round_s\":{:.4},{},\"steady_per_s\":{:.0},\"to_rustls\":{:.4},\"to_tcp\":{:.4}}}",
+                row.took.median(),
+                rates(&row.rates, size),
+                row.steady.median(),
+                self.ratio(row, Kind::Tls64),
+                self.ratio(row, Kind::Tcp),
+            ));
+        }
+        for rival in &self.rivals {
+            let (name, size, messages) = (text(rival.kind.name()), rival.size, rival.messages());
+            let rates = rates(&rival.rates, size);
+            lines.push(format!("{{\"what\":{name},\"bytes\":{size},\"messages\":{messages},{rates}}}"));
+        }
+        lines.join("\n")
+    }
+}
+
+fn rates(rates: &Rates, size: usize) -> String {
+    let (low, high) = rates.range();
+    let (median, bytes) = (rates.median(), megabytes(rates.median(), size));
+    format!("\"per_s\":{median:.0},\"lowest\":{low:.0},\"highest\":{high:.0},\"mb_per_s\":{bytes:.2}")
+}
+
+/// A JSON string.
+fn text(value: &str) -> String {
+    let plain = value.chars().filter(|c| !c.is_control());
+    let escaped = plain.flat_map(|c| matches!(c, '"' | '\\').then_some('\\').into_iter().chain([c]));
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+fn megabytes(rate: f64, size: usize) -> f64 {
+    rate * size as f64 / 1e6
+}
+
+/// A whole number with its digits in groups of three.
+fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let groups: Vec<String> = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();
+    groups.join(",")
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head: Vec<String> = self.head.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        writeln!(f, "{}", head.join("; "))?;
+        writeln!(f, "Medians, lowest to highest in brackets; payload bytes only; a message of a rival is so many bytes.")?;
+        writeln!(f)?;
+        writeln!(
+            f,
+            "{:>5} {:>5} {:>7} {:>9} {:>7}  {:>11} {:>25} {:>8} {:>11} {:>8} {:>6}",
+            "bytes", "K", "windows", "messages", "round s", "messages/s", "", "MB/s", "steady/s", "/rustls", "/TCP"
+        )?;
+        for row in &self.rows {
+            self.write_row(f, row)?;
+        }
+        for rival in &self.rivals {
+            let (low, high) = rival.rates.range();
+            writeln!(
+                f,
+                "{:>5} {:<30}   {:>11} {:>25} {:>8}",
+                rival.size,
+                rival.kind.name(),
+                grouped(rival.rates.median()),
+                format!("[{} {}]", grouped(low), grouped(high)),
+                grouped(megabytes(rival.rates.median(), rival.size)),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_row(&self, f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
+        let Spec { size, k, windows, messages } = row.spec;
+        let (low, high) = row.rates.range();
+        writeln!(
+            f,
+            "{size:>5} {k:>5} {windows:>7} {messages:>9} {:>7.2}  {:>11} {:>25} {:>8.1} {:>11} {:>8.3} {:>6.3}",
+            row.took.median(),
+            grouped(row.rates.median()),
+            format!("[{} {}]", grouped(low), grouped(high)),
+            megabytes(row.rates.median(), size),
+            grouped(row.steady.median()),
+            self.ratio(row, Kind::Tls64),
+            self.ratio(row, Kind::Tcp),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_come_in_threes() {
+        assert_eq!([0.0, 999.4, 1000.0, 1_234_567.0].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn the_median_is_a_measured_one() {
+        let mut rates = Rates::default();
+        assert_eq!((rates.median(), rates.range()), (0.0, (0.0, 0.0)));
+        [5.0, 1.0, 3.0, 9.0].into_iter().for_each(|rate| rates.push(rate));
+        assert_eq!((rates.median(), rates.range()), (3.0, (1.0, 9.0)));
+    }
+
+    #[test]
+    fn json_strings_are_escaped() {
+        assert_eq!(text("a \"b\"\\\n"), r#""a \"b\"\\""#);
+    }
+}

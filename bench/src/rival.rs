@@ -1,0 +1,139 @@
+//! What a sale is measured against: TCP, and TLS 1.3 over it, with one thread on each side.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use crate::Failure;
+
+const HOST: &str = "localhost";
+/// As much as SDPP's own connection reads at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// One way to move bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Plain TCP, 64 KiB a write.
+    Tcp,
+    /// TLS 1.3, 64 KiB a write.
+    Tls64,
+    /// TLS 1.3, 16 KiB a write: one record.
+    Tls16,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 3] = [Self::Tcp, Self::Tls64, Self::Tls16];
+
+    /// Its name in the output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp-64K",
+            Self::Tls64 => "rustls-64K",
+            Self::Tls16 => "rustls-16K",
+        }
+    }
+
+    const fn write_bytes(self) -> usize {
+        match self {
+            Self::Tcp | Self::Tls64 => 64 * 1024,
+            Self::Tls16 => 16 * 1024,
+        }
+    }
+}
+
+/// Everything that is made once.
+pub(crate) struct Rivals {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+}
+
+impl Rivals {
+    /// Makes a certificate that signs itself; the client trusts it alone.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()])?;
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.cipher_suites = vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384];
+        let provider = Arc::new(provider);
+        let versions = &[&rustls::version::TLS13];
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone())?;
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)?;
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { server: Arc::new(server), client: Arc::new(client) })
+    }
+
+    /// Moves so many bytes; from the connection to the last byte read.
+    pub(crate) fn run(&self, kind: Kind, bytes: u64) -> Result<Duration, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let at = listener.local_addr()?;
+        thread::scope(|scope| {
+            let sending = scope.spawn(move || {
+                let (stream, _) = listener.accept()?;
+                self.send(kind, stream, bytes)
+            });
+            let start = Instant::now();
+            let stream = TcpStream::connect(at)?;
+            stream.set_nodelay(true)?;
+            let received = match kind {
+                Kind::Tcp => receive(stream, bytes),
+                Kind::Tls64 | Kind::Tls16 => {
+                    let name = ServerName::try_from(HOST)?;
+                    receive(StreamOwned::new(ClientConnection::new(self.client.clone(), name)?, stream), bytes)
+                }
+            };
+            let took = crate::since(start);
+            sending.join().map_err(|_| "the sending thread panicked")??;
+            received?;
+            Ok(took)
+        })
+    }
+
+    fn send(&self, kind: Kind, stream: TcpStream, bytes: u64) -> Result<(), Failure> {
+        stream.set_nodelay(true)?;
+        match kind {
+            Kind::Tcp => send(stream, kind.write_bytes(), bytes)?,
+            Kind::Tls64 | Kind::Tls16 => {
+                let connection = ServerConnection::new(self.server.clone())?;
+                send(StreamOwned::new(connection, stream), kind.write_bytes(), bytes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn send(mut to: impl Write, write_bytes: usize, bytes: u64) -> io::Result<()> {
+    let data: Vec<u8> = (0..=u8::MAX).cycle().take(write_bytes).collect();
+    let mut left = bytes;
+    while left > 0 {
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
+        to.write_all(data.get(..length).unwrap_or_default())?;
+        left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
+    }
+    to.flush()
+}
+
+fn receive(mut from: impl Read, bytes: u64) -> io::Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut left = bytes;
+    while left > 0 {
+        let length = from.read(&mut buffer)?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
+    }
+    Ok(())
+}

@@ -1,0 +1,324 @@
+//! One sale from the connection to both settlements, by crate `sdpp`.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sdpp::buyer::{self, Address, Buyer, Purchase, Request};
+use sdpp::seller::{self, Offer, Pools, Seller};
+use sdpp::sink::Discard;
+use sdpp::source::Repeat;
+use sdpp_proto::identity::SigningKey;
+use sdpp_proto::money::{Amount, Unit};
+use sdpp_proto::statement::{Form, Product, RecordOffer, RecordPolicy, Signing, Stalled};
+use sdpp_proto::suite::Suite;
+use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakePayer, FakeWorld};
+use sdpp_rail::{Durability, MemoryDisk, Payee as _, SqliteStore};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::Failure;
+
+const TOPIC: &str = "bench";
+const ACCOUNT: &str = "seller";
+/// More than any round costs.
+const PLENTY: Amount = Amount::new(1 << 60);
+/// How long a journal may take to close after its sale.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// How durable journals are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Journal {
+    /// `SQLite`, written to the system: survives a kill.
+    Process,
+    /// `SQLite`, flushed to the disk: survives a power cut.
+    Power,
+    /// In memory: shows what journals cost.
+    Memory,
+}
+
+/// One sale.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spec {
+    /// Bytes of one message.
+    pub size: usize,
+    /// Messages per window.
+    pub k: u32,
+    /// Outstanding windows.
+    pub windows: u32,
+    /// Messages.
+    pub messages: u64,
+}
+
+impl Spec {
+    /// Bytes of all messages.
+    pub fn payload_bytes(&self) -> u64 {
+        self.messages.saturating_mul(u64::try_from(self.size).unwrap_or(u64::MAX))
+    }
+}
+
+/// How long a sale took.
+pub(crate) struct Sold {
+    /// From the connection to both settlements.
+    pub(crate) whole: Duration,
+    /// Messages and time from the first invoice after the ramp to the last one.
+    pub(crate) steady: Option<(u64, Duration)>,
+}
+
+/// Runs one sale. What comes before the connection and after the settlements is not timed.
+pub(crate) fn run(spec: &Spec, journal: Journal) -> Result<Sold, Failure> {
+    let folder = Folder::new()?;
+    let bank = FakeBank::new();
+    let marks = Arc::new(Marks::new(spec.k));
+    let sold = thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        let (stop, stopped) = watch::channel(false);
+        let selling = named("bench-seller").spawn_scoped(scope, {
+            let seller_journal = journal.start(&folder.0, "seller")?;
+            let bank = &bank;
+            move || serve(spec, bank, seller_journal, (tell, stopped))
+        })?;
+        let bought = told.recv().map_err(Failure::from).and_then(|at| {
+            let purchaser = purchaser(&bank, journal.start(&folder.0, "buyer")?, marks.clone())?;
+            let buying = named("bench-buyer").spawn_scoped(scope, move || buy(spec, &purchaser, at))?;
+            buying.join().map_err(|_| "the buyer's thread panicked")?
+        });
+        // Without a receiver the seller has ended already; its own error says why.
+        let _ = stop.send(true);
+        selling.join().map_err(|_| "the seller's thread panicked")??;
+        bought
+    })?;
+    folder.wait_for_journals();
+    Ok(Sold { whole: sold, steady: marks.steady() })
+}
+
+fn named(name: &str) -> thread::Builder {
+    thread::Builder::new().name(name.into())
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// The seller's thread.
+fn serve(
+    spec: &Spec,
+    bank: &FakeBank,
+    journal: sdpp::journal::Journal,
+    (tell, stop): (mpsc::Sender<SocketAddr>, watch::Receiver<bool>),
+) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let seller = Seller::start(settings(spec, bank, journal)).await?;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        tell.send(listener.local_addr()?)?;
+        seller.serve(listener, stop).await;
+        Ok(())
+    })
+}
+
+fn settings(spec: &Spec, bank: &FakeBank, journal: sdpp::journal::Journal) -> seller::Settings {
+    let (size, messages) = (spec.size, spec.messages);
+    let offer = Offer {
+        product: product(spec),
+        source: Arc::new(move |_| Ok(Box::new(Repeat::new(payload(size), messages)))),
+        exposure_max: PLENTY,
+        sample: Vec::new(),
+    };
+    seller::Settings {
+        key: key(1),
+        offers: vec![offer],
+        payees: vec![Arc::new(FakePayee::new(bank, ACCOUNT, FakeWorld::asset(), FakeMode::Voucher))],
+        records: None,
+        record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
+        journal,
+        pools: Pools { strangers: PLENTY, proven: PLENTY },
+        redeem_every: 0,
+        listener: Arc::new(|_| {}),
+    }
+}
+
+fn product(spec: &Spec) -> Product {
+    Product {
+        id: 1,
+        topic: TOPIC.into(),
+        schema: "bytes".into(),
+        unit: Unit::Message,
+        amount: Amount::new(1),
+        per: 1,
+        available: None,
+        k: spec.k,
+        window_ms: 0,
+        window_bytes: 0,
+        message_max: u32::try_from(spec.size).unwrap_or(u32::MAX),
+        windows_max: spec.windows,
+        signing: Signing::Window,
+        acks: false,
+        when_stalled: Stalled::Buffer,
+        sample: false,
+        cadence_ms: None,
+        licence: None,
+    }
+}
+
+fn purchaser(bank: &FakeBank, journal: sdpp::journal::Journal, marks: Arc<Marks>) -> Result<Buyer, Failure> {
+    let key = key(2);
+    let account = key.public().multibase();
+    bank.fund(&account, &FakeWorld::asset(), PLENTY)?;
+    Ok(Buyer::new(buyer::Settings {
+        suites: vec![Suite::X25519],
+        payer: Arc::new(FakePayer::new(bank, account, FakeMode::Voucher)),
+        rail: FakePayee::new(bank, ACCOUNT, FakeWorld::asset(), FakeMode::Voucher).option().rail,
+        records: None,
+        journal,
+        reconnects: 0,
+        listener: Arc::new(move |event| {
+            if let buyer::Event::Invoiced { messages, .. } = event {
+                marks.invoiced(*messages);
+            }
+        }),
+        key,
+    }))
+}
+
+/// The buyer's thread.
+fn buy(spec: &Spec, buyer: &Buyer, at: SocketAddr) -> Result<Duration, Failure> {
+    let address = Address { seller: Some(key(1).public()), host: at.to_string() };
+    let request = Request {
+        topic: TOPIC.into(),
+        quantity: Some(spec.messages),
+        windows: spec.windows,
+        exposure_max: None,
+        limit: None,
+        record: RecordPolicy { form: Form::Full, every: 0 },
+    };
+    let mut sink = Discard::default();
+    let (_stop, stopped) = watch::channel(false);
+    let runtime = runtime()?;
+    let start = Instant::now();
+    let purchase = runtime.block_on(buyer.buy(&address, &request, &mut sink, stopped))?;
+    let whole = crate::since(start);
+    check(spec, &purchase, &sink)?;
+    Ok(whole)
+}
+
+/// A sale counts only when all was delivered, paid and settled.
+fn check(spec: &Spec, purchase: &Purchase, sink: &Discard) -> Result<(), Failure> {
+    let due = Amount::new(u128::from(spec.messages));
+    let complete = purchase.is_settled()
+        && purchase.delivered == spec.messages
+        && purchase.paid == due
+        && sink.messages == spec.messages
+        && sink.bytes == spec.payload_bytes();
+    if complete { Ok(()) } else { Err(format!("{spec:?} did not settle in full: {purchase:?}, {sink:?}").into()) }
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&Zeroizing::new([seed; 32]))
+}
+
+fn payload(size: usize) -> Vec<u8> {
+    (0..=u8::MAX).cycle().take(size).collect()
+}
+
+impl Journal {
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Power => "power",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// The class of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Process, Self::Power, Self::Memory].into_iter().find(|class| class.name() == name)
+    }
+
+    fn start(self, folder: &Path, role: &str) -> Result<sdpp::journal::Journal, Failure> {
+        let path = folder.join(format!("{role}.sqlite"));
+        Ok(match self {
+            Self::Process => sdpp::journal::Journal::start(SqliteStore::open(path, Durability::Process)?)?,
+            Self::Power => sdpp::journal::Journal::start(SqliteStore::open(path, Durability::Power)?)?,
+            Self::Memory => sdpp::journal::Journal::start(MemoryDisk::new().open())?,
+        })
+    }
+}
+
+/// Where the steady part of a sale begins and ends, by the buyer's verified invoices.
+struct Marks {
+    k: u64,
+    inner: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    messages: u64,
+    /// A full window was invoiced: paying it ends the ramp.
+    ramped: bool,
+    first: Option<(u64, Instant)>,
+    last: Option<(u64, Instant)>,
+}
+
+impl Marks {
+    fn new(k: u32) -> Self {
+        Self { k: u64::from(k), inner: Mutex::default() }
+    }
+
+    fn invoiced(&self, messages: u64) {
+        let now = Instant::now();
+        let mut seen = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.ramped {
+            seen.first.get_or_insert((messages, now));
+            // The last invoice may be an empty one.
+            if messages > seen.messages {
+                seen.last = Some((messages, now));
+            }
+        }
+        seen.ramped |= messages.saturating_sub(seen.messages) >= self.k;
+        seen.messages = messages;
+    }
+
+    fn steady(&self) -> Option<(u64, Duration)> {
+        let seen = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let ((first, from), (last, to)) = (seen.first?, seen.last?);
+        let messages = last.checked_sub(first).filter(|messages| *messages > 0)?;
+        Some((messages, to.saturating_duration_since(from)))
+    }
+}
+
+/// A folder for journals below `target/`, gone when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = target.join("bench-journals").join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+
+    /// A journal's thread closes its file after the sale: the next round must not pay for that.
+    fn wait_for_journals(&self) {
+        let start = Instant::now();
+        let open = || ["seller", "buyer"].iter().any(|role| self.0.join(format!("{role}.sqlite-wal")).exists());
+        while open() && crate::since(start) < CLOSE_WAIT {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be deleted stays below target/.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

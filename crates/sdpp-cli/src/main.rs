@@ -1,0 +1,44 @@
+//! The program `sdpp`: the only place where rails, records and stores are chosen.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to people")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod audit;
+mod demo;
+mod export;
+
+/// Sell and buy live data, paid message by message.
+#[derive(Parser)]
+#[command(name = "sdpp", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A whole sale on this machine: a ledger with a witness, a seller of real weather, a buyer.
+    Demo(demo::Args),
+    /// Checks the bundle of an order, off line: who is owed what, and who lied first.
+    Audit(audit::Args),
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SDPP_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Audit(args) => audit::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sdpp: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
