@@ -44,13 +44,18 @@ fn run() -> Result<(), Failure> {
                 return Ok(());
             }
             _ => {
-                let value = arguments.next().ok_or_else(|| format!("{name} needs a value, or is unknown: see --help"))?;
+                let value =
+                    arguments.next().ok_or_else(|| format!("{name} needs a value, or is unknown: see --help"))?;
                 set(&mut options, &name, &value)?;
             }
         }
     }
     let report = measure(&options, &|what| eprintln!("{what}"))?;
-    if json { println!("{}", report.json()) } else { print!("{report}") }
+    if json {
+        println!("{}", report.json())
+    } else {
+        print!("{report}")
+    }
     Ok(())
 }
 

@@ -132,7 +132,8 @@ fn megabytes(rate: f64, size: usize) -> f64 {
 /// A whole number with its digits in groups of three.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
-    let groups: Vec<String> = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();
+    let groups: Vec<String> =
+        digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();
     groups.join(",")
 }
 
@@ -140,7 +141,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head: Vec<String> = self.head.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         writeln!(f, "{}", head.join("; "))?;
-        writeln!(f, "Medians, lowest to highest in brackets; payload bytes only; a message of a rival is so many bytes.")?;
+        writeln!(
+            f,
+            "Medians, lowest to highest in brackets; payload bytes only; a message of a rival is so many bytes."
+        )?;
         writeln!(f)?;
         writeln!(
             f,

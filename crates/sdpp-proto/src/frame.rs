@@ -99,6 +99,19 @@ impl FrameHeader {
         Ok(Some(Self { kind, body_len, counter: u64::from_be_bytes(*counter) }))
     }
 
+    /// The header of one whole frame; clear frames count from nothing.
+    ///
+    /// # Errors
+    /// Those of [`peek`](Self::peek), and [`Offence::BadFrame`].
+    pub fn of_frame(frame: &[u8]) -> Result<Self, Offence> {
+        let header = Self::peek(frame)?.ok_or(Offence::BadFrame)?;
+        let clear_and_counted = header.kind != FrameKind::Sealed && header.counter != 0;
+        if frame.len() != header.frame_len() || clear_and_counted {
+            return Err(Offence::BadFrame);
+        }
+        Ok(header)
+    }
+
     /// The header's bytes: also the additional data of a sealed frame.
     pub fn to_bytes(&self) -> [u8; FRAME_HEADER_LEN] {
         let mut out = [0; FRAME_HEADER_LEN];

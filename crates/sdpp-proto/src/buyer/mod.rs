@@ -231,11 +231,7 @@ impl Buyer {
     }
 
     fn route<'a>(&mut self, now: Timestamp, state: State, frame: &'a mut [u8]) -> Result<Delivery<'a>, Offence> {
-        let header = FrameHeader::peek(frame).and_then(|header| header.ok_or(Offence::BadFrame));
-        let right = |header: &FrameHeader| {
-            frame.len() == header.frame_len() && (header.kind == FrameKind::Sealed || header.counter == 0)
-        };
-        let header = match header.and_then(|header| right(&header).then_some(header).ok_or(Offence::BadFrame)) {
+        let header = match FrameHeader::of_frame(frame) {
             Ok(header) => header,
             Err(offence) => {
                 self.state = state;

@@ -14,6 +14,7 @@ use crate::journal::StoreId;
 use crate::keys::{Direction, Traffic, TrafficKey};
 use crate::limits;
 use crate::message::Batch;
+use crate::money::Amount;
 use crate::offence::{Fault, Offence};
 use crate::statement::{Ack, Default as Unpaid, Kind, Payment, Settlement, Signed};
 use crate::time::Timestamp;
@@ -73,6 +74,8 @@ pub(super) struct Live {
     waiting: VecDeque<Signed<Payment>>,
     /// The payment at the rail.
     settling: Option<Signed<Payment>>,
+    /// Cumulative amount that the rail has settled; the account follows when it is durable.
+    settled: Amount,
     /// Id of the last payment of the chain, credited or not.
     tip: StatementId,
     heard: Timestamp,
@@ -93,6 +96,7 @@ impl Live {
             unverified: Vec::new(),
             waiting: VecDeque::new(),
             settling: None,
+            settled: account.paid(),
             tip,
             heard: start.now,
             spoke: start.now,
@@ -222,13 +226,13 @@ impl Live {
     fn settle_next(&mut self, common: &mut Common) -> Result<(), Offence> {
         let Some(payment) = self.waiting.pop_front() else { return Ok(()) };
         let invoice = self.account.check_payment(&payment)?;
-        if payment.total == self.account.paid() && payment.proof.is_none() {
+        if payment.total == self.settled && payment.proof.is_none() {
             // Nothing new is due: no rail is asked.
             self.store_payment(common, payment);
             return Ok(());
         }
         self.settling = Some(payment.clone());
-        let before = self.account.paid();
+        let before = self.settled;
         common.outputs.push_back(Output::Settle(Box::new(Settle { invoice, before, payment })));
         Ok(())
     }
@@ -243,6 +247,7 @@ impl Live {
         if !accepted {
             return Err(Offence::PaymentRefused);
         }
+        self.settled = payment.total;
         self.store_payment(common, payment);
         Ok(())
     }

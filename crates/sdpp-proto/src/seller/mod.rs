@@ -232,16 +232,19 @@ impl Seller {
     }
 
     fn route(&mut self, now: Timestamp, state: State, frame: &mut [u8]) -> Result<(), Offence> {
-        let header = FrameHeader::peek(frame)?.ok_or(Offence::BadFrame)?;
-        let body = frame.get(limits::FRAME_HEADER_LEN..).ok_or(Offence::BadFrame)?;
-        if body.len() != header.body_len || (header.kind != FrameKind::Sealed && header.counter != 0) {
-            self.state = state;
-            return Err(Offence::BadFrame);
-        }
+        let header = match FrameHeader::of_frame(frame) {
+            Ok(header) => header,
+            Err(offence) => {
+                self.state = state;
+                return Err(offence);
+            }
+        };
+        let body = frame.get(limits::FRAME_HEADER_LEN..).unwrap_or_default();
         match (state, header.kind) {
             (State::Hello, FrameKind::Hello) => {
                 let next = handshake::hello(&mut self.common, now, body)?;
                 self.state = State::Ordering(Box::new(next));
+                self.deadline = now.after_ms(limits::CHOOSING_MS);
             }
             (State::Ordering(mut state), FrameKind::Ask) => {
                 state.ask(&mut self.common, body)?;
@@ -250,6 +253,7 @@ impl Seller {
             (State::Ordering(state), FrameKind::Order) => {
                 let next = state.order(&mut self.common, now, body)?;
                 self.state = State::Admitting(Box::new(next));
+                self.deadline = now.after_ms(limits::HANDSHAKE_MS);
             }
             (State::Live(mut live), FrameKind::Sealed) => {
                 let result = live.handle_frame(&mut self.common, now, frame);

@@ -10,7 +10,7 @@ use sdpp_proto::money::Amount;
 use super::super::Args;
 use super::super::house::{Failure, House};
 use super::super::sale;
-use super::super::screen::Screen;
+use super::super::screen::{Screen, grouped};
 use super::Outcome;
 
 /// The operator's server: honest until it turns.
@@ -54,7 +54,8 @@ pub(in super::super) async fn run(args: &Args) -> Result<bool, Failure> {
         fork: house.forked_ledger().await?,
         turned: AtomicBool::new(false),
     });
-    let serving = sale::serve(&house, service.clone(), &screen)?;
+    let seller_client = house.client(service.clone())?;
+    let serving = sale::serve_with(house.seller_settings(&seller_client, sale::seller_listener(&screen))?)?;
     let journal = house.buyer_journal()?;
     let client = house.client(house.honest())?;
     let settings = house.buyer_settings(&client, journal.clone(), sale::buyer_listener(&screen));
@@ -65,7 +66,7 @@ pub(in super::super) async fn run(args: &Args) -> Result<bool, Failure> {
     serving.stop();
     let seen = screen.finish();
     let fork_refused = ask_witness(&house, &service.fork).await?;
-    let forks = house.witness.forks(house.origin())?;
+    let evidence = seller_client.evidence();
     // What the seller has on a ledger it can no longer believe: nothing but what it redeemed before.
     let redeemed = seen.redeemed;
     let loss = purchase.due.max(purchase.paid).saturating_sub(redeemed);
@@ -75,17 +76,22 @@ pub(in super::super) async fn run(args: &Args) -> Result<bool, Failure> {
     let outcome = Outcome {
         thief: format!("the ledger's operator {}", house.policy.log()),
         stopped: format!(
-            "after {} messages: the seller refuses a history that its witness did not sign{}",
-            purchase.delivered,
-            seen.dishonest.map(|what| format!(" ({what})")).unwrap_or_default()
+            "after {} messages: the seller refuses to go on{}",
+            grouped(u128::from(purchase.delivered)),
+            seen.dishonest.map(|what| format!(": {what}")).unwrap_or_default()
         ),
-        evidence: match (fork_refused, forks.len()) {
-            (true, 0) | (false, _) => "NONE".to_owned(),
-            (true, _) => "the witness keeps two histories that the operator signed".to_owned(),
+        evidence: match evidence {
+            Some(evidence) => format!(
+                "the seller keeps {} notes that the operator signed: {}; the witness refused the fork: {}",
+                evidence.notes.len(),
+                evidence.what.text(),
+                if fork_refused { "yes" } else { "NO" },
+            ),
+            None => "NONE".to_owned(),
         },
         loss,
         bound: limit,
-        caught: stopped && fork_refused && !forks.is_empty() && purchase.paid > Amount::ZERO,
+        caught: stopped && fork_refused && evidence.is_some() && purchase.paid > Amount::ZERO,
     };
     let good = outcome.print(&house);
     service.fork.stop();
