@@ -193,6 +193,13 @@ pub fn content_type(name: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that panics has failed"
+)]
 mod tests {
     use super::*;
     use zeroize::Zeroizing;

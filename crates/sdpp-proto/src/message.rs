@@ -253,6 +253,13 @@ pub(crate) fn append_signed(out: &mut Vec<u8>, encoded: &[u8], key: &SigningKey,
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that panics has failed"
+)]
 mod tests {
     use super::*;
 

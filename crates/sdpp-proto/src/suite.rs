@@ -46,9 +46,11 @@ pub struct Sender {
     context: SenderContext,
 }
 
+type Context<K> = hpke::aead::AeadCtxS<AesGcm256, HkdfSha256, K>;
+
 enum SenderContext {
-    X25519(hpke::aead::AeadCtxS<AesGcm256, HkdfSha256, X25519HkdfSha256>),
-    XWing(hpke::aead::AeadCtxS<AesGcm256, HkdfSha256, XWing>),
+    X25519(Context<X25519HkdfSha256>),
+    XWing(Context<XWing>),
 }
 
 /// Secret half of a sealing key; erased when dropped.
@@ -95,7 +97,7 @@ impl Suite {
             public: &[u8],
             info: &[u8],
             seed: &Zeroizing<[u8; 32]>,
-        ) -> Result<(Vec<u8>, hpke::aead::AeadCtxS<AesGcm256, HkdfSha256, K>), SealError> {
+        ) -> Result<(Vec<u8>, Context<K>), SealError> {
             let public = K::PublicKey::from_bytes(public).map_err(|_| SealError)?;
             let mut rng = ChaCha20Rng::from_seed(**seed);
             let (enc, context) =
@@ -127,7 +129,7 @@ impl Sender {
     /// [`SealError`], never for messages of a handshake's size.
     pub fn seal(self, plain: &[u8], aad: &[u8], label: &[u8]) -> Result<Sealed, SealError> {
         fn finish<K: Kem>(
-            mut context: hpke::aead::AeadCtxS<AesGcm256, HkdfSha256, K>,
+            mut context: Context<K>,
             plain: &[u8],
             aad: &[u8],
             label: &[u8],

@@ -267,6 +267,13 @@ pub fn error_body(code: u16) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that panics has failed"
+)]
 mod tests {
     use super::*;
 

@@ -1,4 +1,13 @@
 //! The store in memory: the suite, crashes and faults.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that panics has failed"
+)]
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use sdpp_rail::{FlushFault, MemoryDisk, MemoryStore, Store, StoreError, suite};

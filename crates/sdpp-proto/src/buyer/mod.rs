@@ -345,7 +345,7 @@ impl Buyer {
                     Err(error)
                 }
             },
-            other => {
+            other @ (State::Menu(_) | State::Placing(_) | State::Live(_) | State::Closed(_)) => {
                 self.state = other;
                 Err(PlaceError::NotNow)
             }
@@ -363,7 +363,7 @@ impl Buyer {
                 self.deadline = now.after_ms(limits::HANDSHAKE_MS);
                 Ok(())
             }
-            other => {
+            other @ (State::Menu(_) | State::Placing(_) | State::Live(_) | State::Closed(_)) => {
                 self.state = other;
                 Err(account)
             }
@@ -433,10 +433,10 @@ impl Buyer {
 
     /// Takes the next request to the driver.
     pub fn poll_output(&mut self, now: Timestamp) -> Option<Output> {
-        if let State::Live(live) = &mut self.state {
-            if let Err(offence) = live.work(&mut self.common, now) {
-                self.end(Ended::Offence(offence));
-            }
+        if let State::Live(live) = &mut self.state
+            && let Err(offence) = live.work(&mut self.common, now)
+        {
+            self.end(Ended::Offence(offence));
         }
         self.common.outputs.pop_front()
     }

@@ -275,10 +275,10 @@ impl Seller {
 
     /// Ends the connection if the live session has come to its end.
     fn after_live(&mut self, now: Timestamp) -> Result<(), Offence> {
-        if let State::Live(live) = &mut self.state {
-            if let Some(ended) = live.take_ended() {
-                self.end(now, ended);
-            }
+        if let State::Live(live) = &mut self.state
+            && let Some(ended) = live.take_ended()
+        {
+            self.end(now, ended);
         }
         Ok(())
     }
@@ -343,7 +343,7 @@ impl Seller {
                 }
                 true
             }
-            other => {
+            other @ (State::Hello | State::Ordering(_) | State::Storing(_) | State::Live(_) | State::Closed(_)) => {
                 self.state = other;
                 false
             }
@@ -385,7 +385,10 @@ impl Seller {
                 // A local event cannot be the other side's offence.
                 let _ = self.after_live(now);
             }
-            other => self.state = other,
+            other
+            @ (State::Hello | State::Ordering(_) | State::Admitting(_) | State::Storing(_) | State::Closed(_)) => {
+                self.state = other
+            }
         }
     }
 
@@ -426,10 +429,10 @@ impl Seller {
 
     /// Takes the next request to the driver.
     pub fn poll_output(&mut self, now: Timestamp) -> Option<Output> {
-        if let State::Live(live) = &mut self.state {
-            if let Err(offence) = live.work(&mut self.common) {
-                self.end(now, Ended::Offence(offence));
-            }
+        if let State::Live(live) = &mut self.state
+            && let Err(offence) = live.work(&mut self.common)
+        {
+            self.end(now, Ended::Offence(offence));
         }
         self.common.outputs.pop_front()
     }

@@ -188,6 +188,8 @@ pub struct World {
     pub admission: Admission,
     /// Account for a connection of a known order.
     pub known: Option<Box<seller::SellerOrder>>,
+    /// A connection that the seller believes to be alive: a newer attach takes its order over.
+    pub old: Option<Seller>,
     pub resuming: Option<Box<buyer::BuyerOrder>>,
     pub sink: Vec<(u64, Vec<u8>)>,
     pub pay: bool,
@@ -265,6 +267,7 @@ impl World {
             draft,
             admission: admission(),
             known: None,
+            old: None,
             resuming: None,
             sink: Vec::new(),
             pay: true,
@@ -403,8 +406,9 @@ impl World {
 
     fn seller_output(&mut self, output: seller::Output) {
         match output {
-            seller::Output::Admit(_) => {
+            seller::Output::Admit(admit) => {
                 let admission = self.admission;
+                self.take_over(&admit);
                 match self.known.take() {
                     Some(account) => assert!(self.seller.readmit(self.now, account, &admission)),
                     None => assert!(self.seller.admit(self.now, &admission)),
@@ -420,6 +424,24 @@ impl World {
             seller::Output::Record(statement) => self.seller.recorded(statement.id, Bytes32([7; 32])),
             seller::Output::Event(_) => {}
             seller::Output::Closed(ended) => self.seller_ended = Some(ended),
+        }
+    }
+
+    /// As a driver does it: the newer attach of the right buyer ends the older connection.
+    fn take_over(&mut self, admit: &seller::Admit) {
+        let newer = |old: &Seller| {
+            let account = old.order().unwrap();
+            account.buyer() == admit.attach.issuer() && account.index() < admit.attach.index
+        };
+        if self.old.as_ref().is_some_and(newer) {
+            let mut old = self.old.take().unwrap();
+            old.refuse(self.now, Reason::Superseded);
+            while let Some(output) = old.poll_output(self.now) {
+                if let seller::Output::Store { entries, .. } = output {
+                    self.seller_journal.entries.extend(entries);
+                }
+            }
+            self.known = old.into_order(self.now);
         }
     }
 

@@ -1,5 +1,14 @@
 //! Every offence of the protocol, committed by a hand-made peer against the shipped machines: the
 //! machine names it, tells it, and its account loses nothing.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that panics has failed"
+)]
 
 #[path = "../kit/mod.rs"]
 mod kit;
