@@ -44,9 +44,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     };
     let report = bundle.audit(&Trust { seller: args.seller, log });
     if args.json {
-        println!("{}", report.to_json());
+        crate::say(&report.to_json());
     } else {
-        println!("{report}");
+        crate::say(&report.to_string());
     }
     Ok(match report.verdict {
         Verdict::Clean => ExitCode::SUCCESS,

@@ -43,8 +43,6 @@ pub const SIGNATURE_LEN: usize = 64;
 pub const K_MAX: u32 = 1_000_000;
 /// Outstanding windows.
 pub const WINDOWS_MAX: u32 = 1_000_000;
-/// Outstanding messages over all windows (memory of the seller and of the buyer's queue).
-pub const OUTSTANDING_MESSAGES_MAX: u64 = 1_000_000;
 /// Bytes of messages the seller keeps until they are paid.
 pub const KEPT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bytes of messages in one invoice: a span is hashed and kept as a whole.

@@ -47,26 +47,27 @@ pub(super) async fn run(args: &Args) -> Result<bool, Failure> {
 pub(super) fn introduce(house: &House) {
     let (product, args) = (house.product(), &house.args);
     let name = args.data.as_ref().map_or("Seattle weather (NOAA)".to_owned(), |path| path.display().to_string());
-    println!("SDPP demo: {} messages of {name}", grouped(u128::from(house.messages())));
-    println!("  ledger  {}  with one witness", house.origin());
-    println!("  seller  {}", house.seller.public());
-    println!("  buyer   {}", house.buyer.public());
-    println!(
-        "  price   {} {}, paid every K = {} messages by {}",
-        product.price(),
+    crate::say(&format!("SDPP demo: {} messages of {name}", grouped(u128::from(house.messages()))));
+    crate::say(&format!("  ledger  {}  with one witness", house.origin()));
+    crate::say(&format!("  seller  {}", house.seller.public()));
+    crate::say(&format!("  buyer   {}", house.buyer.public()));
+    crate::say(&format!(
+        "  price   {} {} for {}, paid every K = {} messages by {}",
+        grouped(product.amount.get()),
         short(&house.asset),
+        if product.per == 1 { "a message".to_owned() } else { format!("{} messages", product.per) },
         args.k,
         match args.pay {
             super::Pay::Voucher => "voucher against a locked deposit",
             super::Pay::Direct => "a transfer on the ledger",
         }
-    );
-    println!(
+    ));
+    crate::say(&format!(
         "  folder  {}{}",
         house.folder().display(),
         if args.home.is_none() { "  (removed at the end; keep it with --home)" } else { "" }
-    );
-    println!();
+    ));
+    crate::say("");
 }
 
 /// A seller on a thread of its own.
@@ -266,16 +267,16 @@ async fn conclude(
         .row("auditor", verdict_line(report));
     table.print();
     for note in report.notes.iter().take(5) {
-        println!("  note: {}", note.text);
+        crate::say(&format!("  note: {}", note.text));
     }
     if house.args.home.is_some() {
-        println!(
+        crate::say(&format!(
             "\n  check it again, off line:\n  sdpp audit {} --seller {} --ledger '{}' --witness '{}'",
             house.folder().join("order.bundle").display(),
             house.seller.public(),
             house.policy.log(),
             house.witness.key(),
-        );
+        ));
     }
     Ok(clean)
 }

@@ -70,7 +70,7 @@ pub(super) fn short(asset: &AssetId) -> String {
 impl Screen {
     pub(super) fn new(messages: u64, asset: &AssetId) -> Self {
         let bar = ProgressBar::with_draw_target(Some(messages), ProgressDrawTarget::stdout());
-        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} messages  {per_sec}  {msg}");
+        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} messages  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         if !std::io::stdout().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -89,7 +89,7 @@ impl Screen {
     /// A line above the bar.
     pub(super) fn line(&self, text: &str) {
         if self.shared.bar.is_hidden() {
-            println!("{text}");
+            crate::say(text);
         } else {
             self.shared.bar.println(text);
         }
@@ -121,7 +121,9 @@ impl Screen {
         });
         let unit = &self.shared.unit;
         self.shared.bar.set_position(messages);
-        self.shared.bar.set_message(format!("paid {} {unit}  at risk {}", grouped(paid.get()), grouped(owed.get())));
+        let rate = u128::from(messages).saturating_mul(1000).checked_div(u128::from(ms)).unwrap_or(0);
+        let (rate, all, risk) = (grouped(rate), grouped(paid.get()), grouped(owed.get()));
+        self.shared.bar.set_message(format!("{rate}/s  paid {all} {unit}  at risk {risk}"));
         if let Some(windows) = line {
             self.line(&format!(
                 "  window {:>6}  {:>9} messages  paid {:>12} {unit}  at risk {:>9} {unit}",

@@ -14,9 +14,9 @@ impl Table {
 
     pub(super) fn print(&self) {
         let width = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        println!();
+        crate::say("");
         for (name, value) in &self.rows {
-            println!("  {name:<width$}  {value}");
+            crate::say(&format!("  {name:<width$}  {value}"));
         }
     }
 }

@@ -34,7 +34,7 @@ struct Loot {
 pub(in super::super) async fn run(args: &Args) -> Result<bool, Failure> {
     let house = House::build(args).await?;
     sale::introduce(&house);
-    println!("  The buyer pays for {PAYS_FOR} invoices, then takes data and does not pay.\n");
+    crate::say(&format!("  The buyer pays for {PAYS_FOR} invoices, then takes data and does not pay.\n"));
     let screen = Screen::new(house.messages(), &house.asset);
     let ended = Arc::new(Mutex::new(None));
     let client = house.client(house.honest())?;

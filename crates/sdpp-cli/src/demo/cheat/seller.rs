@@ -27,7 +27,7 @@ struct Told {
 pub(in super::super) async fn run(args: &Args) -> Result<bool, Failure> {
     let house = House::build(args).await?;
     sale::introduce(&house);
-    println!("  After {HONEST_WINDOWS} honest windows the seller bills twice the messages it sent.\n");
+    crate::say(&format!("  After {HONEST_WINDOWS} honest windows the seller bills twice the messages it sent.\n"));
     let screen = Screen::new(house.messages(), &house.asset);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
