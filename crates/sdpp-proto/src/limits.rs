@@ -55,6 +55,8 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Invoices that may wait for their payment.
 pub const INVOICES_WAITING_MAX: usize = 4096;
 
+/// Samples and quotes that one connection may ask for.
+pub const ASKS_MAX: u32 = 16;
 /// Products of one menu.
 pub const PRODUCTS_MAX: usize = 64;
 /// Payment options of one menu.

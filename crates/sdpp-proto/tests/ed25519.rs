@@ -2,6 +2,12 @@
 //!
 //! The cases follow Chalkias, Garillot, Nikolaenko, "Taming the many EdDSAs" (2020), table 5: points
 //! of small and of mixed order for A and R, S beyond L, encodings that are not canonical.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "arithmetic of a finite group, and a test"
+)]
 
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION};
 use curve25519_dalek::edwards::EdwardsPoint;

@@ -113,9 +113,9 @@ fn length(plan: Plan) -> [u64; 2] {
 fn a_sale_survives_a_cut_at_any_byte() {
     for plan in PLANS {
         let length = length(plan);
-        for direction in 0..2 {
+        for (direction, length) in length.into_iter().enumerate() {
             // A prime step meets headers, bodies and tags.
-            for at in (0..length[direction]).step_by(151) {
+            for at in (0..length).step_by(151) {
                 let mut world = world(plan);
                 world.break_at[direction] = Some(at);
                 let broke = world.run_until(|w| w.broken);
@@ -354,6 +354,41 @@ fn time_that_was_billed_before_a_break_is_paid_after_it() {
         world.run();
         world.both_settled();
         is_over(&world, "timed");
+    }
+}
+
+#[test]
+fn a_sale_by_the_second_survives_a_cut_at_any_byte() {
+    // Some windows have messages, some have only time.
+    let mut product = product();
+    (product.unit, product.amount, product.window_ms) = (Unit::Second, Amount::new(2), 3_000);
+    for (direction, pays) in [(0, true), (0, false), (1, true)] {
+        for at in (0..9_000).step_by(307) {
+            let mut world = World::new(product.clone(), Suite::X25519);
+            world.draft.quantity = None;
+            world.admission.ramp = false;
+            (world.source_end, world.endless, world.pay) = (0, true, pays);
+            world.break_at[direction] = Some(at);
+            for step in 0..12 {
+                world.source_end += [2, 0, 1][step % 3];
+                tick(&mut world, 1_500);
+                if world.broken {
+                    world.break_at = [None; 2];
+                    world.pay = true;
+                    world.go_on();
+                    world.run();
+                }
+            }
+            world.pay = true;
+            world.reconnect();
+            world.run();
+            world.seller.finish(world.now);
+            world.run();
+            let about = format!("direction {direction}, byte {at}, pays {pays}");
+            assert_eq!(world.refused(), None, "{about}");
+            is_over(&world, &about);
+            world.delivered_is_whole(12);
+        }
     }
 }
 

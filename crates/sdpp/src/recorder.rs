@@ -19,7 +19,7 @@ const TRIES: u32 = 20;
 pub(crate) enum Recorded {
     /// It stands on the ledger.
     Done(StatementId, RecordId),
-    /// Left out or not to be had; counted.
+    /// Left out, because a newer one commits to it, or not to be had.
     Skipped,
     /// The ledger contradicts itself.
     Dishonest(&'static str),

@@ -12,8 +12,12 @@
 mod kit;
 
 use kit::*;
+use sdpp::buyer::{BuyError, ask};
+use sdpp::seller::Event;
 use sdpp_proto::buyer::Ended;
 use sdpp_proto::money::Amount;
+use sdpp_proto::offence::{Offence, Reason};
+use sdpp_proto::wire::{Ask, AskQuote};
 use sdpp_rail::fake::FakeMode;
 
 #[tokio::test]
@@ -52,6 +56,131 @@ async fn many_buyers_get_each_their_own() {
     while let Some(done) = buying.join_next().await {
         done.unwrap();
     }
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+/// A rail that loses calls and answers at random: money moves once, whatever is heard of it.
+#[tokio::test]
+async fn a_rail_that_loses_answers_is_asked_and_nothing_is_paid_twice() {
+    for mode in [FakeMode::Voucher, FakeMode::Direct] {
+        for seed in 1..4 {
+            let world = World::new(mode, product(10), 300);
+            let (at, serving) = world.serve().await;
+            let buyer = world.buyer(2);
+            world.bank.seed_faults(seed, 300);
+            let mut sink = Kept::default();
+            let stop = world.stop.subscribe();
+            let done = buyer.buy(&world.address(at), &world.request(300, 4), &mut sink, stop).await.unwrap();
+            assert_eq!((done.ended, done.delivered, done.paid), (Ended::Settled, 300, Amount::new(900)));
+            world.bank.clear_faults();
+            world.stop.send(true).unwrap();
+            serving.await.unwrap();
+            let earned = world.bank.balance("seller", &sdpp_rail::fake::FakeWorld::asset());
+            assert_eq!(earned, Amount::new(900), "{mode:?} {seed}");
+        }
+    }
+}
+
+/// Cuts every connection after so many bytes to the buyer; each may carry a little more.
+async fn cutting_proxy(to: std::net::SocketAddr, mut bytes: usize) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
+            let (mut from_client, mut to_client) = client.split();
+            let (mut from_server, mut to_server) = server.split();
+            let up = tokio::io::copy(&mut from_client, &mut to_server);
+            let down = async {
+                let mut limited = tokio::io::AsyncReadExt::take(&mut from_server, bytes as u64);
+                tokio::io::copy(&mut limited, &mut to_client).await
+            };
+            tokio::select! { _ = up => {}, _ = down => {} }
+            bytes += 1777;
+        }
+    });
+    at
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_again_and_again_loses_and_repeats_nothing() {
+    for mode in [FakeMode::Voucher, FakeMode::Direct] {
+        let world = World::new(mode, product(10), 1000);
+        let (at, serving) = world.serve().await;
+        let proxy = cutting_proxy(at, 6000).await;
+        let mut sink = Kept::default();
+        let (buyer, stop) = (world.buyer(2), world.stop.subscribe());
+        let done = buyer.buy(&world.address(proxy), &world.request(1000, 8), &mut sink, stop).await.unwrap();
+        assert_eq!((done.ended, done.delivered, done.paid), (Ended::Settled, 1000, Amount::new(3000)));
+        let kept = sink.0.lock().unwrap();
+        assert!(kept.iter().enumerate().all(|(at, (seq, _))| at as u64 == *seq), "in order, each once");
+        assert_eq!(kept.len(), 1000);
+        let lives = world.seller_events.lock().unwrap().iter().filter(|e| matches!(e, Event::Live { .. })).count();
+        assert!(lives > 3, "{lives} connections");
+        world.stop.send(true).unwrap();
+        serving.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn strangers_fill_their_pool_and_proven_buyers_go_on() {
+    let mut world = World::new(FakeMode::Voucher, product(10), 10_000);
+    // One window of ten messages is 30.
+    world.pools = sdpp::seller::Pools { strangers: Amount::new(30), proven: Amount::new(1000) };
+    let (at, serving) = world.serve().await;
+    let request = |quantity| sdpp::buyer::Request { exposure_max: Some(Amount::new(30)), ..world.request(quantity, 1) };
+    let proven = world.buyer(2);
+    let mut sink = Kept::default();
+    let done = proven.buy(&world.address(at), &request(100), &mut sink, world.stop.subscribe()).await.unwrap();
+    assert_eq!(done.ended, Ended::Settled);
+    // A stranger that never pays takes the whole pool of strangers.
+    let (sink_a, stop_a) = (Kept::default(), tokio::sync::watch::channel(false).0);
+    let holding = {
+        let (buyer, address, request) = (world.buyer(3), world.address(at), request(9000));
+        let (mut sink, stop) = (sink_a.clone(), stop_a.subscribe());
+        world.bank.set_lateness(u32::MAX);
+        tokio::spawn(async move { buyer.buy(&address, &request, &mut sink, stop).await })
+    };
+    while sink_a.0.lock().unwrap().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let (third, mut sink_b) = (world.buyer(4), Kept::default());
+    let stop = world.stop.subscribe();
+    let refused = third.buy(&world.address(at), &request(10), &mut sink_b, stop).await.unwrap();
+    assert_eq!(refused.ended, Ended::Told(Some(Reason::Busy.into())));
+    world.bank.set_lateness(0);
+    let again = proven.buy(&world.address(at), &request(50), &mut sink, world.stop.subscribe()).await.unwrap();
+    assert_eq!((again.ended, again.delivered), (Ended::Settled, 50));
+    holding.abort();
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_menu_a_sample_and_a_quote_can_be_had_without_an_order() {
+    let mut world = World::new(FakeMode::Direct, product(10), 100);
+    world.product.sample = true;
+    let (at, serving) = world.serve().await;
+    let config = || sdpp_proto::buyer::BuyerConfig {
+        key: key(2),
+        seller: Some(key(1).public()),
+        suites: vec![sdpp_proto::suite::Suite::XWing],
+        pay_moves_money: true,
+    };
+    let connect = || tokio::net::TcpStream::connect(at);
+    let menu = ask(config(), connect().await.unwrap(), |_| None).await.unwrap().menu;
+    assert_eq!(menu.products[0].topic, "weather");
+    let sample = Ask { product: 1, quote: None };
+    let sample = ask(config(), connect().await.unwrap(), |_| Some(sample)).await.unwrap().sample.unwrap();
+    assert_eq!(sample.topic, "weather");
+    let quote = Ask { product: 1, quote: Some(AskQuote { option: 1, quantity: 100 }) };
+    let quote = ask(config(), connect().await.unwrap(), |_| Some(quote)).await.unwrap().quote.unwrap();
+    assert_eq!(quote.due, Amount::new(300));
+    let wrong = sdpp_proto::buyer::BuyerConfig { seller: Some(key(9).public()), ..config() };
+    let wrong = ask(wrong, connect().await.unwrap(), |_| None).await.unwrap_err();
+    assert!(matches!(wrong, BuyError::Ended(Ended::Offence(Offence::WrongSeller))), "{wrong}");
     world.stop.send(true).unwrap();
     serving.await.unwrap();
 }

@@ -19,9 +19,6 @@ use crate::suite::Suite;
 use crate::time::Timestamp;
 use crate::wire::{self, Ask, Hello, MenuReply, OrderPlain, SealedOrder, SealedSession, SessionPlain};
 
-/// Samples and quotes that one connection may ask for.
-const ASKS_MAX: u32 = 16;
-
 /// The menu was sent; an order may come.
 pub(super) struct Ordering {
     th1: Bytes32,
@@ -69,7 +66,7 @@ impl Ordering {
         self.asks = self.asks.saturating_add(1);
         let ask: Ask = codec::decode(body, limits::HELLO_MAX).map_err(|_| Offence::BadAsk)?;
         let product = common.config.menu.product(ask.product).ok_or(Offence::BadAsk)?;
-        if self.asks > ASKS_MAX {
+        if self.asks > limits::ASKS_MAX {
             return Err(Offence::BadAsk);
         }
         let answer = match ask.quote {

@@ -182,6 +182,8 @@ pub struct World {
     pub source: u64,
     /// Where the source ends.
     pub source_end: u64,
+    /// The source may have more later: its end does not end the sale.
+    pub endless: bool,
     pub batch: Batch,
     pub offering: bool,
     pub draft: OrderDraft,
@@ -262,6 +264,7 @@ impl World {
             buyer_journal: Journal::default(),
             source: 0,
             source_end: u64::MAX,
+            endless: false,
             batch: Batch::new(),
             offering: true,
             draft,
@@ -386,7 +389,7 @@ impl World {
             let before = self.batch.len();
             let offered = self.seller.offer(self.now, &mut self.batch);
             moved |= self.batch.len() != before;
-            if offered == Offered::Taken && self.source >= self.source_end && self.batch.is_empty() {
+            if !self.endless && offered == Offered::Taken && self.source >= self.source_end && self.batch.is_empty() {
                 self.seller.finish(self.now);
             }
         }

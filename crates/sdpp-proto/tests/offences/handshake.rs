@@ -6,7 +6,7 @@ use sdpp_proto::limits;
 use sdpp_proto::offence::Offence;
 use sdpp_proto::statement::{Attach, Have, Menu, Order, Quote, Sample, Signed};
 use sdpp_proto::suite::{SealSecret, Suite};
-use sdpp_proto::wire::{Ask, AskQuote, OrderPlain, SealedOrder};
+use sdpp_proto::wire::{Ask, AskQuote, MenuReply, OrderPlain, SealedOrder};
 
 use crate::kit::liars::{AgainstBuyer, AgainstSeller};
 use crate::kit::{START, buyer_config, key, option, product, seller_config, seller_config_of};
@@ -226,6 +226,34 @@ fn every_byte_of_the_first_words_is_part_of_the_conversation() {
         sdpp_proto::frame::write_clear(&mut middle, FrameKind::Hello, &codec::encode(&hello));
         world.give(&mut middle);
         world.pump();
+        let order = world.liar.order();
+        world.liar.send_order(order);
+        world.is_refused_with(Offence::BadSealedOrder);
+    }
+}
+
+#[test]
+fn every_byte_of_the_menu_reply_is_part_of_the_conversation() {
+    // The buyer hears another nonce, or the menu of another day, than the seller said.
+    let mut another = seller_config(product()).menu.body().clone();
+    another.until = another.until.after_ms(1);
+    for menu in [None, Some(Signed::sign(&key(1), another))] {
+        let mut world = AgainstSeller::new(seller_config(product()));
+        let hello = world.liar.hello();
+        world.liar.send_hello(&hello);
+        let mut bytes = world.liar.line.take();
+        world.give(&mut bytes);
+        let mut said = Vec::new();
+        world.seller.poll_transmit(world.now, &mut said, usize::MAX);
+        let body = said.get(limits::FRAME_HEADER_LEN..).unwrap();
+        let mut reply: MenuReply = codec::decode(body, limits::MENU_BODY_MAX).unwrap();
+        match menu {
+            None => reply.nonce = Bytes32([7; 32]),
+            Some(menu) => reply.menu = menu.bytes().to_vec(),
+        }
+        let mut middle = Vec::new();
+        sdpp_proto::frame::write_clear(&mut middle, FrameKind::Menu, &codec::encode(&reply));
+        world.liar.receive(&middle);
         let order = world.liar.order();
         world.liar.send_order(order);
         world.is_refused_with(Offence::BadSealedOrder);

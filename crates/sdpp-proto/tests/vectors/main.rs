@@ -69,7 +69,7 @@ fn hold(file: &str, about: &str, make: impl Fn(AnyProvider) -> Json) {
         }
         let held = std::fs::read_to_string(&path).unwrap_or_default();
         let other = held.lines().zip(made.lines()).position(|(held, made)| held != made);
-        let line = other.map_or_else(|| held.lines().count().min(made.lines().count()), |line| line) + 1;
+        let line = other.unwrap_or_else(|| held.lines().count().min(made.lines().count())) + 1;
         let how = "if the protocol was meant to change, run again with SDPP_WRITE_VECTORS=1";
         assert!(held == made, "spec/vectors/{file}:{line} is not what {} makes; {how}", provider.name());
     }

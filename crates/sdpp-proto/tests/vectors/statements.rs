@@ -55,7 +55,8 @@ fn show<T: Statement>(provider: AnyProvider, signer: u8, name: &str, body: T) ->
 
 fn parts(statement: &[u8]) -> (Vec<u8>, Vec<u8>, [u8; 64]) {
     let mut d = Decoder::new(statement);
-    (d.tag().unwrap(), d.array().unwrap());
+    d.tag().unwrap();
+    d.array().unwrap();
     let protected = d.bytes().unwrap().to_vec();
     d.map().unwrap();
     (protected, d.bytes().unwrap().to_vec(), d.bytes().unwrap().try_into().unwrap())

@@ -22,6 +22,8 @@ pub(crate) struct Struct {
     pub(crate) fields: usize,
     /// Derives minicbor's `Encode`: its fields are given by the wire.
     pub(crate) on_the_wire: bool,
+    /// A test's world may hold what it likes.
+    pub(crate) in_test: bool,
 }
 
 pub(crate) struct Allow {
@@ -126,6 +128,7 @@ impl<'ast> Visit<'ast> for Facts {
             line: line_of(item.struct_token.span),
             fields: item.fields.len(),
             on_the_wire: item.attrs.iter().any(derives_encode),
+            in_test: self.in_test,
         });
         visit::visit_item_struct(self, item);
     }

@@ -3,7 +3,7 @@
 //!
 //! `**[F-01]** A frame MUST NOT be longer than 128 KiB. ` + `` `Offence::FrameTooLong` `test: long_frame_is_refused` ``
 
-use crate::house::{House, Problem};
+use crate::house::{File, House, Problem};
 use crate::words::{has_function, has_word};
 
 pub(crate) struct Rule<'a> {
@@ -79,10 +79,13 @@ fn last_name(path: &str) -> &str {
     path.rsplit("::").next().unwrap_or(path).trim()
 }
 
-/// Whether a variant of this name stands inside `enum Offence { … }`, comments aside.
+/// Whether a variant of this name stands inside `enum Offence { … }`, or inside the `Offence { … }`
+/// that a table macro makes the enum from; comments aside.
 fn is_offence(house: &House, name: &str) -> bool {
     let sources = house.rust().filter(|file| file.path.starts_with("crates/sdpp-proto/src/"));
-    let mut bodies = sources.filter_map(|file| file.text.split_once("enum Offence ")).map(|(_, rest)| rest);
+    let heads = ["enum Offence ", "\n    Offence "];
+    let body = |text: &'static str, file: &File| file.text.split_once(text).map(|(_, rest)| rest.to_owned());
+    let mut bodies = sources.flat_map(|file| heads.iter().filter_map(|head| body(head, file)).collect::<Vec<_>>());
     bodies.any(|rest| {
         let mut depth = 0_usize;
         for line in rest.lines().filter(|line| !line.trim_start().starts_with("//")) {

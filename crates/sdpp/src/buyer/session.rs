@@ -13,7 +13,7 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Form, Invoice, Menu, Quote, Sample, Signed};
 use sdpp_proto::wire::Ask;
-use sdpp_rail::{Bill, Funding, Payer, Proof, RailError};
+use sdpp_rail::{Bill, Funding, Payer, PaymentStatus, Proof, RailError};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
@@ -24,7 +24,10 @@ use crate::recorder::{Recorded, Recorder};
 use crate::sink::Sink;
 use crate::{entropy, now, sleep_until};
 
+/// Pauses between two questions to a rail.
 const RAIL_RETRY: Duration = Duration::from_millis(20);
+/// Questions to a rail about one payment that get no answer.
+const RAIL_TRIES: u32 = 500;
 /// Time that records of a finished order have.
 const RECORD_WAIT: Duration = Duration::from_secs(5);
 
@@ -357,10 +360,21 @@ impl Session<'_> {
 
 /// Pays once, however often the rail must be asked.
 async fn pay_bill(payer: Arc<dyn Payer>, bill: Bill) -> Result<Proof, RailError> {
-    for _ in 0..500u32 {
-        match payer.pay(&bill).await {
-            // `pay` is idempotent per invoice: asking again is the way to learn what happened.
-            Err(RailError::Unavailable | RailError::Unknown) => tokio::time::sleep(RAIL_RETRY).await,
+    let mut answer = payer.pay(&bill).await;
+    for _ in 0..RAIL_TRIES {
+        match answer {
+            // Nothing was sent.
+            Err(RailError::Unavailable) => {
+                tokio::time::sleep(RAIL_RETRY).await;
+                answer = payer.pay(&bill).await;
+            }
+            // Money may have moved: ask before anything else.
+            Err(RailError::Unknown) => match payer.status(&bill.invoice).await {
+                Ok(PaymentStatus::Paid(proof)) => return Ok(proof),
+                Ok(PaymentStatus::NotPaid) => answer = payer.pay(&bill).await,
+                Err(error @ RailError::Dishonest(_)) => return Err(error),
+                Ok(PaymentStatus::Pending) | Err(_) => tokio::time::sleep(RAIL_RETRY).await,
+            },
             answer => return answer,
         }
     }

@@ -1,7 +1,7 @@
 //! The seller: serves products to many buyers over TCP, each isolated from the others.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sdpp_proto::codec::StatementId;
@@ -145,8 +145,22 @@ impl std::error::Error for StartError {}
 /// What all sessions of a seller share.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) config: Arc<SellerConfig>,
+    /// The menu of new connections and its sealing keys. Sessions keep the one they began with.
+    config: Mutex<Arc<SellerConfig>>,
     pub(crate) registry: Registry,
+}
+
+impl Shared {
+    /// The menu for a new connection. One that has lived half its time gives way to a new one with
+    /// fresh sealing keys; the old keys are erased with the last session that has them.
+    fn config(&self) -> Result<Arc<SellerConfig>, StartError> {
+        // Nothing panics while it is held.
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if config.menu.until.since_ms(now()) < limits::MENU_LIFE_MS / 2 {
+            *config = Arc::new(make_config(&self.settings)?);
+        }
+        Ok(config.clone())
+    }
 }
 
 /// A seller; cheap to clone.
@@ -167,12 +181,15 @@ impl Seller {
         let config = Arc::new(make_config(&settings)?);
         let registry = Registry::new(settings.pools);
         registry.load(&settings.journal, &settings.key).await?;
-        Ok(Self { shared: Arc::new(Shared { settings, config, registry }) })
+        Ok(Self { shared: Arc::new(Shared { settings, config: Mutex::new(config), registry }) })
     }
 
-    /// The menu.
-    pub fn menu(&self) -> &Signed<Menu> {
-        &self.shared.config.menu
+    /// The menu of new connections.
+    ///
+    /// # Errors
+    /// [`StartError`], if a new one is due and cannot be made.
+    pub fn menu(&self) -> Result<Signed<Menu>, StartError> {
+        Ok(self.shared.config()?.menu.clone())
     }
 
     /// Serves buyers until `stop` turns true; then the live sessions settle and end.

@@ -51,6 +51,7 @@ enum Settled {
 
 pub(super) struct Session {
     shared: Arc<Shared>,
+    config: Arc<core::SellerConfig>,
     machine: core::Seller,
     link: Link,
     acks: (mpsc::UnboundedSender<Ack>, mpsc::UnboundedReceiver<Ack>),
@@ -79,9 +80,10 @@ struct Supply {
 
 /// Runs a connection to its end.
 pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, stop: watch::Receiver<bool>) {
-    let (Ok(link), Ok(seed)) = (Link::new(stream), entropy::draw()) else { return };
+    let (Ok(link), Ok(seed), Ok(config)) = (Link::new(stream), entropy::draw(), shared.config()) else { return };
     let session = Session {
-        machine: core::Seller::new(shared.config.clone(), *seed, now()),
+        machine: core::Seller::new(config.clone(), *seed, now()),
+        config,
         shared,
         link,
         acks: mpsc::unbounded_channel(),
@@ -193,7 +195,7 @@ impl Session {
         self.last_store = Some(id);
         let has_order = entries.iter().any(|entry| matches!(entry, Entry::Statement(one) if one.kind == Kind::Order));
         if has_order {
-            entries.insert(0, self.shared.config.menu.erase().into());
+            entries.insert(0, self.config.menu.erase().into());
         }
         self.shared.settings.journal.write(order_stream(&order), &entries, id, &self.acks.0);
     }
@@ -224,9 +226,9 @@ impl Session {
 
     /// Starts to decide about an order: who is it, what stands behind it, is there room.
     fn admit(&mut self, admit: Admit) {
-        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        let (shared, menu, stop) = (self.shared.clone(), self.config.clone(), self.stop.clone());
         self.order = Some(admit.order_id);
-        self.admitting = Some(Box::pin(decide(shared, admit, stop)));
+        self.admitting = Some(Box::pin(decide((shared, menu), admit, stop)));
     }
 
     fn decided(&mut self, decision: Result<Decision, Reason>) {
@@ -478,9 +480,15 @@ async fn optional<T>(task: &mut Option<Task<T>>) -> T {
     }
 }
 
+/// The payee of an order's option: by rail, asset and address, so that an order finds it again after
+/// a restart with other settings.
 fn payee_of(shared: &Shared, terms: &Terms) -> Option<Arc<dyn Payee>> {
-    let at = usize::from(terms.option.id).checked_sub(1)?;
-    shared.settings.payees.get(at).cloned()
+    let wanted = &terms.option;
+    let same = |payee: &&Arc<dyn Payee>| {
+        let option = payee.option();
+        (&option.rail, &option.asset, &option.address) == (&wanted.rail, &wanted.asset, &wanted.address)
+    };
+    shared.settings.payees.iter().find(same).cloned()
 }
 
 fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
@@ -525,7 +533,11 @@ async fn redeem_finally(payee: Arc<dyn Payee>, order: StatementId, finished: boo
     result.map(|done| done.total)
 }
 
-async fn decide(shared: Arc<Shared>, admit: Admit, stop: Arc<Notify>) -> Result<Decision, Reason> {
+async fn decide(
+    (shared, config): (Arc<Shared>, Arc<core::SellerConfig>),
+    admit: Admit,
+    stop: Arc<Notify>,
+) -> Result<Decision, Reason> {
     let found = shared.registry.take(&admit.attach, admit.order.is_some(), &stop).await?;
     let account = match found {
         Found::Known(account) => Some(account),
@@ -533,7 +545,13 @@ async fn decide(shared: Arc<Shared>, admit: Admit, stop: Arc<Notify>) -> Result<
     };
     let order = account.as_ref().map(|account| account.order().clone()).or_else(|| admit.order.clone());
     let decided = match order {
-        Some(order) => admission(&shared, account.as_deref(), &order).await,
+        Some(order) => {
+            let terms = match &account {
+                Some(account) => Some(account.terms().clone()),
+                None => Terms::resolve(&config.menu, &order),
+            };
+            admission(&shared, terms, &order).await
+        }
         // The machine names the offence: an attach to nothing.
         None => reserve(&shared, &admit, Amount::ZERO).map(|reserved| (Admission::nothing(), reserved)),
     };
@@ -553,11 +571,10 @@ fn reserve(shared: &Shared, admit: &Admit, exposure: Amount) -> Result<Reserved,
 
 async fn admission(
     shared: &Shared,
-    account: Option<&SellerOrder>,
+    terms: Option<Terms>,
     order: &Signed<Order>,
 ) -> Result<(Admission, Reserved), Reason> {
-    let menu_terms = Terms::resolve(&shared.config.menu, order);
-    let terms = account.map(|account| account.terms().clone()).or(menu_terms).ok_or(Reason::Refused)?;
+    let terms = terms.ok_or(Reason::Refused)?;
     let payee = payee_of(shared, &terms).ok_or(Reason::Refused)?;
     let backing = payee.admit(order).await.map_err(|error| {
         if let RailError::Dishonest(what) = error {

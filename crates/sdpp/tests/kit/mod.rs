@@ -73,6 +73,7 @@ pub struct World {
     pub product: Product,
     pub seller_disk: MemoryDisk,
     pub messages: u64,
+    pub pools: Pools,
     pub stop: watch::Sender<bool>,
     pub seller_events: Arc<Mutex<Vec<seller::Event>>>,
 }
@@ -88,6 +89,7 @@ impl World {
             product,
             seller_disk: MemoryDisk::new(),
             messages,
+            pools: Pools { strangers: Amount::new(1 << 40), proven: Amount::new(1 << 40) },
             stop: watch::channel(false).0,
             seller_events: Arc::default(),
         }
@@ -111,7 +113,7 @@ impl World {
             records: self.records.clone(),
             record_offer: RecordOffer { backend: "fake".into(), origin: "fake".into(), form: Form::Full },
             journal: Journal::start(self.seller_disk.open()).unwrap(),
-            pools: Pools { strangers: Amount::new(1 << 40), proven: Amount::new(1 << 40) },
+            pools: self.pools,
             redeem_every: 4,
             listener: Arc::new(move |event| events.lock().unwrap().push(event.clone())),
         };

@@ -47,7 +47,7 @@ impl LedgerService for TwoFaced {
 pub(in super::super) async fn run(args: &Args) -> Result<bool, Failure> {
     let house = House::build(args).await?;
     sale::introduce(&house);
-    crate::say(&format!("  In the middle of the sale the ledger's operator shows the seller another history.\n"));
+    crate::say("  In the middle of the sale the ledger's operator shows the seller another history.\n");
     let screen = Screen::new(house.messages(), &house.asset);
     let service = Arc::new(TwoFaced {
         honest: house.ledger.clone(),
