@@ -13,11 +13,16 @@ mod kit;
 
 use kit::*;
 use sdpp::buyer::{BuyError, ask};
+use sdpp::journal::{Journal, ORDERS};
 use sdpp::seller::Event;
 use sdpp_proto::buyer::Ended;
+use sdpp_proto::codec::StatementId;
+use sdpp_proto::journal::Entry;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::{Offence, Reason};
+use sdpp_proto::statement::Kind;
 use sdpp_proto::wire::{Ask, AskQuote};
+use sdpp_rail::MemoryDisk;
 use sdpp_rail::fake::FakeMode;
 
 #[tokio::test]
@@ -183,4 +188,54 @@ async fn a_menu_a_sample_and_a_quote_can_be_had_without_an_order() {
     assert!(matches!(wrong, BuyError::Ended(Ended::Offence(Offence::WrongSeller))), "{wrong}");
     world.stop.send(true).unwrap();
     serving.await.unwrap();
+}
+
+/// The one order in a buyer's journal.
+async fn order_on(disk: &MemoryDisk) -> StatementId {
+    let journal = Journal::start(disk.open()).unwrap();
+    let streams = journal.streams(ORDERS).await.unwrap();
+    let entries = journal.read(streams[0].clone()).await.unwrap();
+    let order = entries.iter().find_map(|entry| match entry {
+        Entry::Statement(statement) if statement.kind == Kind::Order => Some(statement.id),
+        _ => None,
+    });
+    order.unwrap()
+}
+
+#[tokio::test]
+async fn both_sides_die_and_the_order_is_completed_from_their_journals() {
+    for mode in [FakeMode::Voucher, FakeMode::Direct] {
+        let world = World::new(mode, product(10), 3000);
+        let disk = MemoryDisk::new();
+        let sink = Kept::default();
+        let (at, serving) = world.serve().await;
+        // The buyer dies, then the seller, each in the middle.
+        let (buyer, address, request) = (world.buyer_on(2, &disk), world.address(at), world.request(3000, 8));
+        let (mut held, stop) = (sink.clone(), world.stop.subscribe());
+        let buying = tokio::spawn(async move { buyer.buy(&address, &request, &mut held, stop).await });
+        while sink.0.lock().unwrap().len() < 500 {
+            tokio::task::yield_now().await;
+        }
+        buying.abort();
+        let _ = buying.await;
+        disk.crash();
+        serving.abort();
+        let _ = serving.await;
+        world.seller_disk.crash();
+        let (at, serving) = world.serve().await;
+        let order = order_on(&disk).await;
+        disk.crash();
+        let (buyer, mut held) = (world.buyer_on(2, &disk), sink.clone());
+        let done = buyer.resume(&world.address(at), order, &mut held, world.stop.subscribe()).await.unwrap();
+        assert_eq!((&done.ended, done.delivered), (&Ended::Settled, 3000), "{mode:?}");
+        let kept = sink.0.lock().unwrap().clone();
+        assert!(kept.iter().enumerate().all(|(at, (seq, _))| at as u64 == *seq), "in order, each once");
+        assert_eq!(kept.len(), 3000);
+        world.stop.send(true).unwrap();
+        serving.await.unwrap();
+        // What both had lost is not charged; everything else is, once.
+        let earned = world.bank.balance("seller", &sdpp_rail::fake::FakeWorld::asset());
+        assert_eq!(earned, done.paid, "{mode:?}");
+        assert!(done.paid <= Amount::new(9000) && done.paid >= Amount::new(9000 - 3 * 80), "{mode:?}: {}", done.paid);
+    }
 }

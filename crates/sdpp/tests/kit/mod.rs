@@ -125,6 +125,11 @@ impl World {
     }
 
     pub fn buyer(&self, seed: u8) -> Buyer {
+        self.buyer_on(seed, &MemoryDisk::new())
+    }
+
+    /// A buyer with a journal on this disk.
+    pub fn buyer_on(&self, seed: u8, disk: &MemoryDisk) -> Buyer {
         let key = key(seed);
         let account = key.public().multibase();
         self.bank.fund(&account, &FakeWorld::asset(), Amount::new(1 << 50)).unwrap();
@@ -134,7 +139,7 @@ impl World {
             payer: Arc::new(FakePayer::new(&self.bank, account, self.mode)),
             rail: sdpp_rail::Payee::option(&rail).rail,
             records: self.records.clone(),
-            journal: Journal::start(MemoryDisk::new().open()).unwrap(),
+            journal: Journal::start(disk.open()).unwrap(),
             reconnects: 5,
             listener: Arc::new(|_| {}),
             key,
