@@ -13,7 +13,8 @@ pub(crate) fn read(options: &Options) -> Vec<(&'static str, String)> {
         ("date", say("date", &["-u", "+%F"])),
         ("cpus", cpus),
         ("cpu", cpu_model()),
-        ("load", load()),
+        ("has", cpu_flags()),
+        ("load before", load()),
         ("rustc", say("rustc", &["--version"])),
         ("build", build.to_owned()),
         ("commit", commit()),
@@ -47,6 +48,16 @@ fn cpu_model() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
+}
+
+/// What of the instructions that this depends on the machine has.
+fn cpu_flags() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = text.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    let has = |flag: &&str| flags.split_whitespace().any(|one| one == *flag);
+    let (there, missing): (Vec<&str>, Vec<&str>) =
+        ["aes", "vaes", "avx2", "avx512f", "sha_ni"].into_iter().partition(has);
+    format!("{}, not {}", there.join(" "), missing.join(" "))
 }
 
 /// How busy the machine was before: one, five and fifteen minutes.

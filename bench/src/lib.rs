@@ -110,11 +110,12 @@ pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Fai
 fn take_turns(report: &mut Report, size: usize, journal: Journal, rivals: &Rivals) -> Result<(), Failure> {
     for row in report.rows.iter_mut().filter(|row| row.spec.size == size) {
         let sold = sale::run(&row.spec, journal)?;
-        row.took.push(sold.whole.as_secs_f64());
         row.rates.push(per_second(row.spec.messages, sold.whole));
-        // A sale too short to have a steady part has no steady rate.
-        if let Some((messages, time)) = sold.steady {
+        if let Some(sale::Parts { handshake, ramp, steady: (messages, time), end }) = sold.parts {
             row.steady.push(per_second(messages, time));
+            for (part, time) in row.parts_ms.iter_mut().zip([handshake, ramp, end]) {
+                part.push(time.as_secs_f64() * 1e3);
+            }
         }
     }
     for rival in report.rivals.iter_mut().filter(|rival| rival.size == size) {

@@ -31,17 +31,17 @@ impl Rates {
 pub struct Row {
     /// What was sold.
     pub spec: Spec,
-    /// Seconds of each round.
-    pub took: Rates,
     /// Messages per second of whole sales.
     pub rates: Rates,
     /// Messages per second between the first invoice after the ramp and the last one.
     pub steady: Rates,
+    /// Milliseconds outside that: handshake, ramp, end.
+    pub parts_ms: [Rates; 3],
 }
 
 impl Row {
     pub(crate) fn new(spec: Spec) -> Self {
-        Self { spec, took: Rates::default(), rates: Rates::default(), steady: Rates::default() }
+        Self { spec, rates: Rates::default(), steady: Rates::default(), parts_ms: Default::default() }
     }
 }
 
@@ -92,10 +92,11 @@ impl Report {
         let mut lines = vec![format!("{{\"what\":\"head\",{}}}", head.collect::<Vec<_>>().join(","))];
         for row in &self.rows {
             let Spec { size, k, windows, messages } = row.spec;
+            let [handshake, ramp, end] = row.parts_ms.each_ref().map(Rates::median);
             lines.push(format!(
                 "{{\"what\":\"sdpp\",\"bytes\":{size},\"k\":{k},\"windows\":{windows},\"messages\":{messages},\
-                 \"round_s\":{:.4},{},\"steady_per_s\":{:.0},\"to_rustls\":{:.4},\"to_tcp\":{:.4}}}",
-                row.took.median(),
+                 {},\"steady_per_s\":{:.0},\"handshake_ms\":{handshake:.2},\"ramp_ms\":{ramp:.2},\"end_ms\":{end:.2},\
+                 \"to_rustls\":{:.4},\"to_tcp\":{:.4}}}",
                 rates(&row.rates, size),
                 row.steady.median(),
                 self.ratio(row, Kind::Tls64),
@@ -139,53 +140,60 @@ fn grouped(number: f64) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head: Vec<String> = self.head.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-        writeln!(f, "{}", head.join("; "))?;
+        let (machine, run) = self.head.split_at_checked(MACHINE_LINES).unwrap_or((&self.head, &[]));
+        for half in [machine, run] {
+            let half: Vec<String> = half.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            writeln!(f, "{}", half.join("; "))?;
+        }
+        writeln!(f, "{LEGEND}\n")?;
         writeln!(
             f,
-            "Medians, lowest to highest in brackets; payload bytes only; a message of a rival is so many bytes."
+            "{:>5} {:>5} {:>7} {:>9} {:>11} {:>25} {:>7} {:>11} {:>16} {:>7} {:>6}",
+            "bytes", "K", "windows", "messages", "messages/s", "", "MB/s", "steady/s", "outside ms", "/rustls", "/TCP"
         )?;
-        writeln!(f)?;
-        writeln!(
-            f,
-            "{:>5} {:>5} {:>7} {:>9} {:>7}  {:>11} {:>25} {:>8} {:>11} {:>8} {:>6}",
-            "bytes", "K", "windows", "messages", "round s", "messages/s", "", "MB/s", "steady/s", "/rustls", "/TCP"
-        )?;
-        for row in &self.rows {
-            self.write_row(f, row)?;
-        }
-        for rival in &self.rivals {
-            let (low, high) = rival.rates.range();
-            writeln!(
-                f,
-                "{:>5} {:<30}   {:>11} {:>25} {:>8}",
-                rival.size,
-                rival.kind.name(),
-                grouped(rival.rates.median()),
-                format!("[{} {}]", grouped(low), grouped(high)),
-                grouped(megabytes(rival.rates.median(), rival.size)),
-            )?;
-        }
-        Ok(())
+        self.rows.iter().try_for_each(|row| self.write_row(f, row))?;
+        self.rivals.iter().try_for_each(|rival| write_rival(f, rival))
     }
 }
+
+/// Entries of the head that speak of the machine.
+const MACHINE_LINES: usize = 5;
+const LEGEND: &str = "\
+Medians, [lowest highest] of the rounds; payload bytes only. A sale runs from the connection to both settlements;
+steady: from the first invoice after the new buyer's ramp to the last; outside it: handshake + ramp + end.
+/rustls and /TCP: by the whole sale's median, to writes of 64 KiB; a message of theirs is so many bytes of them.";
 
 impl Report {
     fn write_row(&self, f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
         let Spec { size, k, windows, messages } = row.spec;
         let (low, high) = row.rates.range();
+        let outside = row.parts_ms.each_ref().map(|part| format!("{:.0}", part.median()));
         writeln!(
             f,
-            "{size:>5} {k:>5} {windows:>7} {messages:>9} {:>7.2}  {:>11} {:>25} {:>8.1} {:>11} {:>8.3} {:>6.3}",
-            row.took.median(),
+            "{size:>5} {k:>5} {windows:>7} {messages:>9} {:>11} {:>25} {:>7.1} {:>11} {:>16} {:>7.3} {:>6.3}",
             grouped(row.rates.median()),
             format!("[{} {}]", grouped(low), grouped(high)),
             megabytes(row.rates.median(), size),
             grouped(row.steady.median()),
+            outside.join(" + "),
             self.ratio(row, Kind::Tls64),
             self.ratio(row, Kind::Tcp),
         )
     }
+}
+
+fn write_rival(f: &mut fmt::Formatter<'_>, rival: &Rival) -> fmt::Result {
+    let (low, high) = rival.rates.range();
+    writeln!(
+        f,
+        "{:>5} {:<13} {:>9} {:>11} {:>25} {:>7}",
+        rival.size,
+        rival.kind.name(),
+        rival.messages(),
+        grouped(rival.rates.median()),
+        format!("[{} {}]", grouped(low), grouped(high)),
+        grouped(megabytes(rival.rates.median(), rival.size)),
+    )
 }
 
 #[cfg(test)]

@@ -66,8 +66,20 @@ impl Spec {
 pub(crate) struct Sold {
     /// From the connection to both settlements.
     pub(crate) whole: Duration,
-    /// Messages and time from the first invoice after the ramp to the last one.
-    pub(crate) steady: Option<(u64, Duration)>,
+    /// What it consists of; none for a sale that was all ramp.
+    pub(crate) parts: Option<Parts>,
+}
+
+/// The parts of a sale, by what its buyer sees.
+pub(crate) struct Parts {
+    /// From the connection until the session is live.
+    pub(crate) handshake: Duration,
+    /// Until the first invoice after the ramp.
+    pub(crate) ramp: Duration,
+    /// Messages and time from there to the last invoice for any.
+    pub(crate) steady: (u64, Duration),
+    /// From there to both settlements.
+    pub(crate) end: Duration,
 }
 
 /// Runs one sale. What comes before the connection and after the settlements is not timed.
@@ -75,7 +87,7 @@ pub(crate) fn run(spec: &Spec, journal: Journal) -> Result<Sold, Failure> {
     let folder = Folder::new()?;
     let bank = FakeBank::new();
     let marks = Arc::new(Marks::new(spec.k));
-    let sold = thread::scope(|scope| {
+    let (start, end) = thread::scope(|scope| {
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = watch::channel(false);
         let selling = named("bench-seller").spawn_scoped(scope, {
@@ -94,7 +106,7 @@ pub(crate) fn run(spec: &Spec, journal: Journal) -> Result<Sold, Failure> {
         bought
     })?;
     folder.wait_for_journals();
-    Ok(Sold { whole: sold, steady: marks.steady() })
+    Ok(Sold { whole: end.saturating_duration_since(start), parts: marks.parts(start, end) })
 }
 
 fn named(name: &str) -> thread::Builder {
@@ -176,17 +188,13 @@ fn purchaser(bank: &FakeBank, journal: sdpp::journal::Journal, marks: Arc<Marks>
         records: None,
         journal,
         reconnects: 0,
-        listener: Arc::new(move |event| {
-            if let buyer::Event::Invoiced { messages, .. } = event {
-                marks.invoiced(*messages);
-            }
-        }),
+        listener: Arc::new(move |event| marks.event(event)),
         key,
     }))
 }
 
 /// The buyer's thread.
-fn buy(spec: &Spec, buyer: &Buyer, at: SocketAddr) -> Result<Duration, Failure> {
+fn buy(spec: &Spec, buyer: &Buyer, at: SocketAddr) -> Result<(Instant, Instant), Failure> {
     let address = Address { seller: Some(key(1).public()), host: at.to_string() };
     let request = Request {
         topic: TOPIC.into(),
@@ -201,9 +209,9 @@ fn buy(spec: &Spec, buyer: &Buyer, at: SocketAddr) -> Result<Duration, Failure> 
     let runtime = runtime()?;
     let start = Instant::now();
     let purchase = runtime.block_on(buyer.buy(&address, &request, &mut sink, stopped))?;
-    let whole = crate::since(start);
+    let end = Instant::now();
     check(spec, &purchase, &sink)?;
-    Ok(whole)
+    Ok((start, end))
 }
 
 /// A sale counts only when all was delivered, paid and settled.
@@ -250,7 +258,7 @@ impl Journal {
     }
 }
 
-/// Where the steady part of a sale begins and ends, by the buyer's verified invoices.
+/// When a sale's parts begin, by what its buyer hears.
 struct Marks {
     k: u64,
     inner: Mutex<Seen>,
@@ -258,6 +266,7 @@ struct Marks {
 
 #[derive(Default)]
 struct Seen {
+    live: Option<Instant>,
     messages: u64,
     /// A full window was invoiced: paying it ends the ramp.
     ramped: bool,
@@ -270,25 +279,41 @@ impl Marks {
         Self { k: u64::from(k), inner: Mutex::default() }
     }
 
-    fn invoiced(&self, messages: u64) {
+    fn event(&self, event: &buyer::Event) {
         let now = Instant::now();
         let mut seen = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.ramped {
-            seen.first.get_or_insert((messages, now));
-            // The last invoice may be an empty one.
-            if messages > seen.messages {
-                seen.last = Some((messages, now));
-            }
+        if let buyer::Event::Live { .. } = event {
+            seen.live.get_or_insert(now);
         }
-        seen.ramped |= messages.saturating_sub(seen.messages) >= self.k;
-        seen.messages = messages;
+        if let buyer::Event::Invoiced { messages, .. } = event {
+            seen.invoiced(now, *messages, self.k);
+        }
     }
 
-    fn steady(&self) -> Option<(u64, Duration)> {
+    fn parts(&self, start: Instant, end: Instant) -> Option<Parts> {
         let seen = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let ((first, from), (last, to)) = (seen.first?, seen.last?);
+        let (live, (first, from), (last, to)) = (seen.live?, seen.first?, seen.last?);
         let messages = last.checked_sub(first).filter(|messages| *messages > 0)?;
-        Some((messages, to.saturating_duration_since(from)))
+        Some(Parts {
+            handshake: live.saturating_duration_since(start),
+            ramp: from.saturating_duration_since(live),
+            steady: (messages, to.saturating_duration_since(from)),
+            end: end.saturating_duration_since(to),
+        })
+    }
+}
+
+impl Seen {
+    fn invoiced(&mut self, now: Instant, messages: u64, k: u64) {
+        if self.ramped {
+            self.first.get_or_insert((messages, now));
+            // The last invoice may be an empty one.
+            if messages > self.messages {
+                self.last = Some((messages, now));
+            }
+        }
+        self.ramped |= messages.saturating_sub(self.messages) >= k;
+        self.messages = messages;
     }
 }
 

@@ -358,6 +358,71 @@ fn time_that_was_billed_before_a_break_is_paid_after_it() {
 }
 
 #[test]
+fn an_invoice_signed_before_a_payment_was_credited_is_taken_after_it() {
+    let mut world = world(OPEN);
+    (world.endless, world.source_end) = (true, 5);
+    assert!(world.run_until(|w| w.buyer.order().is_some_and(|order| order.paid() > Amount::ZERO)));
+    // The second invoice is signed while the first payment is under way; the line breaks before it
+    // is sent, and after the payment came.
+    world.seller_journal.hold = true;
+    world.source_end = 10;
+    world.run();
+    world.seller_journal.hold = false;
+    world.reconnect();
+    assert_eq!(world.known.as_ref().unwrap().paid(), Amount::new(15));
+    assert_eq!(all::<Invoice>(&world.seller_journal.statements())[1].paid_by, None);
+    (world.endless, world.source_end) = (false, u64::MAX);
+    world.run_through();
+    is_complete(&world, "an older invoice after a newer payment");
+}
+
+#[test]
+fn an_order_whose_first_write_was_lost_is_written_with_the_next() {
+    for dies in [false, true] {
+        let mut world = world(Plan { abrupt: true, ..OPEN });
+        world.seller_journal.hold = true;
+        world.run();
+        assert!(!world.seller.is_live());
+        world.reconnect();
+        world.seller_journal.hold = false;
+        assert!(world.run_until(|w| w.seller.order().is_some_and(|order| order.paid() > Amount::ZERO)));
+        world.broken = dies;
+        world.seller_journal.dead = dies;
+        if dies {
+            world.go_on();
+        }
+        world.run_through();
+        is_gapless(&world, "the order's rows");
+    }
+}
+
+#[test]
+fn time_without_messages_between_messages_is_no_obstacle() {
+    let mut product = product();
+    (product.unit, product.amount, product.window_ms) = (Unit::Second, Amount::new(2), 3_000);
+    let mut world = World::new(product, Suite::X25519);
+    world.draft.quantity = None;
+    world.admission.ramp = false;
+    (world.source_end, world.endless) = (0, true);
+    world.run();
+    // Cuts and messages come, invoices do not: they are not durable yet.
+    world.seller_journal.hold = true;
+    for more in [1, 0, 2] {
+        world.source_end += more;
+        tick(&mut world, 3_000);
+    }
+    assert_eq!((world.sink.len(), world.buyer.order().unwrap().verified()), (3, 0));
+    world.seller_journal.hold = false;
+    world.reconnect();
+    world.run();
+    assert_eq!(world.refused(), None);
+    world.seller.finish(world.now);
+    world.run();
+    is_over(&world, "empty spans");
+    world.delivered_is_whole(3);
+}
+
+#[test]
 fn a_sale_by_the_second_survives_a_cut_at_any_byte() {
     // Some windows have messages, some have only time.
     let mut product = product();

@@ -8,7 +8,6 @@
     clippy::wildcard_enum_match_arm,
     reason = "a test that panics has failed"
 )]
-#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use sdpp_rail::{FlushFault, MemoryDisk, MemoryStore, Store, StoreError, suite};
 

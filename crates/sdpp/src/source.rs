@@ -104,10 +104,10 @@ impl Lines {
 
     fn fill_now(&mut self, batch: &mut Batch) -> io::Result<Filled> {
         loop {
-            if let Some(pace) = &mut self.pace {
-                if Instant::now() < pace.next {
-                    return Ok(Filled::Some);
-                }
+            if let Some(pace) = &mut self.pace
+                && Instant::now() < pace.next
+            {
+                return Ok(Filled::Some);
             }
             if !self.hold()? {
                 return Ok(if batch.is_empty() { Filled::End } else { Filled::Some });

@@ -119,7 +119,7 @@ async fn a_connection_that_breaks_again_and_again_loses_and_repeats_nothing() {
         let (buyer, stop) = (world.buyer(2), world.stop.subscribe());
         let done = buyer.buy(&world.address(proxy), &world.request(1000, 8), &mut sink, stop).await.unwrap();
         assert_eq!((done.ended, done.delivered, done.paid), (Ended::Settled, 1000, Amount::new(3000)));
-        let kept = sink.0.lock().unwrap();
+        let kept = sink.0.lock().unwrap().clone();
         assert!(kept.iter().enumerate().all(|(at, (seq, _))| at as u64 == *seq), "in order, each once");
         assert_eq!(kept.len(), 1000);
         let lives = world.seller_events.lock().unwrap().iter().filter(|e| matches!(e, Event::Live { .. })).count();

@@ -43,7 +43,7 @@ pub trait Provider: Sync {
     /// Prepares AES-256-GCM.
     fn aead(&self, key: &[u8; 32]) -> Box<dyn Aead>;
     /// Cofactorless Ed25519, after the shared strict checks have passed. Not for direct use: call
-    /// [`verify`](dyn Provider::verify).
+    /// `verify`, which makes them.
     fn verify_cofactorless(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool;
 }
 

@@ -274,10 +274,10 @@ impl Buyer {
     /// Gives the channel back where the seller will not: it closes it itself after a settled end.
     async fn close_funding(&self, funding: Option<&Funding>, account: &BuyerOrder, ended: &core::Ended) {
         let settled = account.is_settled() && *ended == core::Ended::Settled;
-        if let Some(funding) = funding.filter(|funding| funding.channel.is_some() && !settled) {
-            if let Err(error) = self.settings.payer.close(funding).await {
-                tracing::warn!(%error, "the channel could not be closed: its deposit stays locked for now");
-            }
+        if let Some(funding) = funding.filter(|funding| funding.channel.is_some() && !settled)
+            && let Err(error) = self.settings.payer.close(funding).await
+        {
+            tracing::warn!(%error, "the channel could not be closed: its deposit stays locked for now");
         }
     }
 

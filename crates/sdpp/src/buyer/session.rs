@@ -404,17 +404,18 @@ pub async fn ask(
     let seed = entropy::draw().map_err(BuyError::NoEntropy)?;
     let mut machine = core::Buyer::new(config, *seed, now());
     let mut link = Link::new(stream).map_err(BuyError::Connection)?;
-    let menu = match next_answer(&mut machine, &mut link).await? {
-        Output::Menu(menu) => *menu,
-        _ => return Err(BuyError::Ended(core::Ended::Told(None))),
-    };
-    let mut asked = Asked { menu, sample: None, quote: None };
+    let strange = || BuyError::Ended(core::Ended::Told(None));
+    let Output::Menu(menu) = next_answer(&mut machine, &mut link).await? else { return Err(strange()) };
+    let mut asked = Asked { menu: *menu, sample: None, quote: None };
     if let Some(question) = pick(&asked.menu) {
         machine.ask(question);
-        match next_answer(&mut machine, &mut link).await? {
-            Output::Sample(sample) => asked.sample = Some(*sample),
-            Output::Quote(quote) => asked.quote = Some(*quote),
-            _ => return Err(BuyError::Ended(core::Ended::Told(None))),
+        let answer = next_answer(&mut machine, &mut link).await?;
+        if let Output::Sample(sample) = answer {
+            asked.sample = Some(*sample);
+        } else if let Output::Quote(quote) = answer {
+            asked.quote = Some(*quote);
+        } else {
+            return Err(strange());
         }
     }
     link.close().await;
@@ -425,10 +426,10 @@ pub async fn ask(
 async fn next_answer(machine: &mut core::Buyer, link: &mut Link) -> Result<Output, BuyError> {
     loop {
         if let Some(output) = machine.poll_output(now()) {
-            return match output {
-                Output::Closed(ended) => Err(BuyError::Ended(ended)),
-                output => Ok(output),
-            };
+            if let Output::Closed(ended) = output {
+                return Err(BuyError::Ended(ended));
+            }
+            return Ok(output);
         }
         machine.poll_transmit(now(), link.output());
         link.try_write().map_err(BuyError::Connection)?;

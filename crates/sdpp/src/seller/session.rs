@@ -263,12 +263,13 @@ impl Session {
         if !self.machine.is_live() {
             return Ok(false);
         }
-        if self.supply.source.is_none() && !self.supply.ended {
-            if let Err(error) = self.open_source() {
-                tracing::error!(%error, "the product's source cannot be opened");
-                self.machine.refuse(now(), Reason::Refused);
-                return Ok(true);
-            }
+        if self.supply.source.is_none()
+            && !self.supply.ended
+            && let Err(error) = self.open_source()
+        {
+            tracing::error!(%error, "the product's source cannot be opened");
+            self.machine.refuse(now(), Reason::Refused);
+            return Ok(true);
         }
         if self.supply.stalled || self.supply.ended || self.link.pending() >= WRITE_AHEAD {
             return Ok(false);

@@ -47,8 +47,11 @@ pub fn product(k: u32) -> Product {
     }
 }
 
+/// A message with its number.
+type Held = (u64, Vec<u8>);
+
 #[derive(Clone, Default)]
-pub struct Kept(pub Arc<Mutex<Vec<(u64, Vec<u8>)>>>);
+pub struct Kept(pub Arc<Mutex<Vec<Held>>>);
 
 impl Sink for Kept {
     fn write(&mut self, seq: u64, message: &Message<'_>) -> std::io::Result<()> {
