@@ -48,6 +48,7 @@ impl fmt::Display for Bound {
         let asset = self.asset.as_str().split('@').next().unwrap_or_default();
         writeln!(f, "What can be lost at most (K = {}, {} outstanding windows):", self.k, self.windows)?;
         writeln!(f, "  seller  {} {asset} if the buyer takes data and does not pay", self.seller_exposure)?;
+        writeln!(f, "  seller  the same again each time it crashes: what both sides lost is not charged")?;
         if self.seller_unredeemed > Amount::ZERO {
             let most = self.seller_unredeemed;
             writeln!(f, "  seller  {most} {asset} of vouchers not yet redeemed, if the ledger's operator is a thief")?;
