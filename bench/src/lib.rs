@@ -34,6 +34,10 @@ const SEARCHES_MAX: u32 = 6;
 /// A warm-up round raises the count at most so many times.
 const GROWTH_MAX: u128 = 30;
 
+/// A steady rate is that of a sale of so many times its credit: at the ramp's end the seller has made
+/// up to all outstanding messages ready, and that head start must not count for much.
+const STEADY_CREDITS: u64 = 4;
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -112,7 +116,9 @@ fn take_turns(report: &mut Report, size: usize, journal: Journal, rivals: &Rival
         let sold = sale::run(&row.spec, journal)?;
         row.rates.push(per_second(row.spec.messages, sold.whole));
         if let Some(sale::Parts { handshake, ramp, steady: (messages, time), end }) = sold.parts {
-            row.steady.push(per_second(messages, time));
+            if row.spec.messages >= row.spec.outstanding().saturating_mul(STEADY_CREDITS) {
+                row.steady.push(per_second(messages, time));
+            }
             for (part, time) in row.parts_ms.iter_mut().zip([handshake, ramp, end]) {
                 part.push(time.as_secs_f64() * 1e3);
             }

@@ -15,6 +15,11 @@ impl Rates {
         self.0.sort_by(f64::total_cmp);
     }
 
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The middle one; of two the lower. Zero when there is none.
     pub fn median(&self) -> f64 {
         self.0.get(self.0.len().saturating_sub(1) / 2).copied().unwrap_or_default()
@@ -33,7 +38,8 @@ pub struct Row {
     pub spec: Spec,
     /// Messages per second of whole sales.
     pub rates: Rates,
-    /// Messages per second between the first invoice after the ramp and the last one.
+    /// Messages per second between the first invoice after the ramp and the last one; none for a sale
+    /// that is short beside its credit.
     pub steady: Rates,
     /// Milliseconds outside that: handshake, ramp, end.
     pub parts_ms: [Rates; 3],
@@ -95,10 +101,10 @@ impl Report {
             let [handshake, ramp, end] = row.parts_ms.each_ref().map(Rates::median);
             lines.push(format!(
                 "{{\"what\":\"sdpp\",\"bytes\":{size},\"k\":{k},\"windows\":{windows},\"messages\":{messages},\
-                 {},\"steady_per_s\":{:.0},\"handshake_ms\":{handshake:.2},\"ramp_ms\":{ramp:.2},\"end_ms\":{end:.2},\
+                 {},\"steady_per_s\":{},\"handshake_ms\":{handshake:.2},\"ramp_ms\":{ramp:.2},\"end_ms\":{end:.2},\
                  \"to_rustls\":{:.4},\"to_tcp\":{:.4}}}",
                 rates(&row.rates, size),
-                row.steady.median(),
+                if row.steady.is_empty() { "null".to_owned() } else { format!("{:.0}", row.steady.median()) },
                 self.ratio(row, Kind::Tls64),
                 self.ratio(row, Kind::Tcp),
             ));
@@ -160,7 +166,8 @@ impl fmt::Display for Report {
 const MACHINE_LINES: usize = 5;
 const LEGEND: &str = "\
 Medians, [lowest highest] of the rounds; payload bytes only. A sale runs from the connection to both settlements;
-steady: from the first invoice after the new buyer's ramp to the last; outside it: handshake + ramp + end.
+steady: from the first invoice after the new buyer's ramp to the last; outside it: handshake + ramp + end. None for a
+sale shorter than four times its credit (K x windows): the seller's head start would count.
 /rustls and /TCP: by the whole sale's median, to writes of 64 KiB; a message of theirs is so many bytes of them.";
 
 impl Report {
@@ -174,7 +181,7 @@ impl Report {
             grouped(row.rates.median()),
             format!("[{} {}]", grouped(low), grouped(high)),
             megabytes(row.rates.median(), size),
-            grouped(row.steady.median()),
+            if row.steady.is_empty() { "-".to_owned() } else { grouped(row.steady.median()) },
             outside.join(" + "),
             self.ratio(row, Kind::Tls64),
             self.ratio(row, Kind::Tcp),

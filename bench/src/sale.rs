@@ -56,6 +56,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Messages that may be outstanding: its credit.
+    pub fn outstanding(&self) -> u64 {
+        u64::from(self.k).saturating_mul(u64::from(self.windows))
+    }
+
     /// Bytes of all messages.
     pub fn payload_bytes(&self) -> u64 {
         self.messages.saturating_mul(u64::try_from(self.size).unwrap_or(u64::MAX))

@@ -24,7 +24,7 @@ fn all_rows_and_rivals_are_reported() {
     let shapes: Vec<_> = report.rows.iter().map(|row| (row.spec.size, row.spec.k, row.spec.windows)).collect();
     assert_eq!(shapes, [(100, 1, 2), (100, 1, 4), (100, 10, 4), (1024, 1, 2), (1024, 1, 4), (1024, 10, 4)]);
     for row in &report.rows {
-        assert!(row.rates.median() > 0.0 && row.steady.median() > 0.0, "{row:?}");
+        assert!(row.rates.median() > 0.0, "{row:?}");
         assert!(report.ratio(row, Kind::Tls64) > 0.0 && report.ratio(row, Kind::Tcp) > 0.0, "{row:?}");
     }
     let (table, json) = (report.to_string(), report.json());

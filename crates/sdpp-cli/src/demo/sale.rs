@@ -11,8 +11,9 @@ use sdpp::journal::{Journal, order_stream};
 use sdpp::seller::{self, Seller};
 use sdpp::sink::{CanonicalFile, LineFile, Tee};
 use sdpp_ledger::{LedgerClient, LedgerService};
+use sdpp_proto::buyer::BuyerConfig;
 use sdpp_proto::money::Amount;
-use sdpp_proto::statement::{Form, RecordPolicy};
+use sdpp_proto::statement::{Form, Menu, RecordPolicy, Signed};
 use tokio::sync::watch;
 
 use super::house::{Failure, House};
@@ -154,6 +155,18 @@ pub(super) fn buyer_listener(screen: &Screen) -> buyer::Listener {
         buyer::Event::Reconnecting { attempt } => screen.line(&format!("  connection lost, trying again ({attempt})")),
         buyer::Event::Live { .. } | buyer::Event::Paid { .. } | buyer::Event::Recorded(_) => {}
     })
+}
+
+/// The menu of the seller at an address.
+pub(super) async fn menu(house: &House, address: SocketAddr) -> Result<Signed<Menu>, Failure> {
+    let config = BuyerConfig {
+        key: house.buyer.clone(),
+        seller: Some(house.seller.public()),
+        suites: vec![house.args.suite()],
+        pay_moves_money: false,
+    };
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    Ok(buyer::ask(config, stream, |_| None).await?.menu)
 }
 
 /// What the buyer asks for.
