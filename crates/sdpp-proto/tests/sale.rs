@@ -13,7 +13,7 @@ mod kit;
 
 use kit::*;
 use sdpp_proto::money::{Amount, Unit};
-use sdpp_proto::statement::{Invoice, Kind, Payment, Signed, Signing};
+use sdpp_proto::statement::{Invoice, Kind, Payment, Product, Signed, Signing};
 use sdpp_proto::suite::Suite;
 
 fn invoices(world: &World) -> Vec<Signed<Invoice>> {
@@ -173,4 +173,31 @@ fn nothing_is_credited_before_it_is_durable() {
     world.run();
     world.both_settled();
     world.delivered_is_whole(100);
+}
+
+/// Found by walking the demo's matrix: a payment that is settled while the one before it is still on
+/// its way to the disk is billed from that one, not from the account.
+#[test]
+fn a_payment_is_billed_from_the_one_settled_before_it() {
+    let mut buyer = buyer_config(Suite::X25519);
+    buyer.pay_moves_money = true;
+    // The kit's source has fifty messages at a time: a window, and so an invoice, in each step.
+    let mut world = World::with(seller_config(Product { k: 50, ..product() }), buyer, draft());
+    world.draft.quantity = Some(300);
+    world.rail.moves = true;
+    world.admission.ramp = false;
+    assert!(world.run_until(|w| w.seller.is_live() && w.buyer.is_live()));
+    // The first payment waits for its intent to be durable, while more invoices arrive.
+    world.buyer_journal.hold = true;
+    world.run();
+    assert!(world.invoices_seen.len() > 1);
+    world.seller_journal.hold = true;
+    world.buyer_journal.hold = false;
+    world.run();
+    assert!(world.rail.transfers.len() > 1, "two payments reached the rail before one was durable");
+    assert_eq!(world.seller_ended, None);
+    world.seller_journal.hold = false;
+    world.run();
+    world.both_settled();
+    world.delivered_is_whole(300);
 }

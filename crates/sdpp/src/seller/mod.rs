@@ -9,8 +9,9 @@ use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::limits;
 use sdpp_proto::money::Amount;
 use sdpp_proto::seller::{self as core, SellerConfig};
-use sdpp_proto::statement::{Menu, Order, PayOption, Product, RecordOffer, Sample, SealKey, Signed};
+use sdpp_proto::statement::{Menu, Order, PayOption, Product, RecordOffer, Sample, SealKey, Signed, Stalled};
 use sdpp_proto::suite::{SealSecret, Suite};
+use sdpp_proto::time::Timestamp;
 use sdpp_rail::{Payee, RailError, Records};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -153,11 +154,11 @@ pub(crate) struct Shared {
 impl Shared {
     /// The menu for a new connection. One that has lived half its time gives way to a new one with
     /// fresh sealing keys; the old keys are erased with the last session that has them.
-    fn config(&self) -> Result<Arc<SellerConfig>, StartError> {
+    fn config(&self, now: Timestamp) -> Result<Arc<SellerConfig>, StartError> {
         // Nothing panics while it is held.
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        if config.menu.until.since_ms(now()) < limits::MENU_LIFE_MS / 2 {
-            *config = Arc::new(make_config(&self.settings)?);
+        if config.menu.until.since_ms(now) < limits::MENU_LIFE_MS / 2 {
+            *config = Arc::new(make_config(&self.settings, now)?);
         }
         Ok(config.clone())
     }
@@ -178,7 +179,10 @@ impl Seller {
         if settings.offers.is_empty() || settings.payees.is_empty() {
             return Err(StartError::Settings("a seller needs a product and a way to be paid"));
         }
-        let config = Arc::new(make_config(&settings)?);
+        if settings.offers.iter().any(|offer| offer.product.when_stalled == Stalled::Skip) {
+            return Err(StartError::Settings("when_stalled = skip is not there yet: use buffer"));
+        }
+        let config = Arc::new(make_config(&settings, now())?);
         let registry = Registry::new(settings.pools);
         registry.load(&settings.journal, &settings.key).await?;
         Ok(Self { shared: Arc::new(Shared { settings, config: Mutex::new(config), registry }) })
@@ -189,7 +193,7 @@ impl Seller {
     /// # Errors
     /// [`StartError`], if a new one is due and cannot be made.
     pub fn menu(&self) -> Result<Signed<Menu>, StartError> {
-        Ok(self.shared.config()?.menu.clone())
+        Ok(self.shared.config(now())?.menu.clone())
     }
 
     /// Serves buyers until `stop` turns true; then the live sessions settle and end.
@@ -215,7 +219,7 @@ impl Seller {
     }
 }
 
-fn make_config(settings: &Settings) -> Result<SellerConfig, StartError> {
+fn make_config(settings: &Settings, now: Timestamp) -> Result<SellerConfig, StartError> {
     let mut seal = Vec::new();
     let mut seals = Vec::new();
     for suite in Suite::ALL {
@@ -229,7 +233,7 @@ fn make_config(settings: &Settings) -> Result<SellerConfig, StartError> {
     let asset = options.first().map(|option| option.asset.clone());
     let menu = Menu {
         seller,
-        until: now().after_ms(limits::MENU_LIFE_MS),
+        until: now.after_ms(limits::MENU_LIFE_MS),
         seal,
         records: settings.record_offer.clone(),
         default_currency: asset.ok_or(StartError::Settings("a seller needs a way to be paid"))?,
@@ -255,5 +259,74 @@ pub(crate) const fn reason_of(error: &RailError) -> sdpp_proto::offence::Reason 
         RailError::Unavailable | RailError::Unknown => Reason::RailDown,
         RailError::Declined(_) => Reason::Refused,
         RailError::Dishonest(_) => Reason::LedgerDishonest,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test that panics has failed")]
+mod tests {
+    use sdpp_proto::money::Unit;
+    use sdpp_proto::statement::{Form, Signing};
+    use sdpp_rail::MemoryDisk;
+    use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakeWorld};
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::source::Repeat;
+
+    fn settings(when_stalled: Stalled) -> Settings {
+        let product = Product {
+            id: 1,
+            topic: "t".into(),
+            schema: String::new(),
+            unit: Unit::Message,
+            amount: Amount::new(1),
+            per: 1,
+            available: None,
+            k: 10,
+            window_ms: 0,
+            window_bytes: 0,
+            message_max: 100,
+            windows_max: 1,
+            signing: Signing::Window,
+            acks: false,
+            when_stalled,
+            sample: false,
+            cadence_ms: None,
+            licence: None,
+        };
+        let source: MakeSource = Arc::new(|_| Ok(Box::new(Repeat::new(Vec::new(), 1))));
+        let payee = FakePayee::new(&FakeBank::new(), "seller", FakeWorld::asset(), FakeMode::Voucher);
+        Settings {
+            key: SigningKey::from_seed(&Zeroizing::new([1; 32])),
+            offers: vec![Offer { product, source, exposure_max: Amount::new(1), sample: Vec::new() }],
+            payees: vec![Arc::new(payee)],
+            records: None,
+            record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
+            journal: Journal::start(MemoryDisk::new().open()).unwrap(),
+            pools: Pools { strangers: Amount::MAX, proven: Amount::MAX },
+            redeem_every: 0,
+            listener: Arc::new(|_| {}),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_menu_gives_way_to_one_with_fresh_keys_before_it_ends() {
+        let seller = Seller::start(settings(Stalled::Buffer)).await.unwrap();
+        let at = |hours: u64| seller.shared.config(now().after_ms(hours * 3_600_000)).unwrap().menu.clone();
+        let (first, later) = (at(0), at(11));
+        assert_eq!(first.id(), later.id());
+        let next = at(13);
+        assert_ne!(first.id(), next.id());
+        let fresh = |menu: &Menu, old: &Menu| menu.seal.iter().all(|key| !old.seal.contains(key));
+        assert!(fresh(&next, &first), "sealing keys rotate with the menu");
+        assert!(next.until > first.until);
+        assert_eq!(at(13).id(), next.id());
+    }
+
+    #[tokio::test]
+    async fn what_the_driver_cannot_do_is_not_offered() {
+        let error = Seller::start(settings(Stalled::Skip)).await.err().unwrap();
+        assert!(error.to_string().contains("skip"), "{error}");
     }
 }

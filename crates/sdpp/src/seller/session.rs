@@ -80,7 +80,7 @@ struct Supply {
 
 /// Runs a connection to its end.
 pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, stop: watch::Receiver<bool>) {
-    let (Ok(link), Ok(seed), Ok(config)) = (Link::new(stream), entropy::draw(), shared.config()) else { return };
+    let (Ok(link), Ok(seed), Ok(config)) = (Link::new(stream), entropy::draw(), shared.config(now())) else { return };
     let session = Session {
         machine: core::Seller::new(config.clone(), *seed, now()),
         config,
