@@ -268,9 +268,11 @@ impl House {
     pub(super) fn buyer_journal(&self) -> Result<Journal, Failure> {
         Ok(Journal::start(open_store(&self.home, "buyer/journal", self.args.durability())?)?)
     }
+}
 
-    /// Removes what nobody asked to keep.
-    pub(super) fn clean_up(self) {
+/// Ends the ledger, and removes what nobody asked to keep: also when the demo fails half-way.
+impl Drop for House {
+    fn drop(&mut self) {
         self.ledger.stop();
         if self.temporary {
             // A folder that stays is an annoyance, not a failure.

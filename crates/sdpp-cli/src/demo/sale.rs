@@ -41,7 +41,6 @@ pub(super) async fn run(args: &Args) -> Result<bool, Failure> {
     let report = audit(&house, &journal, &client, &purchase).await?;
     let clean = conclude(&house, &client, &purchase, (&seen, &report)).await?;
     drop(journal);
-    house.clean_up();
     Ok(clean)
 }
 

@@ -42,7 +42,6 @@ pub(in super::super) async fn run(args: &Args) -> Result<bool, Failure> {
     let end = ended.lock().unwrap_or_else(PoisonError::into_inner).take();
     let (end, sent, due, paid) = end.ok_or("the seller did not say how it ended")?;
     let good = judge(&house, &loot, (&end, sent), due.saturating_sub(paid)).print(&house);
-    house.clean_up();
     Ok(good)
 }
 

@@ -95,7 +95,6 @@ pub(in super::super) async fn run(args: &Args) -> Result<bool, Failure> {
     };
     let good = outcome.print(&house);
     service.fork.stop();
-    house.clean_up();
     Ok(good)
 }
 

@@ -53,7 +53,6 @@ pub(in super::super) async fn run(args: &Args) -> Result<bool, Failure> {
             && fault == Some(Fault::Offence(Offence::InvoiceRange)),
     };
     let good = outcome.print(&house);
-    house.clean_up();
     Ok(good)
 }
 
