@@ -260,7 +260,7 @@ impl Buyer {
             let now_at = (account.delivered(), account.paid());
             attempt = if now_at == progress { attempt.saturating_add(1) } else { 0 };
             progress = now_at;
-            let lost = matches!(outcome.ended, core::Ended::Told(None)) && !account.is_settled();
+            let lost = is_lost(&outcome.ended) && !account.is_settled();
             if !lost || attempt > self.settings.reconnects {
                 self.close_funding(funding.as_ref(), &account, &outcome.ended).await;
                 return Ok(purchase(&account, outcome.ended, funding));
@@ -339,6 +339,21 @@ impl Buyer {
     }
 }
 
+/// Whether a connection was only lost, so that another one may go on with the order.
+const fn is_lost(ended: &core::Ended) -> bool {
+    use sdpp_proto::offence::{Fault, Offence};
+    match ended {
+        core::Ended::Told(None) => true,
+        core::Ended::Offence(offence) | core::Ended::Told(Some(Fault::Offence(offence))) => {
+            matches!(offence, Offence::IdleTimeout | Offence::HandshakeTimeout)
+        }
+        core::Ended::Settled
+        | core::Ended::Withheld
+        | core::Ended::Stopped(_)
+        | core::Ended::Told(Some(Fault::Reason(_))) => false,
+    }
+}
+
 fn purchase(account: &BuyerOrder, ended: core::Ended, funding: Option<Funding>) -> Purchase {
     let ended = if account.is_settled() { core::Ended::Settled } else { ended };
     Purchase {
@@ -370,4 +385,32 @@ fn money_of(product: &Product, request: &Request) -> Result<(Amount, Amount), Bu
         (None, None) => return Err(BuyError::NotOffered("an open end without a spend limit".into())),
     };
     Ok((exposure, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use sdpp_proto::offence::{Offence, Reason};
+
+    use super::*;
+
+    #[test]
+    fn silence_is_a_lost_connection_and_a_broken_rule_is_not() {
+        for lost in [
+            core::Ended::Told(None),
+            core::Ended::Offence(Offence::IdleTimeout),
+            core::Ended::Told(Some(Offence::IdleTimeout.into())),
+            core::Ended::Offence(Offence::HandshakeTimeout),
+        ] {
+            assert!(is_lost(&lost), "{lost:?}");
+        }
+        for ended in [
+            core::Ended::Settled,
+            core::Ended::Withheld,
+            core::Ended::Offence(Offence::InvoiceDigest),
+            core::Ended::Told(Some(Reason::Busy.into())),
+            core::Ended::Stopped(Reason::ShuttingDown),
+        ] {
+            assert!(!is_lost(&ended), "{ended:?}");
+        }
+    }
 }
