@@ -60,7 +60,11 @@ impl LineFile {
 }
 
 impl Sink for LineFile {
-    fn write(&mut self, _seq: u64, message: &Message<'_>) -> io::Result<()> {
+    fn write(&mut self, seq: u64, message: &Message<'_>) -> io::Result<()> {
+        if message.bytes.contains(&b'\n') {
+            let text = format!("message {seq} holds a line break: keep this stream in another kind of sink");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         self.writer.write_all(message.bytes)?;
         self.writer.write_all(b"\n")
     }
@@ -80,6 +84,10 @@ impl Sink for LineFile {
         for _ in 0..messages {
             line.clear();
             let read = reader.read_until(b'\n', &mut line)?;
+            if line.last() != Some(&b'\n') {
+                let text = format!("the file holds fewer than the {messages} messages that were paid for");
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+            }
             end = end.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
         }
         file.set_len(end)?;

@@ -38,6 +38,9 @@ pub trait Source: Send {
     fn seek(&mut self, seq: u64) -> io::Result<()>;
 }
 
+/// Longest pause between two messages.
+const PACE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Lines of a file, one message each, in order; at a steady rate if one is given.
 pub struct Lines {
     path: PathBuf,
@@ -61,7 +64,8 @@ impl Lines {
     /// # Errors
     /// The system's.
     pub fn open(path: &Path, rate: Option<f64>, count: Option<u64>) -> io::Result<Self> {
-        let every = rate.filter(|rate| *rate > 0.0).map(|rate| Duration::from_secs_f64(rate.recip()));
+        let every = rate.filter(|rate| *rate > 0.0);
+        let every = every.map(|rate| Duration::try_from_secs_f64(rate.recip()).unwrap_or(PACE_MAX).min(PACE_MAX));
         Ok(Self {
             path: path.to_owned(),
             reader: BufReader::with_capacity(256 * 1024, File::open(path)?),

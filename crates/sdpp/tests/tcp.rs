@@ -11,16 +11,21 @@
 
 mod kit;
 
+use std::sync::Arc;
+
 use kit::*;
 use sdpp::buyer::{BuyError, ask};
 use sdpp::journal::{Journal, ORDERS};
 use sdpp::seller::Event;
+use sdpp::sink::Sink;
+use sdpp::source::{Fill, Filled, Source};
 use sdpp_proto::buyer::Ended;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::Entry;
+use sdpp_proto::message::{Batch, Message};
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::{Offence, Reason};
-use sdpp_proto::statement::Kind;
+use sdpp_proto::statement::{Kind, Order};
 use sdpp_proto::wire::{Ask, AskQuote};
 use sdpp_rail::MemoryDisk;
 use sdpp_rail::fake::FakeMode;
@@ -238,4 +243,116 @@ async fn both_sides_die_and_the_order_is_completed_from_their_journals() {
         assert_eq!(earned, done.paid, "{mode:?}");
         assert!(done.paid <= Amount::new(9000) && done.paid >= Amount::new(9000 - 3 * 80), "{mode:?}: {}", done.paid);
     }
+}
+
+/// A source that gives some messages, then nothing for a while, then its end.
+struct Hesitant {
+    left: u32,
+    fails: bool,
+}
+
+impl Source for Hesitant {
+    fn fill<'a>(&'a mut self, batch: &'a mut Batch) -> Fill<'a> {
+        Box::pin(async move {
+            if self.left == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                let failed = std::io::Error::other("the sensor is gone");
+                return if self.fails { Err(failed) } else { Ok(Filled::End) };
+            }
+            self.left -= 1;
+            batch.push(0, b"reading").unwrap();
+            Ok(Filled::Some)
+        })
+    }
+
+    fn seek(&mut self, _seq: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_ends_or_fails_while_it_is_waited_for_ends_the_order() {
+    for fails in [false, true] {
+        let world = World::new(FakeMode::Voucher, product(10), 0);
+        let source = move |_: &Order| Ok(Box::new(Hesitant { left: 25, fails }) as Box<dyn Source>);
+        let (at, serving) = world.serve_from(Arc::new(source)).await;
+        let (buyer, mut sink) = (world.buyer(2), Kept::default());
+        let stop = world.stop.subscribe();
+        let done = buyer.buy(&world.address(at), &world.request(1000, 4), &mut sink, stop).await.unwrap();
+        assert_eq!((done.ended, done.delivered, done.paid), (Ended::Settled, 25, Amount::new(75)));
+        world.stop.send(true).unwrap();
+        serving.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_settles_whatever_the_session_is_at() {
+    for seller_stops in [false, true] {
+        for after in [1, 40, 333] {
+            let world = World::new(FakeMode::Voucher, product(10), 1_000_000);
+            let (at, serving) = world.serve().await;
+            let (buyer, sink) = (world.buyer(2), Kept::default());
+            let (address, request) = (world.address(at), world.request(1_000_000, 4));
+            let buyer_stop = tokio::sync::watch::channel(false).0;
+            let (mut held, stop) = (sink.clone(), buyer_stop.subscribe());
+            let buying = tokio::spawn(async move { buyer.buy(&address, &request, &mut held, stop).await });
+            while sink.0.lock().unwrap().len() < after {
+                tokio::task::yield_now().await;
+            }
+            if seller_stops {
+                world.stop.send(true).unwrap()
+            } else {
+                buyer_stop.send(true).unwrap()
+            }
+            let done = buying.await.unwrap().unwrap();
+            assert_eq!(done.ended, Ended::Settled, "{seller_stops} {after}");
+            assert_eq!(done.paid, Amount::new(3 * u128::from(done.delivered)));
+            world.stop.send_replace(true);
+            serving.await.unwrap();
+        }
+    }
+}
+
+/// A sink whose disk is full once.
+struct Full {
+    kept: Kept,
+    fails_at: u64,
+}
+
+impl Sink for Full {
+    fn write(&mut self, seq: u64, message: &Message<'_>) -> std::io::Result<()> {
+        if seq == self.fails_at {
+            self.fails_at = u64::MAX;
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.kept.write(seq, message)
+    }
+
+    fn flush(&mut self) -> std::io::Result<Option<Arc<dyn sdpp::journal::Barrier>>> {
+        Ok(None)
+    }
+
+    fn truncate(&mut self, messages: u64) -> std::io::Result<()> {
+        self.kept.truncate(messages)
+    }
+}
+
+#[tokio::test]
+async fn what_a_sink_could_not_hold_is_not_paid_for_and_comes_again() {
+    let world = World::new(FakeMode::Voucher, product(10), 500);
+    let (at, serving) = world.serve().await;
+    let disk = MemoryDisk::new();
+    let mut sink = Full { kept: Kept::default(), fails_at: 123 };
+    let buyer = world.buyer_on(2, &disk);
+    let stop = world.stop.subscribe();
+    let failed = buyer.buy(&world.address(at), &world.request(500, 4), &mut sink, stop.clone()).await.unwrap();
+    assert_eq!(failed.ended, Ended::Stopped(Reason::Frozen));
+    assert!(failed.paid <= Amount::new(3 * 123), "{}", failed.paid);
+    let done = buyer.resume(&world.address(at), failed.order, &mut sink, stop).await.unwrap();
+    assert_eq!((done.ended, done.delivered), (Ended::Settled, 500));
+    let kept = sink.kept.0.lock().unwrap().clone();
+    assert!(kept.iter().enumerate().all(|(at, (seq, _))| at as u64 == *seq), "no hole");
+    assert_eq!(kept.len(), 500);
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
 }

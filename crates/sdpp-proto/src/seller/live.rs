@@ -54,6 +54,13 @@ struct FramePlan {
 /// Most that a cut takes.
 const CUT_ROOM: usize = 16;
 
+/// When this connection began, and when either side was last heard on it.
+struct Pulse {
+    since: Timestamp,
+    heard: Timestamp,
+    spoke: Timestamp,
+}
+
 /// Where a connection starts.
 pub(super) struct Start {
     pub(super) now: Timestamp,
@@ -78,8 +85,7 @@ pub(super) struct Live {
     settled: Amount,
     /// Id of the last payment of the chain, credited or not.
     tip: StatementId,
-    heard: Timestamp,
-    spoke: Timestamp,
+    pulse: Pulse,
     ended: Option<Ended>,
     exit_deadline: Timestamp,
 }
@@ -98,8 +104,7 @@ impl Live {
             settling: None,
             settled: account.paid(),
             tip,
-            heard: start.now,
-            spoke: start.now,
+            pulse: Pulse { since: start.now, heard: start.now, spoke: start.now },
             ended: None,
             exit_deadline: Timestamp::NEVER,
             account,
@@ -127,7 +132,7 @@ impl Live {
         bytes: &mut [u8],
     ) -> Result<(), Offence> {
         let opened = frame::open_sealed(&mut self.receive, bytes)?;
-        self.heard = now;
+        self.pulse.heard = now;
         if !opened.messages.is_empty() {
             return Err(Offence::BadFrame);
         }
@@ -370,7 +375,7 @@ impl Live {
         let start = out.len();
         while out.len() < enough && self.transmit_frame(out) {}
         if out.len() > start {
-            self.spoke = now;
+            self.pulse.spoke = now;
         }
     }
 
@@ -440,17 +445,18 @@ impl Live {
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         let fixed = [
-            self.heard.after_ms(limits::IDLE_MS),
-            self.spoke.after_ms(limits::KEEPALIVE_MS),
+            self.pulse.heard.after_ms(limits::IDLE_MS),
+            self.pulse.spoke.after_ms(limits::KEEPALIVE_MS),
             self.exit_deadline,
-            self.pay_deadline().map_or(Timestamp::NEVER, |(deadline, _)| deadline),
+            self.pay_deadline().unwrap_or(Timestamp::NEVER),
         ];
         fixed.into_iter().chain(self.account.poll_timeout()).min()
     }
 
-    /// When the oldest unpaid invoice must have been paid.
-    fn pay_deadline(&self) -> Option<(Timestamp, StatementId)> {
-        if !matches!(self.account.ending, None | Some(Ending::Last)) {
+    /// When the oldest unpaid invoice must have been paid: its time runs while the buyer can be heard,
+    /// and anew on every connection.
+    fn pay_deadline(&self) -> Option<Timestamp> {
+        if self.account.is_settled() {
             return None;
         }
         // A payment on its way at the rail or to the disk has come in time.
@@ -458,22 +464,25 @@ impl Live {
             return None;
         }
         let issued = self.account.oldest_unpaid()?;
-        Some((issued.since.after_ms(self.account.terms.option.pay_by_ms), issued.invoice.id()))
+        Some(issued.since.max(self.pulse.since).after_ms(self.account.terms.option.pay_by_ms))
     }
 
     pub(super) fn handle_timeout(&mut self, common: &mut Common, now: Timestamp) -> Option<Ended> {
-        if now >= self.heard.after_ms(limits::IDLE_MS) {
+        if now >= self.pulse.heard.after_ms(limits::IDLE_MS) {
             return Some(Ended::Offence(Offence::IdleTimeout));
         }
         if now >= self.exit_deadline {
             return Some(Ended::Settled { countersigned: false });
         }
-        if let Some((deadline, _)) = self.pay_deadline().filter(|(deadline, _)| now >= *deadline) {
-            self.declare_default(common, deadline);
+        if let Some(deadline) = self.pay_deadline().filter(|deadline| now >= *deadline) {
+            // Once is enough: a second connection that brings no payment is only ended.
+            if self.account.ending != Some(Ending::Defaulted) {
+                self.declare_default(common, deadline);
+            }
             return Some(Ended::Defaulted);
         }
-        if now >= self.spoke.after_ms(limits::KEEPALIVE_MS) {
-            self.spoke = now;
+        if now >= self.pulse.spoke.after_ms(limits::KEEPALIVE_MS) {
+            self.pulse.spoke = now;
             // An empty frame.
             frame::write_sealed(&mut common.wire, &mut self.send, &[], &[]);
         }

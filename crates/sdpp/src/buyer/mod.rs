@@ -8,6 +8,7 @@ use sdpp_proto::buyer::{self as core, BuyerConfig, BuyerOrder, OrderDraft, Place
 use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::Amount;
+use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Menu, PayOption, Product, RecordPolicy, Signed};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records};
@@ -245,7 +246,13 @@ impl Buyer {
         stop: watch::Receiver<bool>,
     ) -> Result<Purchase, BuyError> {
         let mut plan = plan;
-        let mut funding = None;
+        let mut funding = match &plan {
+            session::Plan::Place(_) => None,
+            session::Plan::Resume(account) => {
+                let order = &account.terms().order;
+                Some(Funding { channel: order.channel, deposit: order.limit })
+            }
+        };
         let (mut attempt, mut progress) = (0u32, (0, Amount::ZERO));
         loop {
             let outcome = match self.connect(address).await {
@@ -262,7 +269,12 @@ impl Buyer {
             progress = now_at;
             let lost = is_lost(&outcome.ended) && !account.is_settled();
             if !lost || attempt > self.settings.reconnects {
-                self.close_funding(funding.as_ref(), &account, &outcome.ended).await;
+                let settled = account.is_settled() && outcome.ended == core::Ended::Settled;
+                // A buyer that froze goes on later, with the channel it has.
+                let frozen = outcome.ended == core::Ended::Stopped(Reason::Frozen);
+                if !settled && !frozen {
+                    self.close_funding(funding.as_ref()).await;
+                }
                 return Ok(purchase(&account, outcome.ended, funding));
             }
             (self.settings.listener)(&Event::Reconnecting { attempt });
@@ -271,10 +283,9 @@ impl Buyer {
         }
     }
 
-    /// Gives the channel back where the seller will not: it closes it itself after a settled end.
-    async fn close_funding(&self, funding: Option<&Funding>, account: &BuyerOrder, ended: &core::Ended) {
-        let settled = account.is_settled() && *ended == core::Ended::Settled;
-        if let Some(funding) = funding.filter(|funding| funding.channel.is_some() && !settled)
+    /// Asks for the channel's end where the seller will not: it closes it itself after a settled one.
+    async fn close_funding(&self, funding: Option<&Funding>) {
+        if let Some(funding) = funding.filter(|funding| funding.channel.is_some())
             && let Err(error) = self.settings.payer.close(funding).await
         {
             tracing::warn!(%error, "the channel could not be closed: its deposit stays locked for now");
@@ -389,7 +400,7 @@ fn money_of(product: &Product, request: &Request) -> Result<(Amount, Amount), Bu
 
 #[cfg(test)]
 mod tests {
-    use sdpp_proto::offence::{Offence, Reason};
+    use sdpp_proto::offence::Offence;
 
     use super::*;
 

@@ -67,6 +67,8 @@ struct Session<'a> {
     order_record: Option<StatementId>,
     order: Option<StatementId>,
     funding: Option<Funding>,
+    /// The user's wish to end was passed on.
+    stopped: bool,
     ended: Option<core::Ended>,
 }
 
@@ -92,6 +94,7 @@ pub(super) async fn run(
         order_record: None,
         order: None,
         funding: None,
+        stopped: false,
         ended: None,
     };
     session.run(stop).await
@@ -126,7 +129,13 @@ impl Session<'_> {
                 let (draft, funding) = self.buyer.draft(menu, request).await?;
                 self.recorder = Some(Recorder::start(self.buyer.settings.records.clone(), request.record.form));
                 self.funding = Some(funding);
-                self.order = Some(self.machine.place(now(), draft).map_err(BuyError::Place)?);
+                match self.machine.place(now(), draft) {
+                    Ok(order) => self.order = Some(order),
+                    Err(error) => {
+                        self.buyer.close_funding(self.funding.as_ref()).await;
+                        return Err(BuyError::Place(error));
+                    }
+                }
             }
             Some(Plan::Resume(account)) => {
                 self.recorder = Some(Recorder::start(self.buyer.settings.records.clone(), Form::Full));
@@ -143,7 +152,7 @@ impl Session<'_> {
     fn work(&mut self) -> io::Result<bool> {
         let read = self.link.try_read()?;
         let mut moved = read == Read::Some;
-        moved |= self.frames()?;
+        moved |= self.frames();
         while let Ok(ack) = self.acks.1.try_recv() {
             self.ack(ack);
             moved = true;
@@ -157,22 +166,24 @@ impl Session<'_> {
         Ok(moved)
     }
 
-    fn frames(&mut self) -> io::Result<bool> {
+    fn frames(&mut self) -> bool {
         let mut moved = false;
         loop {
             match self.link.next_frame() {
                 Ok(Some(frame)) => {
                     // An offence shows in the machine's output.
                     if let Ok(delivery) = self.machine.handle_frame(now(), frame) {
-                        for (seq, message) in delivery.messages() {
-                            self.sink.write(seq, &message)?;
+                        let written = delivery.messages().try_for_each(|(seq, message)| self.sink.write(seq, &message));
+                        if let Err(error) = written {
+                            self.sink_failed(&error);
+                            return true;
                         }
                     }
                 }
-                Ok(None) => return Ok(moved),
+                Ok(None) => return moved,
                 Err(offence) => {
                     self.machine.offend(offence);
-                    return Ok(true);
+                    return true;
                 }
             }
             moved = true;
@@ -232,11 +243,17 @@ impl Session<'_> {
                 journal.write_behind(order_stream(&order), entries, (id, &self.acks.0), barrier);
             }
             Err(error) => {
-                tracing::error!(%error, "the sink has failed; nothing more is paid for");
                 self.last_store = None;
-                self.machine.stop(Reason::Frozen);
+                self.sink_failed(&error);
             }
         }
+    }
+
+    /// What was received is not held: nothing more is paid for, and this process does not go on with
+    /// the order. A later resume takes up where the sink is whole.
+    fn sink_failed(&mut self, error: &io::Error) {
+        tracing::error!(%error, "the sink has failed; nothing more is paid for");
+        self.machine.stop(Reason::Frozen);
     }
 
     fn pay(&mut self, invoice: &Signed<Invoice>, before: Amount) {
@@ -308,7 +325,8 @@ impl Session<'_> {
     /// Waits for the next thing to happen; false when the connection is gone.
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         let timeout = self.machine.poll_timeout();
-        let stopping = *stop.borrow();
+        // A resumed order can be ended only once it is live.
+        let stoppable = !self.stopped && (self.machine.is_live() || matches!(self.plan, Some(Plan::Place(_))));
         tokio::select! {
             ready = self.link.ready() => return ready.is_ok(),
             Some(ack) = self.acks.1.recv() => self.ack(ack),
@@ -324,7 +342,10 @@ impl Session<'_> {
                 None => std::future::pending().await,
             }} => self.recorded(recorded),
             () = sleep_until(timeout) => self.machine.handle_timeout(now()),
-            () = crate::stopped(stop), if !stopping => self.machine.exit(now()),
+            () = crate::stopped(stop), if stoppable => {
+                self.stopped = true;
+                self.machine.exit(now());
+            }
         }
         true
     }

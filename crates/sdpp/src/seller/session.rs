@@ -30,6 +30,8 @@ use crate::{entropy, now, sleep_until};
 const RAIL_RETRY: Duration = Duration::from_millis(20);
 /// Questions to a rail about one payment that get no answer.
 const RAIL_TRIES: u32 = 150;
+/// Time that rail and journal have for what arrived before a connection ended.
+const DRAIN_WAIT: Duration = Duration::from_secs(3);
 /// Time that records of a finished order have.
 const RECORD_WAIT: Duration = Duration::from_secs(5);
 
@@ -63,6 +65,8 @@ pub(super) struct Session {
     order: Option<StatementId>,
     last_store: Option<StoreId>,
     stop: Arc<Notify>,
+    /// The seller's end was heard of.
+    stopped: bool,
     /// Held for its drop: exposure goes back to its pool.
     reserved: Option<Reserved>,
     ended: Option<core::Ended>,
@@ -76,6 +80,20 @@ struct Supply {
     ended: bool,
     /// The last offer found no room; a payment makes some.
     stalled: bool,
+}
+
+impl Supply {
+    /// Nothing more is sold; what waits is dropped.
+    fn end(&mut self) {
+        self.ended = true;
+        self.batch.clear();
+    }
+
+    /// The source has failed: what it gave before is still sold.
+    fn fail(&mut self, error: &io::Error) {
+        tracing::error!(%error, "the product's source has failed; the order is ended and settled");
+        self.ended = true;
+    }
 }
 
 /// Runs a connection to its end.
@@ -95,6 +113,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, stop: watch::Rec
         order: None,
         last_store: None,
         stop: Arc::new(Notify::new()),
+        stopped: false,
         reserved: None,
         ended: None,
     };
@@ -271,23 +290,25 @@ impl Session {
             self.machine.refuse(now(), Reason::Refused);
             return Ok(true);
         }
-        if self.supply.stalled || self.supply.ended || self.link.pending() >= WRITE_AHEAD {
+        if self.supply.stalled || self.link.pending() >= WRITE_AHEAD {
             return Ok(false);
         }
         let mut moved = self.refill()?;
+        if self.supply.batch.is_empty() {
+            if self.supply.ended {
+                // Harmless again and again.
+                self.machine.finish(now());
+            }
+            return Ok(moved);
+        }
         let before = self.supply.batch.len();
         match self.machine.offer(now(), &mut self.supply.batch) {
-            Offered::Taken => {
-                if self.supply.ended {
-                    self.machine.finish(now());
-                }
-            }
+            Offered::Taken => {}
             Offered::Stalled => self.supply.stalled = true,
-            Offered::Done | Offered::NotLive => self.supply.ended = true,
+            Offered::Done | Offered::NotLive => self.supply.end(),
             Offered::TooLong => {
                 tracing::error!("the source has a message longer than the product allows; the order ends before it");
-                self.supply.ended = true;
-                self.machine.finish(now());
+                self.supply.end();
             }
         }
         moved |= self.supply.batch.len() != before;
@@ -296,7 +317,7 @@ impl Session {
 
     /// Reads ahead from a source that is ready; says whether the source has ended.
     fn refill(&mut self) -> io::Result<bool> {
-        if !self.supply.batch.is_empty() {
+        if !self.supply.batch.is_empty() || self.supply.ended {
             return Ok(false);
         }
         let Some(source) = &mut self.supply.source else { return Ok(false) };
@@ -307,8 +328,7 @@ impl Session {
                 Ok(true)
             }
             Some(Err(error)) => {
-                tracing::error!(%error, "the product's source has failed; the order is ended and settled");
-                self.supply.ended = true;
+                self.supply.fail(&error);
                 Ok(true)
             }
             None => {
@@ -379,7 +399,7 @@ impl Session {
         let supply = &mut self.supply;
         let wants_source = self.machine.is_live() && supply.batch.is_empty() && !supply.ended && !supply.stalled;
         let timeout = self.machine.poll_timeout();
-        let stopping = *stop.borrow();
+        let stopped = self.stopped;
         tokio::select! {
             ready = self.link.ready() => return ready.is_ok(),
             Some(ack) = self.acks.1.recv() => self.ack(ack),
@@ -405,10 +425,15 @@ impl Session {
             filled = async { match &mut supply.source {
                 Some(source) if wants_source => source.fill(&mut supply.batch).await,
                 Some(_) | None => std::future::pending().await,
-            }} => self.supply.ended |= !matches!(filled, Ok(Filled::Some)),
+            }} => match filled {
+                Ok(Filled::Some) => {}
+                Ok(Filled::End) => self.supply.ended = true,
+                Err(error) => self.supply.fail(&error),
+            },
             () = sleep_until(timeout) => self.machine.handle_timeout(now()),
             () = self.stop.notified() => self.machine.refuse(now(), Reason::Superseded),
-            () = crate::stopped(stop), if !stopping => {
+            () = crate::stopped(stop), if !stopped => {
+                self.stopped = true;
                 // The machine makes the last invoice; the buyer pays it and both sign.
                 self.machine.finish(now());
                 if !self.machine.is_live() {
@@ -421,6 +446,8 @@ impl Session {
 
     /// Writes what is left, redeems, waits for journal and records, lets go of the order.
     async fn finish(mut self) {
+        // A payment that has arrived counts, also when the connection ended behind it.
+        let _ = tokio::time::timeout(DRAIN_WAIT, self.drain()).await;
         self.machine.hang_up(now());
         self.outputs();
         let ended = self.ended.take().unwrap_or(core::Ended::Told(None));
@@ -429,7 +456,7 @@ impl Session {
         self.redeem_at_end().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
-        let Self { link, machine, shared, order, stop, reserved, .. } = self;
+        let Self { link, machine, shared, order, stop, reserved, admitting, .. } = self;
         link.close().await;
         let account = machine.into_order(now());
         let event = Event::Ended {
@@ -440,10 +467,40 @@ impl Session {
             paid: account.as_ref().map_or(Amount::ZERO, |account| account.paid()),
         };
         drop(reserved);
-        if let Some(order) = order {
-            shared.registry.park(order, account, &stop);
+        match (order, admitting) {
+            // The decision may hold the account of a known order: it goes back when that is known.
+            (Some(order), Some(deciding)) => drop(tokio::spawn({
+                let shared = shared.clone();
+                async move {
+                    // A refusal has given the account back already.
+                    if let Ok(decision) = deciding.await {
+                        shared.registry.park(order, decision.account, &stop);
+                    }
+                }
+            })),
+            (Some(order), None) => shared.registry.park(order, account, &stop),
+            (None, _) => {}
         }
         (shared.settings.listener)(&event);
+    }
+
+    /// Lets the rail and the journal finish what has arrived.
+    async fn drain(&mut self) {
+        loop {
+            self.outputs();
+            if let Some((id, task)) = &mut self.settling {
+                let (id, settled) = (*id, task.await);
+                self.settling = None;
+                self.settled(&id, &settled);
+            } else if self.last_store.is_some() {
+                match self.acks.1.recv().await {
+                    Some(ack @ Ack::Durable(_)) => self.ack(ack),
+                    Some(Ack::Failed(_)) | None => return,
+                }
+            } else {
+                return;
+            }
+        }
     }
 
     /// Waits until all that was handed to the journal is durable.

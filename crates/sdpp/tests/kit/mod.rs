@@ -101,13 +101,13 @@ impl World {
     pub async fn serve(&self) -> (SocketAddr, tokio::task::JoinHandle<()>) {
         let messages = self.messages;
         let payload: Vec<u8> = (0..100u8).collect();
+        self.serve_from(Arc::new(move |_| Ok(Box::new(Repeat::new(payload.clone(), messages))))).await
+    }
+
+    pub async fn serve_from(&self, source: seller::MakeSource) -> (SocketAddr, tokio::task::JoinHandle<()>) {
         let events = self.seller_events.clone();
-        let offer = Offer {
-            product: self.product.clone(),
-            source: Arc::new(move |_| Ok(Box::new(Repeat::new(payload.clone(), messages)))),
-            exposure_max: Amount::new(1_000_000),
-            sample: Vec::new(),
-        };
+        let offer =
+            Offer { product: self.product.clone(), source, exposure_max: Amount::new(1_000_000), sample: Vec::new() };
         let payee = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
         let settings = seller::Settings {
             key: key(1),
