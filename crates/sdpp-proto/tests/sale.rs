@@ -201,3 +201,37 @@ fn a_payment_is_billed_from_the_one_settled_before_it() {
     world.both_settled();
     world.delivered_is_whole(300);
 }
+
+#[test]
+fn time_to_pay_does_not_run_while_there_is_no_connection() {
+    let mut world = World::new(product(), Suite::X25519);
+    world.pay = false;
+    world.run();
+    assert_eq!(world.sink.len(), 1);
+    world.now = world.now.after_ms(10 * option().pay_by_ms);
+    world.reconnect();
+    world.pay = true;
+    world.run_until(|w| w.seller.is_live());
+    world.seller.handle_timeout(world.now);
+    assert_eq!(world.seller_ended, None);
+    world.run();
+    world.both_settled();
+    world.delivered_is_whole(100);
+}
+
+#[test]
+fn a_connection_after_a_default_that_brings_no_payment_is_ended() {
+    let mut world = World::new(product(), Suite::X25519);
+    world.pay = false;
+    world.run();
+    for _ in 0..2 {
+        world.now = world.now.after_ms(option().pay_by_ms);
+        world.seller.handle_timeout(world.now);
+        world.run();
+        assert_eq!(world.seller_ended, Some(sdpp_proto::seller::Ended::Defaulted));
+        world.reconnect();
+        world.run();
+    }
+    let defaults = world.seller_journal.statements().iter().filter(|s| s.kind == Kind::Default).count();
+    assert_eq!(defaults, 1, "one default is enough");
+}
