@@ -64,12 +64,18 @@ pub(super) struct Session {
     supply: Supply,
     order: Option<StatementId>,
     last_store: Option<StoreId>,
-    stop: Arc<Notify>,
-    /// The seller's end was heard of.
-    stopped: bool,
+    halt: Halt,
     /// Held for its drop: exposure goes back to its pool.
     reserved: Option<Reserved>,
     ended: Option<core::Ended>,
+}
+
+/// What ends a session from outside.
+struct Halt {
+    /// A newer connection takes the order over.
+    superseded: Arc<Notify>,
+    /// The seller's end was heard of.
+    stopped: bool,
 }
 
 /// Where this order's messages come from.
@@ -112,8 +118,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, stop: watch::Rec
         supply: Supply::default(),
         order: None,
         last_store: None,
-        stop: Arc::new(Notify::new()),
-        stopped: false,
+        halt: Halt { superseded: Arc::new(Notify::new()), stopped: false },
         reserved: None,
         ended: None,
     };
@@ -245,7 +250,7 @@ impl Session {
 
     /// Starts to decide about an order: who is it, what stands behind it, is there room.
     fn admit(&mut self, admit: Admit) {
-        let (shared, menu, stop) = (self.shared.clone(), self.config.clone(), self.stop.clone());
+        let (shared, menu, stop) = (self.shared.clone(), self.config.clone(), self.halt.superseded.clone());
         self.order = Some(admit.order_id);
         self.admitting = Some(Box::pin(decide((shared, menu), admit, stop)));
     }
@@ -399,7 +404,7 @@ impl Session {
         let supply = &mut self.supply;
         let wants_source = self.machine.is_live() && supply.batch.is_empty() && !supply.ended && !supply.stalled;
         let timeout = self.machine.poll_timeout();
-        let stopped = self.stopped;
+        let stopped = self.halt.stopped;
         tokio::select! {
             ready = self.link.ready() => return ready.is_ok(),
             Some(ack) = self.acks.1.recv() => self.ack(ack),
@@ -431,9 +436,9 @@ impl Session {
                 Err(error) => self.supply.fail(&error),
             },
             () = sleep_until(timeout) => self.machine.handle_timeout(now()),
-            () = self.stop.notified() => self.machine.refuse(now(), Reason::Superseded),
+            () = self.halt.superseded.notified() => self.machine.refuse(now(), Reason::Superseded),
             () = crate::stopped(stop), if !stopped => {
-                self.stopped = true;
+                self.halt.stopped = true;
                 // The machine makes the last invoice; the buyer pays it and both sign.
                 self.machine.finish(now());
                 if !self.machine.is_live() {
@@ -456,7 +461,8 @@ impl Session {
         self.redeem_at_end().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
-        let Self { link, machine, shared, order, stop, reserved, admitting, .. } = self;
+        let Self { link, machine, shared, order, halt, reserved, admitting, .. } = self;
+        let stop = halt.superseded;
         link.close().await;
         let account = machine.into_order(now());
         let event = Event::Ended {
