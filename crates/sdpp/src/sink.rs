@@ -195,3 +195,29 @@ impl Sink for Discard {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(bytes: &[u8]) -> Message<'_> {
+        Message { time_us: 0, bytes, signature: None }
+    }
+
+    #[test]
+    fn a_line_file_is_cut_to_whole_messages_and_never_guesses() {
+        let path = std::env::temp_dir().join(format!("sdpp-sink-{}", std::process::id()));
+        let mut sink = LineFile::open(&path).unwrap();
+        for (seq, text) in (0..).zip(["one", "two", "three"]) {
+            sink.write(seq, &message(text.as_bytes())).unwrap();
+        }
+        // A line break inside a message would make two of one after a crash.
+        assert_eq!(sink.write(3, &message(b"a\nb")).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(sink.truncate(4).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        sink.truncate(2).unwrap();
+        sink.write(2, &message(b"again")).unwrap();
+        sink.flush().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\nagain\n");
+        std::fs::remove_file(path).unwrap();
+    }
+}
