@@ -356,3 +356,31 @@ async fn what_a_sink_could_not_hold_is_not_paid_for_and_comes_again() {
     world.stop.send(true).unwrap();
     serving.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_payment_counts_also_when_the_connection_ends_behind_it() {
+    let world = World::new(FakeMode::Voucher, product(10), 1000);
+    // The rail takes its time, and the buyer is gone before it has answered.
+    world.bank.set_lateness(10);
+    let (at, serving) = world.serve().await;
+    let (buyer, address, request) = (world.buyer(2), world.address(at), world.request(1000, 4));
+    let stop = world.stop.subscribe();
+    let buying = tokio::spawn(async move { buyer.buy(&address, &request, &mut Kept::default(), stop).await });
+    while world.bank.calls(sdpp_rail::fake::Call::Settle) == 0 {
+        tokio::task::yield_now().await;
+    }
+    buying.abort();
+    let ended = || {
+        let events = world.seller_events.lock().unwrap();
+        events.iter().find_map(|event| match event {
+            Event::Ended { paid, .. } => Some(*paid),
+            _ => None,
+        })
+    };
+    while ended().is_none() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(ended(), Some(Amount::new(3)), "the first message was paid for");
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
