@@ -216,6 +216,14 @@ impl Core {
         self.shared.clone()
     }
 
+    pub(crate) const fn key(&self) -> &VerifierKey {
+        &self.log_key
+    }
+
+    pub(crate) const fn fold(&self) -> &Fold {
+        &self.fold
+    }
+
     pub(crate) const fn is_frozen(&self) -> bool {
         self.frozen
     }

@@ -23,6 +23,7 @@ mod client;
 pub mod entry;
 mod evidence;
 mod fold;
+mod host;
 mod keys;
 mod ledger;
 pub mod limits;
@@ -39,6 +40,7 @@ pub use client::{ClientError, LedgerClient};
 pub use entry::{Body, Entry};
 pub use evidence::{Contradiction, Evidence};
 pub use fold::{Effect, Fold, NotConserved, Recorded, Transferred};
+pub use host::LedgerHost;
 pub use keys::{Verifier, log_key, witness_key};
 pub use ledger::{Clock, LedgerConfig, StartError};
 pub use rail::{

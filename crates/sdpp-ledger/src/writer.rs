@@ -7,11 +7,17 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use sdpp_log::{Hash, TreeError};
+use sdpp_log::{Hash, TileKind, TilePath, TreeError, VerifierKey};
+use sdpp_proto::codec::{ChannelId, StatementId};
+use sdpp_proto::identity::PublicKey;
+use sdpp_proto::money::{Amount, AssetId};
 use sdpp_rail::Store;
 use tokio::sync::oneshot;
 
+use crate::channel::Channel;
 use crate::entry::Entry;
+use crate::fold::Recorded;
+use crate::host::LedgerHost;
 use crate::ledger::{Core, LedgerConfig, Shared, StartError, read};
 use crate::limits;
 use crate::refusal::{Place, Refusal};
@@ -23,6 +29,7 @@ enum Job {
     Submit(Box<Entry>, Reply<Submitted>),
     Tick(Reply<Submitted>),
     Entries(u64, usize, Reply<Vec<Vec<u8>>>),
+    Look(Box<dyn FnOnce(&Core) + Send>),
     Stop,
 }
 
@@ -34,6 +41,7 @@ type Waiting = (Reply<Submitted>, Result<Place, Refusal>);
 #[derive(Clone)]
 pub struct LocalLedger {
     queue: SyncSender<Job>,
+    key: Arc<VerifierKey>,
     shared: Shared,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -46,12 +54,13 @@ impl LocalLedger {
     pub fn start(config: LedgerConfig, store: Box<dyn Store>) -> Result<Self, StartError> {
         let core = Core::start(config, store)?;
         let shared = core.shared();
+        let key = Arc::new(core.key().clone());
         let (queue, jobs) = sync_channel(limits::QUEUE_MAX);
         let writer = thread::Builder::new().name("sdpp-ledger".to_owned()).spawn(move || run(core, &jobs));
         let writer = writer.map_err(|error| {
             StartError::Store(sdpp_rail::StoreError::Failed(format!("no thread for the writer: {error}")))
         })?;
-        Ok(Self { queue, shared, writer: Arc::new(Mutex::new(Some(writer))) })
+        Ok(Self { queue, key, shared, writer: Arc::new(Mutex::new(Some(writer))) })
     }
 
     /// Logs what time it is, if it is later than the last tick. While a channel is open somebody
@@ -78,6 +87,14 @@ impl LocalLedger {
         })?;
         // The writer went away with the question in its hands.
         answer.await.unwrap_or(Err(ServiceError::Unknown))
+    }
+
+    fn look<T: Send + 'static>(&self, look: impl FnOnce(&Core) -> T + Send + 'static) -> Answer<'_, T> {
+        Box::pin(self.ask(|reply: Reply<T>| {
+            Job::Look(Box::new(move |core| {
+                let _ = reply.send(Ok(look(core)));
+            }))
+        }))
     }
 
     fn proof(&self, prove: impl FnOnce(&sdpp_log::Tree) -> Result<Vec<Hash>, TreeError>) -> Answer<'_, Vec<Hash>> {
@@ -114,6 +131,58 @@ impl LedgerService for LocalLedger {
     }
 }
 
+impl LedgerHost for LocalLedger {
+    fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    fn tile(&self, path: TilePath) -> Answer<'_, Vec<u8>> {
+        let width = u64::from(path.width());
+        let first = path.index().saturating_mul(256);
+        match path.kind() {
+            TileKind::Hashes { level } => {
+                let hash = |index| {
+                    let hash = read(&self.shared, |published| published.tree.node(level.saturating_mul(8), index));
+                    hash.ok_or(ServiceError::OutOfRange)
+                };
+                let hashes: Result<Vec<Hash>, _> = (first..first.saturating_add(width)).map(hash).collect();
+                Box::pin(std::future::ready(hashes.map(|hashes| hashes.iter().flat_map(|hash| hash.0).collect())))
+            }
+            TileKind::Entries => Box::pin(async move {
+                let count = usize::from(path.width());
+                let rows = self.entries(first, count).await?;
+                if rows.len() < count {
+                    return Err(ServiceError::OutOfRange);
+                }
+                let mut bundle = Vec::new();
+                for row in rows {
+                    let length = u16::try_from(row.len()).map_err(|_| ServiceError::OutOfRange)?;
+                    bundle.extend_from_slice(&length.to_be_bytes());
+                    bundle.extend_from_slice(&row);
+                }
+                Ok(bundle)
+            }),
+        }
+    }
+
+    fn balance<'a>(&'a self, asset: &'a AssetId, account: &'a PublicKey) -> Answer<'a, Amount> {
+        let (asset, account) = (asset.clone(), *account);
+        self.look(move |core| core.fold().balance(&asset, &account))
+    }
+
+    fn channel(&self, id: ChannelId) -> Answer<'_, Option<Channel>> {
+        self.look(move |core| core.fold().channel(&id).cloned())
+    }
+
+    fn place(&self, entry: StatementId) -> Answer<'_, Option<Place>> {
+        self.look(move |core| core.fold().place(&entry))
+    }
+
+    fn record(&self, statement: StatementId) -> Answer<'_, Option<Recorded>> {
+        self.look(move |core| core.fold().record(&statement))
+    }
+}
+
 fn run(mut core: Core, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let mut waiting = Vec::new();
@@ -144,6 +213,7 @@ fn handle(core: &mut Core, job: Job, waiting: &mut Vec<Waiting>) -> bool {
         Job::Entries(from, max, reply) => {
             let _ = reply.send(core.entries(from, max));
         }
+        Job::Look(look) => look(core),
         Job::Stop => return false,
     }
     true
