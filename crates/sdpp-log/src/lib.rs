@@ -7,7 +7,7 @@
 //! | [`note`], [`key`] | signed texts and their verifier keys | C2SP signed-note |
 //! | [`checkpoint`], [`policy`] | tree heads, and when to trust one | C2SP tlog-checkpoint |
 //! | [`cosignature`], [`witness`] | the defence against forked logs | C2SP tlog-cosignature, tlog-witness |
-//! | [`tiles`] | names of the published tree files | C2SP tlog-tiles |
+//! | [`tiles`], [`tiled`], [`edge`] | published tree files: their names, proofs from them, writing them | C2SP tlog-tiles |
 //! | [`limits`] | every limit of this crate | |
 //!
 //! Nothing here reads a clock, a file, a socket or a random number, and nothing here signs: times and
@@ -20,6 +20,7 @@ extern crate alloc;
 
 pub mod checkpoint;
 pub mod cosignature;
+pub mod edge;
 pub mod frontier;
 pub mod hash;
 pub mod key;
@@ -28,18 +29,22 @@ pub mod note;
 pub mod policy;
 pub mod proof;
 mod text;
+pub mod tiled;
 pub mod tiles;
 pub mod tree;
+mod walk;
 pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cosignature::Cosignature;
+pub use edge::{Edge, FullTile};
 pub use frontier::Frontier;
 pub use hash::{Hash, leaf_hash, node_hash};
 pub use key::{KeyError, KeyId, NoteSigner, NoteVerifier, SignatureType, VerifierKey};
 pub use note::{Note, NoteError, Signature};
 pub use policy::{OpenError, Policy, PolicyError, SignedCheckpoint, TrustError, Trusted};
 pub use proof::{ProofError, verify_consistency, verify_inclusion};
+pub use tiled::TiledError;
 pub use tiles::{TileError, TileKind, TilePath};
 pub use tree::{Tree, TreeError};
 pub use witness::{Accepted, LogState, NextState, Refusal, Witness, cosign};

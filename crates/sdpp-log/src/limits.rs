@@ -30,7 +30,10 @@ pub const LOG_KEYS_MAX: usize = 8;
 /// Hashes in a full tile, and entries in a full bundle (C2SP tlog-tiles, "Merkle Tree").
 pub const TILE_WIDTH: u16 = 256;
 
-/// Highest tile level (C2SP tlog-tiles, "Merkle Tree").
+/// Levels of tiles that a tree of [`TREE_SIZE_MAX`] leaves has.
+pub const TILE_LEVELS: u8 = 8;
+
+/// Highest tile level that a path may name (C2SP tlog-tiles, "Merkle Tree").
 pub const TILE_LEVEL_MAX: u8 = 63;
 
 /// Highest tile index: the last tile of a tree of [`TREE_SIZE_MAX`] leaves.

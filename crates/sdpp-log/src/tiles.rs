@@ -102,17 +102,28 @@ impl TilePath {
         self.width < TILE_WIDTH
     }
 
+    /// The tile at this place in a tree of `size` leaves: full where it is complete, else partial with the width
+    /// `floor(size / 256^level) mod 256`. `None` if the tree has nothing there.
+    pub fn within(kind: TileKind, index: u64, size: u64) -> Option<Self> {
+        let before = index.checked_mul(u64::from(TILE_WIDTH))?;
+        let width = elements(kind, size)?.checked_sub(before)?.min(u64::from(TILE_WIDTH));
+        Self::new(kind, index, u16::try_from(width).ok()?).ok()
+    }
+
     /// The last tile of its kind in a tree of `size` leaves: partial or full. `None` if there is none at this level.
     pub fn last(kind: TileKind, size: u64) -> Option<Self> {
-        let level = match kind {
-            TileKind::Hashes { level } => level,
-            TileKind::Entries => 0,
-        };
-        let hashes = size.checked_shr(u32::from(level).checked_mul(8)?).unwrap_or(0);
-        let last = hashes.checked_sub(1)?;
-        let in_tile = last.checked_rem(u64::from(TILE_WIDTH))?.checked_add(1)?;
-        Self::new(kind, last.checked_div(u64::from(TILE_WIDTH))?, u16::try_from(in_tile).ok()?).ok()
+        let last = elements(kind, size)?.checked_sub(1)?;
+        Self::within(kind, last.checked_div(u64::from(TILE_WIDTH))?, size)
     }
+}
+
+/// Hashes, or entries, that all tiles of this kind hold together in a tree of `size` leaves.
+fn elements(kind: TileKind, size: u64) -> Option<u64> {
+    let level = match kind {
+        TileKind::Hashes { level } => level,
+        TileKind::Entries => 0,
+    };
+    Some(size.checked_shr(u32::from(level).checked_mul(8)?).unwrap_or(0))
 }
 
 impl fmt::Display for TilePath {
@@ -267,5 +278,12 @@ mod tests {
         assert_eq!(last(63, u64::MAX), None);
         let entries = TilePath::last(TileKind::Entries, 70_000).map(|tile| tile.to_string());
         assert_eq!(entries.as_deref(), Some("tile/entries/273.p/112"));
+
+        let within = |level, index| TilePath::within(TileKind::Hashes { level }, index, 70_000);
+        assert_eq!(within(0, 272).unwrap().to_string(), "tile/0/272");
+        assert_eq!(within(0, 273).unwrap().to_string(), "tile/0/273.p/112");
+        assert_eq!(within(1, 0).unwrap().to_string(), "tile/1/000");
+        assert_eq!((within(0, 274), within(1, 2), within(3, 0), within(0, u64::MAX)), (None, None, None, None));
+        assert_eq!(TilePath::within(TileKind::Entries, 1, 256), None);
     }
 }

@@ -1,9 +1,11 @@
 //! The whole tree, able to prove anything about its past (RFC 9162 §2.1).
 
 use alloc::vec::Vec;
+use core::convert::Infallible;
 use core::fmt;
 
 use crate::hash::{Hash, node_hash};
+use crate::walk;
 
 /// Why the tree could not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +89,8 @@ impl Tree {
         if size > self.size() {
             return Err(TreeError::SizeOutOfRange);
         }
-        Ok(if size == 0 { Hash::EMPTY } else { self.ragged(0, size) })
+        let Ok(root) = walk::root(size, &mut self.complete());
+        Ok(root)
     }
 
     /// The proof that leaf `index` is in the tree of the first `size` leaves (RFC 9162 §2.1.3.1).
@@ -101,8 +104,7 @@ impl Tree {
         if index >= size {
             return Err(TreeError::IndexOutOfRange);
         }
-        let mut proof = Vec::new();
-        self.climb(0, index, size, &mut proof);
+        let Ok(proof) = walk::inclusion(index, size, &mut self.complete());
         Ok(proof)
     }
 
@@ -116,63 +118,13 @@ impl Tree {
         if new > self.size() || old > new {
             return Err(TreeError::SizeOutOfRange);
         }
-        let mut proof = Vec::new();
-        if old == 0 || old == new {
-            return Ok(proof);
-        }
-        // The last complete subtree of the old tree, as large as it gets.
-        let level = old.trailing_zeros();
-        let last = shr(old, level).saturating_sub(1);
-        let level = u8::try_from(level).expect("a u64 has at most 64 trailing zeros");
-        if last > 0 {
-            proof.push(self.complete(level, last));
-        }
-        self.climb(level, last, new, &mut proof);
+        let Ok(proof) = walk::consistency(old, new, &mut self.complete());
         Ok(proof)
     }
 
-    /// Collects the siblings on the way from node `(level, index)` to the root of the first `size` leaves.
-    fn climb(&self, mut level: u8, mut index: u64, size: u64, proof: &mut Vec<Hash>) {
-        let mut last = shr(size.saturating_sub(1), u32::from(level));
-        while last > 0 {
-            if index & 1 == 1 {
-                proof.push(self.complete(level, index.saturating_sub(1)));
-            } else if index < last {
-                let right = index.saturating_add(1);
-                let start = right.checked_shl(u32::from(level)).expect("the right sibling starts below the size");
-                proof.push(if right < last { self.complete(level, right) } else { self.ragged(start, size) });
-            }
-            index >>= 1;
-            last >>= 1;
-            level = level.saturating_add(1);
-        }
+    fn complete(&self) -> impl FnMut(u8, u64) -> Result<Hash, Infallible> {
+        |level, index| Ok(self.node(level, index).expect("every complete subtree below the size is stored"))
     }
-
-    /// The root over the leaves `start..end`, where `start` is a multiple of a power of two not below `end - start`.
-    fn ragged(&self, start: u64, end: u64) -> Hash {
-        let mut rest = end.saturating_sub(start);
-        let mut position = end;
-        let mut root = None;
-        // From the smallest complete subtree (rightmost) to the largest.
-        while rest > 0 {
-            let level = rest.trailing_zeros();
-            let width = rest & rest.wrapping_neg();
-            position = position.saturating_sub(width);
-            let left = self.complete(u8::try_from(level).expect("below 64"), shr(position, level));
-            root = Some(root.map_or(left, |right| node_hash(&left, &right)));
-            rest &= rest.saturating_sub(1);
-        }
-        root.expect("the callers never ask for the root of no leaves")
-    }
-
-    fn complete(&self, level: u8, index: u64) -> Hash {
-        self.node(level, index).expect("every complete subtree below the size is stored")
-    }
-}
-
-/// `value >> bits`, 0 when all bits are shifted out.
-fn shr(value: u64, bits: u32) -> u64 {
-    value.checked_shr(bits).unwrap_or(0)
 }
 
 #[cfg(test)]
