@@ -34,12 +34,7 @@ pub(crate) struct Files {
 impl Files {
     /// Opens a folder, or makes it. What it shows must be a part of the log: a larger checkpoint is
     /// a sign that the store is an old backup.
-    pub(crate) fn open(
-        folder: PathBuf,
-        key: &VerifierKey,
-        public: &Public,
-        edge: &Edge,
-    ) -> Result<Self, StartError> {
+    pub(crate) fn open(folder: PathBuf, key: &VerifierKey, public: &Public, edge: &Edge) -> Result<Self, StartError> {
         let failed = |error: io::Error| StartError::Folder(format!("{}: {error}", folder.display()));
         fs::create_dir_all(&folder).map_err(failed)?;
         let note = match fs::read(folder.join(CHECKPOINT)) {
@@ -82,7 +77,8 @@ impl Files {
     /// Brings the folder to a published tree.
     pub(crate) fn publish(&mut self, public: &Public, published: &Published) -> io::Result<()> {
         let (old, new) = (self.size, published.edge.size());
-        if self.note == *published.note {
+        // Nothing is shown before a ledger has started.
+        if published.note.is_empty() || self.note == *published.note {
             return Ok(());
         }
         let mut round = Round { folder: &self.folder, touched: BTreeSet::new() };

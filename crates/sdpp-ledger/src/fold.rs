@@ -249,9 +249,7 @@ impl Fold {
                 self.summary.time = Some(*time);
                 Ok(())
             }
-            Body::Record(record) => {
-                self.edit().record(&record.statement, &Recorded { place, form: record.form })
-            }
+            Body::Record(record) => self.edit().record(&record.statement, &Recorded { place, form: record.form }),
         }
     }
 
@@ -375,11 +373,8 @@ impl Fold {
                 channel.state = ChannelState::Closed;
                 self.summary.alive = self.summary.alive.saturating_sub(1);
             }
-            Effect::Issued { .. }
-            | Effect::Transferred
-            | Effect::Opened { .. }
-            | Effect::Ticked
-            | Effect::Recorded => {}
+            Effect::Issued { .. } | Effect::Transferred | Effect::Opened { .. } | Effect::Ticked | Effect::Recorded => {
+            }
         }
         self.edit().channel(id, &channel)
     }

@@ -11,7 +11,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sdpp_log::{Checkpoint, Edge, Hash, Note, SignedCheckpoint, TileKind, TilePath, TiledError, VerifierKey, leaf_hash, tiled};
+use sdpp_log::{
+    Checkpoint, Edge, Hash, Note, SignedCheckpoint, TileKind, TilePath, TiledError, VerifierKey, leaf_hash, tiled,
+};
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::time::Timestamp;
 use sdpp_rail::{Store, StoreError};
@@ -295,7 +297,8 @@ fn restore_edge(fold: &Fold) -> Result<Edge, StartError> {
 
 fn partial_tile(store: &dyn Store, path: TilePath) -> Result<Vec<Hash>, StoreError> {
     let TileKind::Hashes { level } = path.kind() else { return Ok(Vec::new()) };
-    let (first, width) = (path.index().saturating_mul(u64::from(sdpp_log::limits::TILE_WIDTH)), usize::from(path.width()));
+    let (first, width) =
+        (path.index().saturating_mul(u64::from(sdpp_log::limits::TILE_WIDTH)), usize::from(path.width()));
     let Some(below) = level.checked_sub(1) else {
         let entries = store.read(ENTRIES, first, width)?;
         return Ok(entries.iter().map(|row| leaf_hash(&row.body)).collect());

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
-use sdpp_log::{Edge, Hash, TileKind, TilePath, TiledError, bundle, tiled};
+use sdpp_log::{Edge, Hash, TileKind, TilePath, TiledError, tiled};
 use sdpp_rail::{Store, StoreError, StoreReader};
 
 use crate::limits;
@@ -48,7 +48,10 @@ impl Public {
     }
 
     /// Reads durable rows and state with whichever reader is free.
-    pub(crate) fn read<T>(&self, look: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError>) -> Result<T, ServiceError> {
+    pub(crate) fn read<T>(
+        &self,
+        look: impl FnOnce(&dyn StoreReader) -> Result<T, StoreError>,
+    ) -> Result<T, ServiceError> {
         look(self.reader().as_ref()).map_err(|_| ServiceError::Unavailable)
     }
 
@@ -79,8 +82,10 @@ impl Public {
             return Ok(hashes.to_vec());
         }
         let rows = self.read(|reader| reader.read(&tiles_stream(level), path.index(), 1))?;
-        let row = rows.into_iter().next().filter(|row| row.position == path.index()).ok_or(ServiceError::Unavailable)?;
-        let mut hashes = tiled::parse_tile(&row.body, sdpp_log::limits::TILE_WIDTH).map_err(|_| ServiceError::Unavailable)?;
+        let row =
+            rows.into_iter().next().filter(|row| row.position == path.index()).ok_or(ServiceError::Unavailable)?;
+        let mut hashes =
+            tiled::parse_tile(&row.body, sdpp_log::limits::TILE_WIDTH).map_err(|_| ServiceError::Unavailable)?;
         hashes.truncate(width);
         Ok(hashes)
     }
@@ -96,7 +101,13 @@ impl Public {
                 if entries.len() != usize::from(path.width()) {
                     return Err(ServiceError::OutOfRange);
                 }
-                bundle::encode(&entries).map_err(|_| ServiceError::Unavailable)
+                let mut bytes = Vec::new();
+                for entry in &entries {
+                    let length = u16::try_from(entry.len()).map_err(|_| ServiceError::Unavailable)?;
+                    bytes.extend_from_slice(&length.to_be_bytes());
+                    bytes.extend_from_slice(entry);
+                }
+                Ok(bytes)
             }
         }
     }

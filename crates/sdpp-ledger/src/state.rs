@@ -193,11 +193,7 @@ impl<S: StoreReader + ?Sized> View<'_, S> {
     }
 
     /// All amounts under a prefix, by the asset that stands behind it.
-    pub(crate) fn amounts(
-        &self,
-        prefix: &str,
-        mut visit: impl FnMut(AssetId, Amount),
-    ) -> Result<(), StoreError> {
+    pub(crate) fn amounts(&self, prefix: &str, mut visit: impl FnMut(AssetId, Amount)) -> Result<(), StoreError> {
         self.each(prefix, |key, bytes| {
             let rest = key.strip_prefix(prefix).unwrap_or(key);
             let asset = rest.split_once('/').map_or(rest, |(asset, _)| asset);
@@ -232,12 +228,7 @@ impl Edit<'_> {
         self.0.put(&format!("r/{}", name(&statement.0)), &codec::encode(&RecordedRow { index, entry: id, form }))
     }
 
-    pub(crate) fn balance(
-        &mut self,
-        asset: &AssetId,
-        account: &PublicKey,
-        amount: Amount,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn balance(&mut self, asset: &AssetId, account: &PublicKey, amount: Amount) -> Result<(), StoreError> {
         self.0.put(&balance_key(asset, account), &codec::encode(&amount))
     }
 
