@@ -164,16 +164,9 @@ impl Note {
         if lines.is_empty() {
             return Err(NoteError::NoSignatures);
         }
-        let lines = lines.strip_suffix('\n').ok_or(NoteError::UnfinishedLine)?;
+        let signatures = parse_lines(lines)?;
         let mut text = unended.to_string();
         text.push('\n');
-        let mut signatures = Vec::new();
-        for line in lines.split('\n') {
-            if signatures.len() == NOTE_SIGNATURES_MAX {
-                return Err(NoteError::TooManySignatures);
-            }
-            signatures.push(Signature::parse(line)?);
-        }
         Ok(Self { text, signatures })
     }
 
@@ -246,7 +239,20 @@ impl fmt::Display for Note {
     }
 }
 
-fn check_characters(text: &str) -> Result<(), NoteError> {
+/// Signature lines, each with its newline; at least one.
+pub(crate) fn parse_lines(lines: &str) -> Result<Vec<Signature>, NoteError> {
+    let lines = lines.strip_suffix('\n').ok_or(NoteError::UnfinishedLine)?;
+    let mut signatures = Vec::new();
+    for line in lines.split('\n') {
+        if signatures.len() == NOTE_SIGNATURES_MAX {
+            return Err(NoteError::TooManySignatures);
+        }
+        signatures.push(Signature::parse(line)?);
+    }
+    Ok(signatures)
+}
+
+pub(crate) fn check_characters(text: &str) -> Result<(), NoteError> {
     let forbidden = |byte: u8| byte < 0x20 && byte != b'\n';
     if text.bytes().any(forbidden) { Err(NoteError::ControlCharacter) } else { Ok(()) }
 }

@@ -45,6 +45,14 @@ impl core::error::Error for ProofError {}
 /// [`ProofError::IndexOutOfRange`] if `index >= size` (so always for the empty tree), [`ProofError::TooShort`],
 /// [`ProofError::TooLong`], [`ProofError::RootMismatch`].
 pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), ProofError> {
+    if inclusion_root(leaf, index, size, proof)? == *root { Ok(()) } else { Err(ProofError::RootMismatch) }
+}
+
+/// The root to which an inclusion proof leads. It shows nothing until that root is known from elsewhere: signed, say.
+///
+/// # Errors
+/// [`ProofError::IndexOutOfRange`], [`ProofError::TooShort`], [`ProofError::TooLong`].
+pub fn inclusion_root(leaf: &Hash, index: u64, size: u64, proof: &[Hash]) -> Result<Hash, ProofError> {
     if index >= size {
         return Err(ProofError::IndexOutOfRange);
     }
@@ -57,7 +65,7 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, proof: &[Hash], root
         };
     }
     path.finish()?;
-    if computed == *root { Ok(()) } else { Err(ProofError::RootMismatch) }
+    Ok(computed)
 }
 
 /// Checks that the old tree is a prefix of the new one (RFC 9162 §2.1.4.2).

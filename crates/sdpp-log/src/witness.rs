@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::checkpoint::CheckpointError;
 use crate::cosignature;
 use crate::hash::Hash;
 use crate::key::{NoteSigner, NoteVerifier, SignatureType, VerifierKey};
@@ -40,14 +41,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The status code of the HTTP answer. That of a [`Refusal::Conflict`] has the known size as its body.
+    /// The status code of the HTTP answer. That of a [`Refusal::Conflict`] has the known size as its
+    /// [body](crate::add_checkpoint::conflict_body).
+    ///
+    /// A wrong root of the empty tree is seen while the checkpoint is read, so it is 422 whoever signed it; the
+    /// specification asks for that only after the other questions.
     pub const fn http_status(&self) -> u16 {
         match self {
+            Self::Malformed(OpenError::Checkpoint(CheckpointError::WrongEmptyRoot)) => 422,
             Self::Malformed(_) | Self::Rollback => 400,
             Self::BadSignature(_) => 403,
             Self::UnknownOrigin => 404,
-            Self::Conflict { .. } | Self::Fork { .. } => 409,
-            Self::BadProof(_) => 422,
+            Self::Conflict { .. } => 409,
+            Self::Fork { .. } | Self::BadProof(_) => 422,
         }
     }
 }
@@ -268,8 +274,10 @@ mod tests {
             (Refusal::BadSignature(bad), 403),
             (Refusal::UnknownOrigin, 404),
             (Refusal::Conflict { known_size: 1 }, 409),
-            (Refusal::Fork { known_size: 1 }, 409),
+            (Refusal::Fork { known_size: 1 }, 422),
             (Refusal::BadProof(ProofError::TooShort), 422),
+            (Refusal::Malformed(OpenError::Checkpoint(CheckpointError::WrongEmptyRoot)), 422),
+            (Refusal::Malformed(OpenError::Checkpoint(CheckpointError::InvalidSize)), 400),
         ] {
             assert_eq!(refusal.http_status(), status);
         }

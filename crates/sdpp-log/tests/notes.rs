@@ -7,38 +7,14 @@
     reason = "a panic is how a test fails"
 )]
 
-use ed25519_dalek::{Signature as Ed25519Signature, Signer, SigningKey, VerifyingKey};
+mod common;
+
+use common::{Dalek, Secret};
+use ed25519_dalek::SigningKey;
 use sdpp_log::{
-    Checkpoint, Cosignature, Hash, LogState, Note, NoteError, NoteSigner, NoteVerifier, OpenError, Policy,
-    SignatureType, SignedCheckpoint, TrustError, VerifierKey, Witness, cosign,
+    Checkpoint, Cosignature, Hash, LogState, Note, NoteError, OpenError, Policy, SignatureType, SignedCheckpoint,
+    TrustError, VerifierKey, Witness, cosign,
 };
-
-struct Secret(SigningKey);
-
-impl Secret {
-    fn new(seed: u8) -> Self {
-        Self(SigningKey::from_bytes(&[seed; 32]))
-    }
-
-    fn key(&self, name: &str, signature_type: SignatureType) -> VerifierKey {
-        VerifierKey::new(name, signature_type, self.0.verifying_key().to_bytes()).unwrap()
-    }
-}
-
-impl NoteSigner for Secret {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
-    }
-}
-
-struct Dalek;
-
-impl NoteVerifier for Dalek {
-    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        let signature = Ed25519Signature::from_bytes(signature);
-        VerifyingKey::from_bytes(public).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
-    }
-}
 
 fn key(text: &str) -> VerifierKey {
     text.parse().unwrap()
