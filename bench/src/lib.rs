@@ -16,6 +16,7 @@
 use std::time::{Duration, Instant};
 
 mod head;
+pub mod ledger;
 mod report;
 mod rival;
 mod sale;

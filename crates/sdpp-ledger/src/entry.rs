@@ -252,6 +252,15 @@ fn record_of(wire: RecordWire) -> Result<Record, Refusal> {
     Ok(Record { form: wire.form, statement, body: wire.body.into() })
 }
 
+fn parse_cose(bytes: &[u8]) -> Result<cose::Parsed<'_>, Refusal> {
+    cose::parse_within(bytes, limits::ENTRY_MAX).map_err(|error| match error {
+        CoseError::TooLong => Refusal::TooLong,
+        CoseError::Malformed | CoseError::WrongType | CoseError::WrongIssuer | CoseError::BadSignature => {
+            Refusal::Malformed
+        }
+    })
+}
+
 /// The asset of this name at this issuer: the issuer's key is part of it, so nobody else issues it.
 pub fn asset_id(symbol: &str, issuer: &PublicKey) -> AssetId {
     AssetId::new(format!("{symbol}@{issuer}"))
@@ -286,12 +295,21 @@ impl Entry {
     /// [`Refusal::TooLong`], [`Refusal::Malformed`], [`Refusal::VoucherMalformed`],
     /// [`Refusal::RecordMalformed`], [`Refusal::RecordNotAHash`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        let parsed = cose::parse_within(bytes, limits::ENTRY_MAX).map_err(|error| match error {
-            CoseError::TooLong => Refusal::TooLong,
-            CoseError::Malformed | CoseError::WrongType | CoseError::WrongIssuer | CoseError::BadSignature => {
-                Refusal::Malformed
-            }
-        })?;
+        Self::of_parsed(&parse_cose(bytes)?, bytes)
+    }
+
+    /// Takes an entry apart and verifies all its signatures, in one go.
+    ///
+    /// # Errors
+    /// Those of [`parse`](Self::parse) and [`verify`](Self::verify).
+    pub fn open(bytes: &[u8]) -> Result<Self, Refusal> {
+        let parsed = parse_cose(bytes)?;
+        let entry = Self::of_parsed(&parsed, bytes)?;
+        entry.verify_parsed(&parsed)?;
+        Ok(entry)
+    }
+
+    fn of_parsed(parsed: &cose::Parsed<'_>, bytes: &[u8]) -> Result<Self, Refusal> {
         Ok(Self {
             id: parsed.id(),
             issuer: parsed.issuer,
@@ -306,7 +324,10 @@ impl Entry {
     /// # Errors
     /// [`Refusal::BadSignature`], [`Refusal::VoucherBadSignature`], [`Refusal::RecordBadSignature`].
     pub fn verify(&self) -> Result<(), Refusal> {
-        let parsed = cose::parse_within(&self.bytes, limits::ENTRY_MAX).map_err(|_| Refusal::Malformed)?;
+        self.verify_parsed(&parse_cose(&self.bytes)?)
+    }
+
+    fn verify_parsed(&self, parsed: &cose::Parsed<'_>) -> Result<(), Refusal> {
         parsed.verify().map_err(|_| Refusal::BadSignature)?;
         match &self.body {
             Body::Redeem { voucher, .. } => {

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
-use sdpp_log::{Edge, Hash, TileKind, TilePath, TiledError, tiled};
+use sdpp_log::{Edge, Hash, TileKind, TilePath, TiledError, bundle, tiled};
 use sdpp_rail::{Store, StoreError, StoreReader};
 
 use crate::limits;
@@ -101,13 +101,7 @@ impl Public {
                 if entries.len() != usize::from(path.width()) {
                     return Err(ServiceError::OutOfRange);
                 }
-                let mut bytes = Vec::new();
-                for entry in &entries {
-                    let length = u16::try_from(entry.len()).map_err(|_| ServiceError::Unavailable)?;
-                    bytes.extend_from_slice(&length.to_be_bytes());
-                    bytes.extend_from_slice(entry);
-                }
-                Ok(bytes)
+                bundle::encode(&entries).map_err(|_| ServiceError::Unavailable)
             }
         }
     }

@@ -13,6 +13,9 @@
 //! | `p/PAYER/CHANNEL` | a payer's channel |
 //! | `t/CHANNEL/REFERENCE` | a top-up's reference |
 //! | `fold` | size, time, channels alive |
+//!
+//! Keys, ids and references of 32 bytes are written in base64url, which takes a tenth of the time of an
+//! account's usual base58.
 
 use std::fmt::Display;
 
@@ -89,7 +92,7 @@ fn key(prefix: &str, first: impl Display, second: &[u8; 32]) -> String {
 }
 
 fn balance_key(asset: &AssetId, account: &PublicKey) -> String {
-    format!("{BALANCES}{asset}/{account}")
+    format!("{BALANCES}{asset}/{}", name(account.as_bytes()))
 }
 
 /// Values were encoded by this module; anything else is a damaged store.
@@ -136,7 +139,7 @@ impl<S: StoreReader + ?Sized> View<'_, S> {
     }
 
     pub(crate) fn transfer(&self, payer: &PublicKey, reference: &Bytes32) -> Result<Option<Transferred>, StoreError> {
-        let row: Option<TransferredRow> = get(self.0, &key("x", payer, &reference.0))?;
+        let row: Option<TransferredRow> = get(self.0, &key("x", name(payer.as_bytes()), &reference.0))?;
         Ok(row.map(|row| Transferred {
             place: Place { index: row.index, id: row.entry },
             to: row.to,
@@ -146,7 +149,7 @@ impl<S: StoreReader + ?Sized> View<'_, S> {
     }
 
     pub(crate) fn has_transfer(&self, payer: &PublicKey, reference: &Bytes32) -> Result<bool, StoreError> {
-        Ok(self.0.head(&key("x", payer, &reference.0))?.is_some())
+        Ok(self.0.head(&key("x", name(payer.as_bytes()), &reference.0))?.is_some())
     }
 
     pub(crate) fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
@@ -160,7 +163,7 @@ impl<S: StoreReader + ?Sized> View<'_, S> {
     /// The channels of a payer, open or closed.
     pub(crate) fn channels_of(&self, payer: &PublicKey) -> Result<Vec<(ChannelId, Channel)>, StoreError> {
         let mut found = Vec::new();
-        let prefix = format!("p/{payer}/");
+        let prefix = format!("p/{}/", name(payer.as_bytes()));
         self.each(&prefix, |key, _| {
             let id = key.strip_prefix(&prefix).and_then(|id| Base64UrlUnpadded::decode_vec(id).ok());
             let id = id.and_then(|id| <[u8; 32]>::try_from(id).ok()).map(ChannelId);
@@ -248,11 +251,11 @@ impl Edit<'_> {
     ) -> Result<(), StoreError> {
         let Transferred { place: Place { index, id }, to, asset, amount } = done;
         let row = TransferredRow { index, entry: id, to, asset, amount };
-        self.0.put(&key("x", payer, &reference.0), &codec::encode(&row))
+        self.0.put(&key("x", name(payer.as_bytes()), &reference.0), &codec::encode(&row))
     }
 
     pub(crate) fn new_channel(&mut self, id: &ChannelId, channel: &Channel) -> Result<(), StoreError> {
-        self.0.put(&key("p", channel.payer, &id.0), MARK)?;
+        self.0.put(&key("p", name(channel.payer.as_bytes()), &id.0), MARK)?;
         self.channel(id, channel)
     }
 

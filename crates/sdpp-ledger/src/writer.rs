@@ -141,8 +141,7 @@ impl LedgerService for LocalLedger {
     fn submit<'a>(&'a self, entry: &'a [u8]) -> Answer<'a, Submitted> {
         Box::pin(async move {
             // Here and not at the writer: many callers verify beside each other.
-            let entry = Entry::parse(entry).and_then(|entry| entry.verify().map(|()| entry));
-            let entry = Box::new(entry.map_err(ServiceError::Refused)?);
+            let entry = Box::new(Entry::open(entry).map_err(ServiceError::Refused)?);
             self.ask(|reply| Job::Submit(entry, reply)).await
         })
     }

@@ -11,7 +11,7 @@ use minicbor::{Decoder, Encoder};
 
 use crate::codec::StatementId;
 use crate::hash::sha256;
-use crate::identity::{PublicKey, SigningKey};
+use crate::identity::{self, PublicKey, SigningKey};
 use crate::limits;
 
 /// COSE tag of COSE_Sign1.
@@ -93,10 +93,15 @@ pub fn sign(key: &SigningKey, content_type: &str, subject: &str, payload: &[u8])
     let protected = protected_header(content_type, &key.public().did(), subject);
     let to_sign = sig_structure(&protected, payload);
     let signature = key.sign(&to_sign);
+    (whole(&protected, payload, &signature), StatementId(sha256(&to_sign)))
+}
+
+/// The COSE_Sign1 of these parts.
+fn whole(protected: &[u8], payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
     let mut e = Encoder::new(Vec::with_capacity(payload.len().saturating_add(256)));
-    let done = (|| e.tag(SIGN1)?.array(4)?.bytes(&protected)?.map(0)?.bytes(payload)?.bytes(&signature)?.ok())();
+    let done = (|| e.tag(SIGN1)?.array(4)?.bytes(protected)?.map(0)?.bytes(payload)?.bytes(signature)?.ok())();
     debug_assert!(done.is_ok(), "writing to memory");
-    (e.into_writer(), StatementId(sha256(&to_sign)))
+    e.into_writer()
 }
 
 /// Takes a statement apart, strictly. Trailing bytes and other encodings are refused.
@@ -120,17 +125,14 @@ pub fn parse_within(statement: &[u8], bytes_max: usize) -> Result<Parsed<'_>, Co
     let (protected, payload, signature) = parse_outer(&mut d).map_err(|_| CoseError::Malformed)?;
     let signature = <[u8; 64]>::try_from(signature).map_err(|_| CoseError::Malformed)?;
     let (content_type, issuer, subject) = parse_protected(protected).map_err(|_| CoseError::Malformed)?;
-    let parsed = Parsed {
-        protected,
-        content_type,
-        issuer: issuer.parse().map_err(|_| CoseError::WrongIssuer)?,
-        subject,
-        payload,
-        signature,
-    };
-    // One spelling per statement: writing it again gives the same bytes.
-    let canonical_length = parsed.to_bytes() == statement;
-    if canonical_length && parsed.issuer.did() == issuer { Ok(parsed) } else { Err(CoseError::Malformed) }
+    // One spelling per statement: writing it again gives the same bytes. The issuer's text stands in
+    // them as it came; a key has one text of each form (base58 of bytes that do not begin with zero).
+    let spelled = protected_header(content_type, issuer, subject);
+    if whole(&spelled, payload, &signature) != statement || !issuer.starts_with(identity::DID_KEY) {
+        return Err(CoseError::Malformed);
+    }
+    let issuer = issuer.parse().map_err(|_| CoseError::WrongIssuer)?;
+    Ok(Parsed { protected, content_type, issuer, subject, payload, signature })
 }
 
 type Outer<'a> = (&'a [u8], &'a [u8], &'a [u8]);
@@ -172,15 +174,6 @@ fn parse_protected(protected: &[u8]) -> Result<(&str, &str, &str), minicbor::dec
 }
 
 impl Parsed<'_> {
-    fn to_bytes(self) -> Vec<u8> {
-        let protected = protected_header(self.content_type, &self.issuer.did(), self.subject);
-        let mut e = Encoder::new(Vec::new());
-        let done =
-            (|| e.tag(SIGN1)?.array(4)?.bytes(&protected)?.map(0)?.bytes(self.payload)?.bytes(&self.signature)?.ok())();
-        debug_assert!(done.is_ok(), "writing to memory");
-        e.into_writer()
-    }
-
     /// The statement's id: SHA-256 of what was signed.
     pub fn id(&self) -> StatementId {
         StatementId(sha256(&sig_structure(self.protected, self.payload)))

@@ -16,7 +16,7 @@ use crate::crypto::{self, Signer};
 
 /// Multicodec prefix of an Ed25519 public key.
 const ED25519_PREFIX: [u8; 2] = [0xed, 0x01];
-const DID_KEY: &str = "did:key:";
+pub(crate) const DID_KEY: &str = "did:key:";
 
 /// An Ed25519 public key: who somebody is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -20,6 +20,9 @@ use super::{Durability, Head, Row, Store, StoreError, StoreReader};
 const BUSY_MS: u64 = 1_000;
 /// The write-ahead log is cut back to this after a checkpoint.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+/// Memory for pages. A ledger's writes are spread over all of its keys: what is read again from the
+/// system in the middle of a group costs more than this.
+const CACHE_KIB: i64 = 64 * 1024;
 /// Statements kept prepared: more than this file has.
 const STATEMENTS_KEPT: usize = 16;
 /// "SDPP" in the file's header, so that another program's database is not taken for ours.
@@ -137,6 +140,7 @@ impl SqliteStore {
             }
             Durability::Process => set("synchronous", "NORMAL")?,
         }
+        self.db.connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         self.db
             .connection
             .pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |row| row.get::<_, i64>(0))

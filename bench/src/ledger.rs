@@ -1,0 +1,275 @@
+//! The ledger's benchmark: durable appends per second, how long each waits, what an entry costs on
+//! disk, and whether any of it changes as the log grows.
+//!
+//! Writers are tasks of a runtime with two threads. Each signs an entry, submits it and waits for the
+//! answer, which comes when the entry is durable and its checkpoint published. Every signature is
+//! verified by the ledger. Nothing else runs in between: signing counts.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sdpp_ledger::entry::{Issue, Record, Transfer, asset_id};
+use sdpp_ledger::{Body, Entry, LedgerConfig, LedgerService, LocalLedger};
+use sdpp_proto::codec::{Bytes32, StatementId};
+use sdpp_proto::hash::sha256;
+use sdpp_proto::identity::SigningKey;
+use sdpp_proto::money::{Amount, AssetId};
+use sdpp_proto::statement::{Form, Payment, Signed};
+use sdpp_rail::{Durability, SqliteStore};
+use zeroize::Zeroizing;
+
+use crate::{Failure, since};
+
+const ORIGIN: &str = "ledger.sdpp.example/bench";
+
+/// What is appended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Transfers: one signature, two balances.
+    Transfer,
+    /// Records of whole payments: two signatures.
+    Record,
+    /// Records of hashes: one signature.
+    Hash,
+}
+
+impl Kind {
+    /// By its name on the command line.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Transfer, Self::Record, Self::Hash].into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Transfer => "transfer",
+            Self::Record => "record",
+            Self::Hash => "hash",
+        }
+    }
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Entries in all.
+    pub entries: u64,
+    /// Writers at once.
+    pub writers: u64,
+    /// What they append.
+    pub kind: Kind,
+    /// Parts of the run, each reported for itself.
+    pub parts: u64,
+    /// Where the ledger is kept.
+    pub folder: PathBuf,
+    /// Whether tiles are published as files meanwhile.
+    pub files: bool,
+}
+
+/// One part of a run.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Entries in the log at its end.
+    pub size: u64,
+    /// Appends per second.
+    pub rate: f64,
+    /// Waiting times in milliseconds: half, 99 of 100, the longest.
+    pub wait_ms: [f64; 3],
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// As asked for.
+    pub options: Options,
+    /// In the order of time.
+    pub parts: Vec<Part>,
+    /// A single writer, at the end: waiting times in milliseconds.
+    pub single_ms: [f64; 3],
+    /// Bytes of an entry, and what it takes in the store and in files.
+    pub entry_bytes: f64,
+    /// Bytes in the store per entry.
+    pub store_bytes: f64,
+    /// Bytes of published files per entry.
+    pub files_bytes: f64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options { entries, writers, kind, files, .. } = &self.options;
+        writeln!(f, "{entries} entries of kind {}, {writers} writers, files: {files}", kind.name())?;
+        writeln!(f, "        size  appends/s   wait ms: half     99%  longest")?;
+        for Part { size, rate, wait_ms: [half, most, longest] } in &self.parts {
+            writeln!(f, "{size:>12} {rate:>10.0} {half:>15.1} {most:>7.1} {longest:>8.1}")?;
+        }
+        if let (Some(first), Some(last)) = (self.parts.first(), self.parts.last()) {
+            writeln!(f, "last part / first part: {:.2} x appends/s", last.rate / first.rate)?;
+        }
+        let [half, most, longest] = self.single_ms;
+        writeln!(f, "a single writer waits {half:.1} ms (half), {most:.1} ms (99%), {longest:.1} ms (longest)")?;
+        writeln!(
+            f,
+            "bytes per entry: {:.0} itself, {:.0} in the store, {:.0} in files",
+            self.entry_bytes, self.store_bytes, self.files_bytes
+        )
+    }
+}
+
+struct World {
+    ledger: LocalLedger,
+    asset: AssetId,
+    kind: Kind,
+    /// Numbers that make entries differ.
+    next: AtomicU64,
+    bytes: AtomicU64,
+}
+
+fn key(seed: u64) -> SigningKey {
+    SigningKey::from_seed(&Zeroizing::new(sha256(&seed.to_be_bytes())))
+}
+
+impl World {
+    fn open(options: &Options) -> Result<Self, Failure> {
+        std::fs::create_dir_all(&options.folder)?;
+        let mut config = LedgerConfig::new(ORIGIN, key(0), Arc::new(sdpp::now));
+        config.folder = options.files.then(|| options.folder.join("public"));
+        let store = SqliteStore::open(options.folder.join("ledger.db"), Durability::Power)?;
+        let ledger = LocalLedger::start(config, Box::new(store))?;
+        let asset = asset_id("coin", &key(0).public());
+        Ok(Self { ledger, asset, kind: options.kind, next: AtomicU64::new(1), bytes: AtomicU64::new(0) })
+    }
+
+    async fn fund(&self, writers: u64) -> Result<(), Failure> {
+        for writer in 0..=writers {
+            let reference = Bytes32(sha256(&writer.to_be_bytes()));
+            let to = key(writer.saturating_add(1)).public();
+            let issue = Issue { symbol: "coin".to_owned(), to, amount: Amount::new(1 << 60), reference };
+            self.ledger.submit(Entry::sign(&key(0), ORIGIN, Body::Issue(issue)).bytes()).await?;
+        }
+        Ok(())
+    }
+
+    fn entry(&self, key: &SigningKey) -> Entry {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let reference = sha256(&number.to_le_bytes());
+        let payment = || {
+            let (order_id, invoice_id) = (StatementId(reference), StatementId(reference));
+            let total = Amount::new(u128::from(number));
+            Signed::sign(key, Payment { order_id, prev: order_id, invoice_id, total, channel: None, proof: None })
+                .erase()
+        };
+        let body = match self.kind {
+            Kind::Transfer => Body::Transfer(Transfer {
+                to: self::key(number % 97).public(),
+                asset: self.asset.clone(),
+                amount: Amount::new(1),
+                reference: Bytes32(reference),
+            }),
+            Kind::Record => Body::Record(Record::of(&payment(), Form::Full)),
+            Kind::Hash => Body::Record(Record {
+                form: Form::Hash,
+                statement: StatementId(reference),
+                body: Arc::from(&reference[..]),
+            }),
+        };
+        Entry::sign(key, ORIGIN, body)
+    }
+
+    /// One writer: appends until there is nothing left to do; gives how long each waited.
+    async fn write(self: Arc<Self>, writer: u64, left: Arc<AtomicU64>) -> Result<Vec<Duration>, Failure> {
+        let key = key(writer.saturating_add(1));
+        let mut waits = Vec::new();
+        let take = |left: u64| left.checked_sub(1);
+        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+            let entry = self.entry(&key);
+            self.bytes.fetch_add(u64::try_from(entry.bytes().len())?, Ordering::Relaxed);
+            let start = Instant::now();
+            self.ledger.submit(entry.bytes()).await?;
+            waits.push(since(start));
+        }
+        Ok(waits)
+    }
+
+    async fn part(self: &Arc<Self>, writers: u64, entries: u64) -> Result<(f64, [f64; 3]), Failure> {
+        let left = Arc::new(AtomicU64::new(entries));
+        let start = Instant::now();
+        let tasks: Vec<_> = (0..writers).map(|writer| tokio::spawn(self.clone().write(writer, left.clone()))).collect();
+        let mut waits = Vec::new();
+        for task in tasks {
+            waits.extend(task.await??);
+        }
+        Ok((crate::per_second(entries, since(start)), spread(waits)))
+    }
+}
+
+/// Half, 99 of 100 and the longest, in milliseconds.
+fn spread(mut waits: Vec<Duration>) -> [f64; 3] {
+    waits.sort_unstable();
+    let at = |share: usize| {
+        let index = waits.len().saturating_sub(1).saturating_mul(share).checked_div(100).unwrap_or(0);
+        waits.get(index).map_or(0.0, |wait| wait.as_secs_f64() * 1e3)
+    };
+    [at(50), at(99), at(100)]
+}
+
+/// Runs it; `progress` hears each part.
+///
+/// # Errors
+/// [`Failure`]: a ledger that refused, or the system's.
+pub fn measure(options: &Options, progress: &dyn Fn(&Part)) -> Result<Report, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?;
+    let world = Arc::new(World::open(options)?);
+    runtime.block_on(world.fund(options.writers))?;
+    let mut parts = Vec::new();
+    let each = options.entries.checked_div(options.parts.max(1)).unwrap_or(0).max(1);
+    for _ in 0..options.parts.max(1) {
+        let (rate, wait_ms) = runtime.block_on(world.part(options.writers, each))?;
+        let size = runtime.block_on(world.size())?;
+        parts.push(Part { size, rate, wait_ms });
+        parts.last().map(progress);
+    }
+    let (_, single_ms) = runtime.block_on(world.part(1, 200))?;
+    let made = world.next.load(Ordering::Relaxed).saturating_sub(1).max(1);
+    world.ledger.stop();
+    let size = runtime.block_on(world.size())?;
+    let entry_bytes = ratio(world.bytes.load(Ordering::Relaxed), made);
+    drop(world);
+    let store = ["ledger.db", "ledger.db-wal"].map(|name| disk_bytes(&options.folder.join(name))).iter().sum();
+    let files = disk_bytes(&options.folder.join("public"));
+    Ok(Report {
+        options: options.clone(),
+        parts,
+        single_ms,
+        entry_bytes,
+        store_bytes: ratio(store, size),
+        files_bytes: ratio(files, size),
+    })
+}
+
+impl World {
+    async fn size(&self) -> Result<u64, Failure> {
+        let note = self.ledger.checkpoint().await?;
+        let size = note.lines().nth(1).and_then(|line| line.parse().ok());
+        Ok(size.ok_or("the checkpoint has no size")?)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// Bytes of a file, or of all files under a folder.
+fn disk_bytes(path: &Path) -> u64 {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            entries.map(|entry| disk_bytes(&entry.path())).sum()
+        }
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    }
+}
