@@ -28,6 +28,7 @@ mod keys;
 mod ledger;
 pub mod limits;
 mod rail;
+pub mod receipt;
 mod records;
 mod refusal;
 mod service;
@@ -47,6 +48,7 @@ pub use rail::{
     DirectPayee, DirectPayer, LedgerTerms, PayeeConfig, RAIL_DIRECT, RAIL_VOUCHER, TermsError, VoucherPayee,
     VoucherPayer,
 };
+pub use receipt::{Inclusion, Receipt, ReceiptError};
 pub use records::LedgerRecords;
 pub use refusal::{Place, Refusal};
 pub use service::{Answer, LedgerService, ServiceError, Submitted};
