@@ -1,8 +1,7 @@
 //! Channels: deposits locked for one payee.
 
-use std::collections::BTreeSet;
-
-use sdpp_proto::codec::{Bytes32, ChannelId};
+use minicbor::{Decode, Encode};
+use sdpp_proto::codec::ChannelId;
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::{Payment, Signed};
@@ -13,39 +12,51 @@ use crate::limits;
 use crate::refusal::Refusal;
 
 /// Where a channel stands in its life: `Open → Closing → Closed`, or `Open → Closed` by its payee.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum ChannelState {
     /// May be redeemed and topped up.
+    #[n(0)]
     Open,
     /// Its payer wants it closed. May be redeemed until somebody closes it.
+    #[n(1)]
     Closing {
         /// From this tick on anybody may close it.
+        #[n(0)]
         ends: Timestamp,
     },
     /// Over. The channel stays known for ever, so that its id never opens again.
+    #[n(2)]
     Closed,
 }
 
 /// A channel as the log tells it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Channel {
     /// Whose deposit it is.
+    #[n(1)]
     pub payer: PublicKey,
     /// Who redeems.
+    #[n(2)]
     pub payee: PublicKey,
     /// What is locked.
+    #[n(3)]
     pub asset: AssetId,
     /// Who signs vouchers.
+    #[n(4)]
     pub signer: PublicKey,
     /// Time between the request to close and the close.
+    #[n(5)]
     pub grace_ms: u64,
     /// All that was ever locked.
+    #[n(6)]
     pub deposit: Amount,
     /// What the payee has redeemed of it.
+    #[n(7)]
     pub redeemed: Amount,
     /// Where it stands.
+    #[n(8)]
     pub state: ChannelState,
-    pub(crate) top_ups: BTreeSet<Bytes32>,
 }
 
 impl Channel {
@@ -59,7 +70,6 @@ impl Channel {
             deposit: open.deposit,
             redeemed: Amount::ZERO,
             state: ChannelState::Open,
-            top_ups: BTreeSet::new(),
         }
     }
 
@@ -86,7 +96,7 @@ impl Channel {
         }
     }
 
-    /// The deposit after a top-up.
+    /// The deposit after a top-up. Whether its reference was used is the caller's to look up.
     pub(crate) fn can_top_up(&self, issuer: &PublicKey, top_up: &TopUp) -> Result<Amount, Refusal> {
         self.quiet()?;
         if self.payer != *issuer {
@@ -94,9 +104,6 @@ impl Channel {
         }
         if top_up.amount.is_zero() {
             return Err(Refusal::ZeroAmount);
-        }
-        if self.top_ups.contains(&top_up.reference) {
-            return Err(Refusal::TopUpReferenceUsed);
         }
         // Both were issued, but redeemed money may have gone round and be locked again.
         self.deposit.checked_add(top_up.amount).ok_or(Refusal::SupplyOverflow)

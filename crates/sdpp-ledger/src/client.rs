@@ -10,17 +10,17 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use sdpp_log::{Checkpoint, Frontier, Policy, leaf_hash, verify_consistency, verify_inclusion};
+use sdpp_log::{Checkpoint, Frontier, Hash, Policy, leaf_hash, verify_consistency, verify_inclusion};
 use sdpp_proto::identity::PublicKey;
-use sdpp_rail::{RailError, Store, StoreError};
+use sdpp_rail::{MemoryStore, RailError, Store, StoreError};
 use tokio::sync::Mutex;
 
 use crate::entry::{Body, Entry};
 use crate::evidence::{Contradiction, Evidence};
-use crate::fold::Fold;
+use crate::fold::{Fold, FoldError};
 use crate::keys::Verifier;
 use crate::limits;
-use crate::refusal::{Place, Refusal};
+use crate::refusal::Place;
 use crate::service::{LedgerService, ServiceError, Submitted};
 
 /// Why a client does not start.
@@ -58,7 +58,6 @@ struct Replica {
     known: Option<Known>,
     frontier: Frontier,
     fold: Fold,
-    store: Option<Box<dyn Store>>,
 }
 
 /// A follower of one ledger. Shared by all rails and records of a role.
@@ -66,13 +65,15 @@ pub struct LedgerClient {
     service: Arc<dyn LedgerService>,
     policy: Policy,
     head: String,
+    peaks: String,
     replica: Mutex<Replica>,
     evidence: OnceLock<Evidence>,
 }
 
 impl LedgerClient {
     /// A client that trusts by this policy. With a store it remembers the last checkpoint, so that
-    /// a ledger cannot tell it another history after a restart.
+    /// a ledger cannot tell it another history after a restart, and the state that it has folded, so
+    /// that it goes on from there.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -82,18 +83,24 @@ impl LedgerClient {
         store: Option<Box<dyn Store>>,
     ) -> Result<Self, ClientError> {
         let log = PublicKey::from_bytes(*policy.log().public()).map_err(|_| ClientError::BadKey)?;
-        let head = format!("ledger-client/{}", policy.log().name());
+        let origin = policy.log().name();
+        let (head, peaks) = (format!("ledger-client/{origin}"), format!("ledger-client-peaks/{origin}"));
+        let store = store.unwrap_or_else(|| Box::new(MemoryStore::new()));
         let mut known = None;
-        if let Some(store) = &store
-            && let Some(bytes) = store.head(&head).map_err(ClientError::Store)?
-        {
+        if let Some(bytes) = store.head(&head).map_err(ClientError::Store)? {
             let note = String::from_utf8(bytes).map_err(|_| ClientError::WrongState)?;
             let checkpoint = accept(&policy, &note).ok_or(ClientError::WrongState)?;
             known = Some(Known { note: note.into(), checkpoint });
         }
-        let fold = Fold::new(policy.log().name(), log);
-        let replica = Mutex::new(Replica { known, frontier: Frontier::new(), fold, store });
-        Ok(Self { service, policy, head, replica, evidence: OnceLock::new() })
+        let stored_peaks = store.head(&peaks).map_err(ClientError::Store)?.unwrap_or_default();
+        let fold = Fold::open(origin, log, store).map_err(ClientError::Store)?;
+        let frontier = read_frontier(fold.size(), &stored_peaks).ok_or(ClientError::WrongState)?;
+        let behind = known.as_ref().map_or(0, |known| known.checkpoint.size());
+        if fold.size() > behind {
+            return Err(ClientError::WrongState);
+        }
+        let replica = Mutex::new(Replica { known, frontier, fold });
+        Ok(Self { service, policy, head, peaks, replica, evidence: OnceLock::new() })
     }
 
     /// The log's origin.
@@ -127,7 +134,7 @@ impl LedgerClient {
     ///
     /// # Errors
     /// Those of [`follow`](Self::follow).
-    pub async fn fresh<T>(&self, look: impl FnOnce(&Fold) -> T + Send) -> Result<T, RailError> {
+    pub async fn fresh<T>(&self, look: impl FnOnce(&Fold) -> Result<T, StoreError> + Send) -> Result<T, RailError> {
         self.follow().await?;
         self.look(look).await
     }
@@ -135,10 +142,10 @@ impl LedgerClient {
     /// Looks at the state as of the last [`follow`](Self::follow).
     ///
     /// # Errors
-    /// [`RailError::Dishonest`].
-    pub async fn look<T>(&self, look: impl FnOnce(&Fold) -> T + Send) -> Result<T, RailError> {
+    /// [`RailError::Dishonest`]; [`RailError::Unavailable`] if the own store cannot be read.
+    pub async fn look<T>(&self, look: impl FnOnce(&Fold) -> Result<T, StoreError> + Send) -> Result<T, RailError> {
         self.honest()?;
-        Ok(look(&self.replica.lock().await.fold))
+        look(&self.replica.lock().await.fold).map_err(unreadable)
     }
 
     /// The newest accepted checkpoint, as it was signed and cosigned.
@@ -210,7 +217,7 @@ impl LedgerClient {
             if let Err(error @ RailError::Dishonest(_)) = followed {
                 return Err(error);
             }
-            if let Some(place) = place_of(&replica.fold, entry) {
+            if let Some(place) = place_of(&replica.fold, entry).map_err(unreadable)? {
                 return Ok(place);
             }
             if replica.fold.size() > submitted.index {
@@ -291,12 +298,16 @@ impl LedgerClient {
             }
             self.consistent(&part, &checkpoint, Contradiction::WrongEntries, [&note, &note]).await?;
             for (offset, bytes) in (from..).zip(&page) {
-                fold_in(&mut replica.fold, bytes).map_err(|refusal| {
-                    let what = Contradiction::BadEntry { index: offset, refusal };
-                    self.caught(what, [&note], Some(bytes.clone()))
+                fold_in(&mut replica.fold, bytes).map_err(|error| match error {
+                    FoldError::Refused(refusal) => {
+                        let what = Contradiction::BadEntry { index: offset, refusal };
+                        self.caught(what, [&note], Some(bytes.clone()))
+                    }
+                    FoldError::Store(error) => unreadable(error),
                 })?;
             }
             replica.frontier = next;
+            replica.keep(&self.peaks).map_err(unreadable)?;
         }
         Ok(())
     }
@@ -320,13 +331,31 @@ impl LedgerClient {
 
 impl Replica {
     fn remember(&mut self, head: &str, note: &str) -> Result<(), StoreError> {
-        let Some(store) = &mut self.store else { return Ok(()) };
-        let before = self.known.as_ref().map(|known| known.note.as_bytes());
-        if !store.swap(head, before, note.as_bytes())? {
+        let before = self.known.as_ref().map(|known| known.note.clone());
+        let store = self.fold.store_mut();
+        if !store.swap(head, before.as_ref().map(|note| note.as_bytes()), note.as_bytes())? {
             return Err(StoreError::Failed("another program follows this ledger with this store".to_owned()));
         }
         store.flush()
     }
+
+    /// Makes the state durable, with the edge of the tree that it was folded from.
+    fn keep(&mut self, peaks: &str) -> Result<(), StoreError> {
+        let bytes: Vec<u8> = self.frontier.peaks().iter().flat_map(|hash| hash.0).collect();
+        self.fold.store_mut().put(peaks, &bytes)?;
+        self.fold.flush()
+    }
+}
+
+fn read_frontier(size: u64, peaks: &[u8]) -> Option<Frontier> {
+    let (peaks, rest) = peaks.as_chunks::<32>();
+    let peaks = peaks.iter().copied().map(Hash).collect();
+    Frontier::from_parts(size, peaks).ok().filter(|_| rest.is_empty())
+}
+
+/// What to say when the own store fails: nothing was sent, and nothing is known.
+fn unreadable(_: StoreError) -> RailError {
+    RailError::Unavailable
 }
 
 /// The checkpoint of a note, if the policy accepts it.
@@ -345,9 +374,9 @@ const fn withheld(error: ServiceError) -> Option<RailError> {
     }
 }
 
-fn place_of(fold: &Fold, entry: &Entry) -> Option<Place> {
+fn place_of(fold: &Fold, entry: &Entry) -> Result<Option<Place>, StoreError> {
     let recorded = match entry.body() {
-        Body::Record(record) => fold.record(&record.statement).map(|record| record.place),
+        Body::Record(record) => fold.record(&record.statement)?.map(|record| record.place),
         Body::Issue(_)
         | Body::Transfer(_)
         | Body::Open(_)
@@ -357,12 +386,12 @@ fn place_of(fold: &Fold, entry: &Entry) -> Option<Place> {
         | Body::Close(_)
         | Body::Tick(_) => None,
     };
-    fold.place(&entry.id()).or(recorded)
+    Ok(fold.place(&entry.id())?.or(recorded))
 }
 
 /// Takes an entry of the signed tree into the replica. Records are only hashed: who relies on one
 /// verifies the statement itself.
-fn fold_in(fold: &mut Fold, bytes: &[u8]) -> Result<(), Refusal> {
+fn fold_in(fold: &mut Fold, bytes: &[u8]) -> Result<(), FoldError> {
     let entry = Entry::parse(bytes)?;
     if !matches!(entry.body(), Body::Record(_)) {
         entry.verify()?;

@@ -286,10 +286,7 @@ impl Entry {
     /// [`Refusal::TooLong`], [`Refusal::Malformed`], [`Refusal::VoucherMalformed`],
     /// [`Refusal::RecordMalformed`], [`Refusal::RecordNotAHash`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        if bytes.len() > limits::ENTRY_MAX {
-            return Err(Refusal::TooLong);
-        }
-        let parsed = cose::parse(bytes).map_err(|error| match error {
+        let parsed = cose::parse_within(bytes, limits::ENTRY_MAX).map_err(|error| match error {
             CoseError::TooLong => Refusal::TooLong,
             CoseError::Malformed | CoseError::WrongType | CoseError::WrongIssuer | CoseError::BadSignature => {
                 Refusal::Malformed
@@ -309,7 +306,7 @@ impl Entry {
     /// # Errors
     /// [`Refusal::BadSignature`], [`Refusal::VoucherBadSignature`], [`Refusal::RecordBadSignature`].
     pub fn verify(&self) -> Result<(), Refusal> {
-        let parsed = cose::parse(&self.bytes).map_err(|_| Refusal::Malformed)?;
+        let parsed = cose::parse_within(&self.bytes, limits::ENTRY_MAX).map_err(|_| Refusal::Malformed)?;
         parsed.verify().map_err(|_| Refusal::BadSignature)?;
         match &self.body {
             Body::Redeem { voucher, .. } => {

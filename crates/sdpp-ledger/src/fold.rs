@@ -1,19 +1,24 @@
-//! The fold: what all entries together mean. Pure: the same entries give the same state everywhere,
-//! at the operator, at every client and at an auditor. It reads no clock; ticks are its only time.
+//! The fold: what all entries together mean. The same entries give the same state everywhere, at the
+//! operator, at every client and at an auditor. It reads no clock; ticks are its only time.
+//!
+//! The rules are here; where the state lies is for its [`Store`] ([`state`](crate::state)). What was
+//! applied is written; it is durable when the owner of the fold has flushed the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt;
 
 use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::Form;
 use sdpp_proto::time::Timestamp;
+use sdpp_rail::{Head, MemoryStore, Store, StoreError};
 
-use crate::accounts::Accounts;
 use crate::channel::{Channel, ChannelState, check_open};
-use crate::entry::{Body, Entry, Issue, Open, Transfer, asset_id, channel_id};
+use crate::entry::{Body, Entry, Issue, Open, TopUp, Transfer, asset_id, channel_id};
 use crate::limits;
 use crate::refusal::{Place, Refusal};
+use crate::state::{BALANCES, Edit, ISSUED, Summary, View};
 
 /// A transfer as the log tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,208 +96,306 @@ pub struct NotConserved {
     pub held: Option<Amount>,
 }
 
-/// The state of a ledger.
+/// Why an entry was not taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FoldError {
+    /// It breaks a rule; nothing has changed.
+    Refused(Refusal),
+    /// The state cannot be read or written: the fold must be opened again.
+    Store(StoreError),
+}
+
+impl fmt::Display for FoldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for FoldError {}
+
+impl From<Refusal> for FoldError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<StoreError> for FoldError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The state of a ledger.
 pub struct Fold {
     origin: String,
     log: PublicKey,
-    size: u64,
-    time: Option<Timestamp>,
-    entries: BTreeMap<StatementId, u64>,
-    records: BTreeMap<StatementId, Recorded>,
-    accounts: Accounts,
-    issues: BTreeSet<(AssetId, Bytes32)>,
-    transfers: BTreeMap<(PublicKey, Bytes32), Transferred>,
-    channels: BTreeMap<ChannelId, Channel>,
+    summary: Summary,
+    store: Box<dyn Store>,
 }
 
 impl Fold {
-    /// The ledger of this origin before its first entry. Only `log` ticks.
+    /// The ledger of this origin before its first entry, in memory. Only `log` ticks.
     pub fn new(origin: &str, log: PublicKey) -> Self {
-        Self {
-            origin: origin.to_owned(),
-            log,
-            size: 0,
-            time: None,
-            entries: BTreeMap::new(),
-            records: BTreeMap::new(),
-            accounts: Accounts::default(),
-            issues: BTreeSet::new(),
-            transfers: BTreeMap::new(),
-            channels: BTreeMap::new(),
-        }
+        Self { origin: origin.to_owned(), log, summary: Summary::default(), store: Box::new(MemoryStore::new()) }
+    }
+
+    /// The ledger of this origin as a store has it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(origin: &str, log: PublicKey, store: Box<dyn Store>) -> Result<Self, StoreError> {
+        let summary = View(store.as_ref()).summary()?;
+        Ok(Self { origin: origin.to_owned(), log, summary, store })
+    }
+
+    /// The store under it, for what is to become durable together with the state.
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    pub(crate) fn store_mut(&mut self) -> &mut dyn Store {
+        self.store.as_mut()
+    }
+
+    fn view(&self) -> View<'_, dyn Store> {
+        View(self.store.as_ref())
+    }
+
+    fn edit(&mut self) -> Edit<'_> {
+        Edit(self.store.as_mut())
+    }
+
+    /// Makes all that was applied durable.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.write_summary()?;
+        self.store.flush()
+    }
+
+    /// Writes what the fold knows of itself; the caller flushes.
+    pub(crate) fn write_summary(&mut self) -> Result<(), StoreError> {
+        let summary = self.summary;
+        self.edit().summary(&summary)
     }
 
     /// What an entry would change. Its signatures are the caller's: [`Entry::verify`].
     ///
     /// # Errors
-    /// The first rule that it breaks.
-    pub fn check(&self, entry: &Entry) -> Result<Effect, Refusal> {
+    /// The first rule that it breaks, or [`FoldError::Store`].
+    pub fn check(&self, entry: &Entry) -> Result<Effect, FoldError> {
         if entry.origin() != self.origin {
-            return Err(Refusal::OtherLog);
+            return Err(Refusal::OtherLog.into());
         }
-        if let Some(place) = self.place(&entry.id()) {
-            return Err(Refusal::KnownEntry(place));
+        if let Some(place) = self.place(&entry.id())? {
+            return Err(Refusal::KnownEntry(place).into());
         }
         let issuer = entry.issuer();
-        match entry.body() {
-            Body::Issue(issue) => self.check_issue(&issuer, issue),
-            Body::Transfer(transfer) => self.check_transfer(&issuer, transfer),
-            Body::Open(open) => self.check_open(&issuer, open),
-            Body::TopUp(top_up) => {
-                let channel = self.known_channel(&top_up.channel)?;
-                let deposit = channel.can_top_up(&issuer, top_up)?;
-                self.accounts.can_take(&channel.asset, &issuer, top_up.amount)?;
-                Ok(Effect::ToppedUp { deposit })
-            }
+        Ok(match entry.body() {
+            Body::Issue(issue) => self.check_issue(&issuer, issue)?,
+            Body::Transfer(transfer) => self.check_transfer(&issuer, transfer)?,
+            Body::Open(open) => self.check_open(&issuer, open)?,
+            Body::TopUp(top_up) => self.check_top_up(&issuer, top_up)?,
             Body::Redeem { channel, voucher } => {
-                self.known_channel(channel)?.can_redeem(channel, voucher).map(|amount| Effect::Redeemed { amount })
+                Effect::Redeemed { amount: self.known_channel(channel)?.can_redeem(channel, voucher)? }
             }
             Body::RequestClose(channel) => {
-                let ends = self.known_channel(channel)?.can_request(&issuer, self.time)?;
-                Ok(Effect::CloseRequested { ends })
+                let ends = self.known_channel(channel)?.can_request(&issuer, self.summary.time)?;
+                Effect::CloseRequested { ends }
             }
             Body::Close(channel) => {
-                self.known_channel(channel)?.can_close(&issuer, self.time).map(|refund| Effect::Closed { refund })
+                Effect::Closed { refund: self.known_channel(channel)?.can_close(&issuer, self.summary.time)? }
             }
-            Body::Tick(time) => self.check_tick(&issuer, *time),
-            Body::Record(record) => match self.record(&record.statement) {
-                Some(known) => Err(Refusal::KnownRecord(known.place)),
-                None => Ok(Effect::Recorded),
+            Body::Tick(time) => self.check_tick(&issuer, *time)?,
+            Body::Record(record) => match self.record(&record.statement)? {
+                Some(known) => return Err(Refusal::KnownRecord(known.place).into()),
+                None => Effect::Recorded,
             },
-        }
+        })
     }
 
     /// Takes an entry as the next one of the log.
     ///
     /// # Errors
-    /// The first rule that it breaks; then nothing has changed.
-    pub fn apply(&mut self, entry: &Entry) -> Result<Effect, Refusal> {
+    /// The first rule that it breaks; then nothing has changed. [`FoldError::Store`].
+    pub fn apply(&mut self, entry: &Entry) -> Result<Effect, FoldError> {
         let effect = self.check(entry)?;
-        let place = Place { index: self.size, id: entry.id() };
-        let issuer = entry.issuer();
-        match entry.body() {
-            Body::Issue(issue) => self.issue(&issuer, issue),
-            Body::Transfer(transfer) => self.transfer(issuer, transfer, place),
-            Body::Open(open) => self.open(issuer, open),
-            Body::TopUp(top_up) => self.change(&top_up.channel, |accounts, channel| {
-                accounts.take(&channel.asset, &issuer, top_up.amount);
-                if let Effect::ToppedUp { deposit } = &effect {
-                    channel.deposit = *deposit;
-                }
-                channel.top_ups.insert(top_up.reference);
-            }),
-            Body::Redeem { channel, voucher } => self.change(channel, |accounts, channel| {
-                if let Effect::Redeemed { amount } = &effect {
-                    accounts.give(&channel.asset, &channel.payee, *amount);
-                }
-                channel.redeemed = voucher.total;
-            }),
-            Body::RequestClose(channel) => self.change(channel, |_, channel| {
-                if let Effect::CloseRequested { ends } = &effect {
-                    channel.state = ChannelState::Closing { ends: *ends };
-                }
-            }),
-            Body::Close(channel) => self.change(channel, |accounts, channel| {
-                if let Effect::Closed { refund } = &effect {
-                    accounts.give(&channel.asset, &channel.payer, *refund);
-                }
-                channel.state = ChannelState::Closed;
-            }),
-            Body::Tick(time) => self.time = Some(*time),
-            Body::Record(record) => {
-                self.records.insert(record.statement, Recorded { place, form: record.form });
-            }
-        }
-        self.entries.insert(place.id, place.index);
-        self.size = self.size.checked_add(1).expect("a tree has at most 2^63 - 1 leaves");
+        let place = Place { index: self.summary.size, id: entry.id() };
+        self.write(entry, &effect, place)?;
+        self.edit().place(&place)?;
+        self.summary.size = place.index.checked_add(1).expect("a tree has at most 2^63 - 1 leaves");
         Ok(effect)
     }
 
-    fn check_issue(&self, issuer: &PublicKey, issue: &Issue) -> Result<Effect, Refusal> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if !(1..=limits::SYMBOL_MAX).contains(&issue.symbol.len()) || !issue.symbol.chars().all(allowed) {
-            return Err(Refusal::BadSymbol);
+    /// Writes what [`check`](Self::check) has allowed.
+    fn write(&mut self, entry: &Entry, effect: &Effect, place: Place) -> Result<(), StoreError> {
+        let issuer = entry.issuer();
+        match entry.body() {
+            Body::Issue(issue) => self.issue(&issuer, issue),
+            Body::Transfer(transfer) => self.transfer(&issuer, transfer, place),
+            Body::Open(open) => self.open_channel(issuer, open),
+            Body::TopUp(top_up) => {
+                self.edit().top_up(&top_up.channel, &top_up.reference)?;
+                self.change(&top_up.channel, effect)
+            }
+            Body::Redeem { channel, .. } | Body::RequestClose(channel) | Body::Close(channel) => {
+                self.change(channel, effect)
+            }
+            Body::Tick(time) => {
+                self.summary.time = Some(*time);
+                Ok(())
+            }
+            Body::Record(record) => self.edit().record(&record.statement, &Recorded { place, form: record.form }),
         }
-        if issue.amount.is_zero() {
-            return Err(Refusal::ZeroAmount);
-        }
-        let asset = asset_id(&issue.symbol, issuer);
-        let key = (asset, issue.reference);
-        if self.issues.contains(&key) {
-            return Err(Refusal::IssueReferenceUsed);
-        }
-        self.accounts.can_issue(&key.0, issue.amount)?;
-        Ok(Effect::Issued { asset: key.0, amount: issue.amount })
     }
 
-    fn check_transfer(&self, payer: &PublicKey, transfer: &Transfer) -> Result<Effect, Refusal> {
+    fn check_issue(&self, issuer: &PublicKey, issue: &Issue) -> Result<Effect, FoldError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if !(1..=limits::SYMBOL_MAX).contains(&issue.symbol.len()) || !issue.symbol.chars().all(allowed) {
+            return Err(Refusal::BadSymbol.into());
+        }
+        if issue.amount.is_zero() {
+            return Err(Refusal::ZeroAmount.into());
+        }
+        let asset = asset_id(&issue.symbol, issuer);
+        if self.view().has_issue(&asset, &issue.reference)? {
+            return Err(Refusal::IssueReferenceUsed.into());
+        }
+        self.issued(&asset)?.checked_add(issue.amount).ok_or(Refusal::SupplyOverflow)?;
+        Ok(Effect::Issued { asset, amount: issue.amount })
+    }
+
+    fn can_take(&self, asset: &AssetId, account: &PublicKey, amount: Amount) -> Result<(), FoldError> {
+        self.balance(asset, account)?.checked_sub(amount).ok_or(Refusal::InsufficientFunds)?;
+        Ok(())
+    }
+
+    fn check_transfer(&self, payer: &PublicKey, transfer: &Transfer) -> Result<Effect, FoldError> {
         if transfer.amount.is_zero() {
-            return Err(Refusal::ZeroAmount);
+            return Err(Refusal::ZeroAmount.into());
         }
-        if self.transfer_of(payer, &transfer.reference).is_some() {
-            return Err(Refusal::TransferReferenceUsed);
+        if self.view().has_transfer(payer, &transfer.reference)? {
+            return Err(Refusal::TransferReferenceUsed.into());
         }
-        self.accounts.can_take(&transfer.asset, payer, transfer.amount)?;
+        self.can_take(&transfer.asset, payer, transfer.amount)?;
         Ok(Effect::Transferred)
     }
 
-    fn check_open(&self, payer: &PublicKey, open: &Open) -> Result<Effect, Refusal> {
+    fn check_open(&self, payer: &PublicKey, open: &Open) -> Result<Effect, FoldError> {
         check_open(open)?;
         let channel = channel_id(&self.origin, payer, &open.reference);
-        if self.channels.contains_key(&channel) {
-            return Err(Refusal::ChannelExists);
+        if self.channel(&channel)?.is_some() {
+            return Err(Refusal::ChannelExists.into());
         }
-        self.accounts.can_take(&open.asset, payer, open.deposit)?;
+        self.can_take(&open.asset, payer, open.deposit)?;
         Ok(Effect::Opened { channel })
+    }
+
+    fn check_top_up(&self, payer: &PublicKey, top_up: &TopUp) -> Result<Effect, FoldError> {
+        let channel = self.known_channel(&top_up.channel)?;
+        let deposit = channel.can_top_up(payer, top_up)?;
+        if self.view().has_top_up(&top_up.channel, &top_up.reference)? {
+            return Err(Refusal::TopUpReferenceUsed.into());
+        }
+        self.can_take(&channel.asset, payer, top_up.amount)?;
+        Ok(Effect::ToppedUp { deposit })
     }
 
     fn check_tick(&self, issuer: &PublicKey, time: Timestamp) -> Result<Effect, Refusal> {
         if *issuer != self.log {
             return Err(Refusal::NotTheLog);
         }
-        if self.time.is_some_and(|last| time <= last) {
+        if self.summary.time.is_some_and(|last| time <= last) {
             return Err(Refusal::TickBackward);
         }
         Ok(Effect::Ticked)
     }
 
-    fn issue(&mut self, issuer: &PublicKey, issue: &Issue) {
+    fn issue(&mut self, issuer: &PublicKey, issue: &Issue) -> Result<(), StoreError> {
         let asset = asset_id(&issue.symbol, issuer);
-        self.accounts.issue(&asset, &issue.to, issue.amount);
-        self.issues.insert((asset, issue.reference));
+        let issued = self.issued(&asset)?.checked_add(issue.amount).expect("check has looked at the supply");
+        self.edit().issued(&asset, issued)?;
+        self.edit().issue(&asset, &issue.reference)?;
+        self.give(&asset, &issue.to, issue.amount)
     }
 
-    fn transfer(&mut self, payer: PublicKey, transfer: &Transfer, place: Place) {
-        self.accounts.take(&transfer.asset, &payer, transfer.amount);
-        self.accounts.give(&transfer.asset, &transfer.to, transfer.amount);
+    fn transfer(&mut self, payer: &PublicKey, transfer: &Transfer, place: Place) -> Result<(), StoreError> {
         let Transfer { to, asset, amount, reference } = transfer.clone();
-        self.transfers.insert((payer, reference), Transferred { place, to, asset, amount });
+        self.take(&asset, payer, amount)?;
+        self.give(&asset, &to, amount)?;
+        self.edit().transfer(payer, &reference, Transferred { place, to, asset, amount })
     }
 
-    fn open(&mut self, payer: PublicKey, open: &Open) {
-        self.accounts.take(&open.asset, &payer, open.deposit);
+    fn open_channel(&mut self, payer: PublicKey, open: &Open) -> Result<(), StoreError> {
+        self.take(&open.asset, &payer, open.deposit)?;
+        self.summary.alive = self.summary.alive.checked_add(1).expect("there are fewer channels than entries");
         let id = channel_id(&self.origin, &payer, &open.reference);
-        self.channels.insert(id, Channel::open(payer, open));
+        self.edit().new_channel(&id, &Channel::open(payer, open))
     }
 
-    fn change(&mut self, id: &ChannelId, change: impl FnOnce(&mut Accounts, &mut Channel)) {
-        let channel = self.channels.get_mut(id).expect("check has found the channel");
-        change(&mut self.accounts, channel);
+    /// What is given was issued and then taken, so it fits.
+    fn give(&mut self, asset: &AssetId, account: &PublicKey, amount: Amount) -> Result<(), StoreError> {
+        if amount.is_zero() {
+            return Ok(());
+        }
+        let balance = self.balance(asset, account)?.checked_add(amount);
+        let balance = balance.expect("no balance is above what was issued, which fits");
+        self.edit().balance(asset, account, balance)
     }
 
-    fn known_channel(&self, id: &ChannelId) -> Result<&Channel, Refusal> {
-        self.channels.get(id).ok_or(Refusal::UnknownChannel)
+    /// After [`can_take`](Self::can_take).
+    fn take(&mut self, asset: &AssetId, account: &PublicKey, amount: Amount) -> Result<(), StoreError> {
+        let rest = self.balance(asset, account)?.checked_sub(amount).expect("check has asked can_take");
+        self.edit().balance(asset, account, rest)
+    }
+
+    /// Changes a channel, and the accounts at its ends, by an effect on it.
+    fn change(&mut self, id: &ChannelId, effect: &Effect) -> Result<(), StoreError> {
+        let mut channel = self.channel(id)?.expect("check has found the channel");
+        match effect {
+            Effect::ToppedUp { deposit } => {
+                let more = deposit.checked_sub(channel.deposit).expect("a top-up adds to the deposit");
+                self.take(&channel.asset, &channel.payer, more)?;
+                channel.deposit = *deposit;
+            }
+            Effect::Redeemed { amount } => {
+                self.give(&channel.asset, &channel.payee, *amount)?;
+                let redeemed = channel.redeemed.checked_add(*amount);
+                channel.redeemed = redeemed.expect("check keeps what is redeemed within the deposit");
+            }
+            Effect::CloseRequested { ends } => channel.state = ChannelState::Closing { ends: *ends },
+            Effect::Closed { refund } => {
+                self.give(&channel.asset, &channel.payer, *refund)?;
+                channel.state = ChannelState::Closed;
+                self.summary.alive = self.summary.alive.saturating_sub(1);
+            }
+            Effect::Issued { .. } | Effect::Transferred | Effect::Opened { .. } | Effect::Ticked | Effect::Recorded => {
+            }
+        }
+        self.edit().channel(id, &channel)
+    }
+
+    fn known_channel(&self, id: &ChannelId) -> Result<Channel, FoldError> {
+        Ok(self.channel(id)?.ok_or(Refusal::UnknownChannel)?)
     }
 
     /// Number of entries taken.
     pub const fn size(&self) -> u64 {
-        self.size
+        self.summary.size
     }
 
     /// The last tick.
     pub const fn time(&self) -> Option<Timestamp> {
-        self.time
+        self.summary.time
+    }
+
+    /// Number of channels that are not closed.
+    pub const fn channels_alive(&self) -> u64 {
+        self.summary.alive
     }
 
     /// The log's origin.
@@ -301,61 +404,100 @@ impl Fold {
     }
 
     /// Where an entry stands.
-    pub fn place(&self, entry: &StatementId) -> Option<Place> {
-        self.entries.get(entry).map(|index| Place { index: *index, id: *entry })
+    ///
+    /// # Errors
+    /// [`StoreError`], as of all look-ups below.
+    pub fn place(&self, entry: &StatementId) -> Result<Option<Place>, StoreError> {
+        self.view().place(entry)
     }
 
     /// What an account has.
-    pub fn balance(&self, asset: &AssetId, account: &PublicKey) -> Amount {
-        self.accounts.balance(asset, account)
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn balance(&self, asset: &AssetId, account: &PublicKey) -> Result<Amount, StoreError> {
+        self.view().balance(asset, account)
     }
 
     /// How much of an asset there is.
-    pub fn issued(&self, asset: &AssetId) -> Amount {
-        self.accounts.issued(asset)
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn issued(&self, asset: &AssetId) -> Result<Amount, StoreError> {
+        self.view().issued(asset)
     }
 
     /// A channel, open or closed.
-    pub fn channel(&self, id: &ChannelId) -> Option<&Channel> {
-        self.channels.get(id)
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
+        self.view().channel(id)
     }
 
     /// The transfer of a payer with this reference.
-    pub fn transfer_of(&self, payer: &PublicKey, reference: &Bytes32) -> Option<&Transferred> {
-        self.transfers.get(&(*payer, *reference))
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn transfer_of(&self, payer: &PublicKey, reference: &Bytes32) -> Result<Option<Transferred>, StoreError> {
+        self.view().transfer(payer, reference)
     }
 
     /// Where a statement is recorded, in whichever form came first.
-    pub fn record(&self, statement: &StatementId) -> Option<Recorded> {
-        self.records.get(statement).copied()
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn record(&self, statement: &StatementId) -> Result<Option<Recorded>, StoreError> {
+        self.view().record(statement)
     }
 
     /// The channels of a payer, open or closed.
-    pub fn channels_of(&self, payer: &PublicKey) -> impl Iterator<Item = (&ChannelId, &Channel)> {
-        self.channels.iter().filter(move |(_, channel)| channel.payer == *payer)
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn channels_of(&self, payer: &PublicKey) -> Result<Vec<(ChannelId, Channel)>, StoreError> {
+        self.view().channels_of(payer)
+    }
+
+    /// The whole state, as key and value: to compare two folds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn dump(&self) -> Result<Vec<Head>, StoreError> {
+        let mut all = Vec::new();
+        for prefix in crate::state::PREFIXES {
+            self.view().each(prefix, |key, value| {
+                all.push((key.to_owned(), value.to_vec()));
+                Ok(())
+            })?;
+        }
+        Ok(all)
     }
 
     /// Checks that all money is somewhere: per asset, balances and locked deposits make up what was
-    /// issued.
+    /// issued. Gives the first asset of which that is not so.
     ///
     /// # Errors
-    /// The first asset of which that is not so.
-    pub fn conservation(&self) -> Result<(), NotConserved> {
-        let mut locked: BTreeMap<&AssetId, Option<Amount>> = BTreeMap::new();
-        for channel in self.channels.values() {
-            let sum = locked.entry(&channel.asset).or_insert(Some(Amount::ZERO));
-            *sum = sum.and_then(|sum| sum.checked_add(channel.locked()));
-        }
-        for (asset, issued, balances) in self.accounts.sums() {
-            let in_channels = locked.remove(asset).unwrap_or(Some(Amount::ZERO));
-            let held = balances.zip(in_channels).and_then(|(a, b)| a.checked_add(b));
-            if held != Some(issued) {
-                return Err(NotConserved { asset: asset.clone(), issued, held });
+    /// [`StoreError`].
+    pub fn conservation(&self) -> Result<Option<NotConserved>, StoreError> {
+        let mut held: BTreeMap<AssetId, Option<Amount>> = BTreeMap::new();
+        let mut add = |asset: AssetId, amount: Amount| {
+            let sum = held.entry(asset).or_insert(Some(Amount::ZERO));
+            *sum = sum.and_then(|sum| sum.checked_add(amount));
+        };
+        self.view().amounts(BALANCES, &mut add)?;
+        self.view().each_channel(|channel| {
+            let locked = channel.locked();
+            add(channel.asset, locked);
+        })?;
+        let mut wrong = None;
+        self.view().amounts(ISSUED, |asset, issued| {
+            let held = held.remove(&asset).unwrap_or(Some(Amount::ZERO));
+            if held != Some(issued) && wrong.is_none() {
+                wrong = Some(NotConserved { asset, issued, held });
             }
-        }
-        match locked.into_iter().find(|(_, sum)| *sum != Some(Amount::ZERO)) {
-            Some((asset, held)) => Err(NotConserved { asset: asset.clone(), issued: Amount::ZERO, held }),
-            None => Ok(()),
-        }
+        })?;
+        let unissued = held.into_iter().find(|(_, sum)| *sum != Some(Amount::ZERO));
+        Ok(wrong.or_else(|| unissued.map(|(asset, held)| NotConserved { asset, issued: Amount::ZERO, held })))
     }
 }

@@ -1,29 +1,31 @@
 //! The ledger itself, without threads: store, fold and tree under one signing key.
 //!
 //! ```text
-//! stage (rules) ──► commit: append + head, one flush ──► publish: tree, cosignatures, note ──► answer
+//! stage: rules ──► entry, hashes, balances written ──► commit: signed head, one flush ──► Head
 //! ```
-//! What is not flushed is not published and not answered. After a failed write it is frozen.
+//! All of it is one transaction of the store. What is not flushed leaves this module as nothing but
+//! an error; after a failed write it is frozen. Opening is the same for a new store, a clean stop and
+//! a crash: read the head, restore the tree's edge, compare.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use sdpp_log::{Checkpoint, Frontier, Hash, Note, Signature, SignedCheckpoint, Tree, VerifierKey, leaf_hash};
+use sdpp_log::{
+    Checkpoint, Edge, Hash, Note, SignedCheckpoint, TileKind, TilePath, TiledError, VerifierKey, leaf_hash, tiled,
+};
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::time::Timestamp;
 use sdpp_rail::{Store, StoreError};
 
 use crate::entry::{Body, Entry};
-use crate::fold::Fold;
+use crate::fold::{Fold, FoldError};
 use crate::keys::{Signer, Verifier, log_key};
 use crate::limits;
+use crate::public::{ENTRIES, tiles_stream};
 use crate::refusal::{Place, Refusal};
-use crate::service::ServiceError;
-use crate::wait::block_on;
-use crate::witness::{WitnessError, WitnessService};
+use crate::witness::WitnessService;
 
-/// Stream of the entries: a row's position is its index in the log.
-const ENTRIES: &str = "ledger/entries";
 /// Head with the newest checkpoint, signed by the log alone.
 const CHECKPOINT: &str = "ledger/checkpoint";
 
@@ -38,9 +40,20 @@ pub struct LedgerConfig {
     pub key: SigningKey,
     /// Its clock, for ticks.
     pub clock: Clock,
-    /// Who is asked to cosign each checkpoint. Each must answer or fail in bounded time: it is
-    /// asked between two groups.
+    /// Who is asked to cosign each checkpoint. Each must answer or fail in bounded time.
     pub witnesses: Vec<Arc<dyn WitnessService>>,
+    /// Start although a witness does not answer. It may know more of this log than the store, and
+    /// going on would then fork the log: only for a witness that is gone for good.
+    pub without_witness: bool,
+    /// The folder into which checkpoint and tiles are published as files, if any.
+    pub folder: Option<PathBuf>,
+}
+
+impl LedgerConfig {
+    /// A ledger without witnesses that publishes no files.
+    pub fn new(origin: &str, key: SigningKey, clock: Clock) -> Self {
+        Self { origin: origin.to_owned(), key, clock, witnesses: Vec::new(), without_witness: false, folder: None }
+    }
 }
 
 /// Why a ledger does not start.
@@ -52,25 +65,22 @@ pub enum StartError {
     TooManyWitnesses,
     /// The store cannot be read or written.
     Store(StoreError),
-    /// An entry in the store breaks a rule.
-    BadEntry {
-        /// Which.
-        index: u64,
-        /// The rule.
-        refusal: Refusal,
-    },
-    /// The stored entries and the stored checkpoint do not belong together.
+    /// Entries, hashes, balances and checkpoint in the store do not belong together.
     WrongCheckpoint,
-    /// A witness knows more of this log than the store: it was restored from a backup. Going on
-    /// would fork the log.
+    /// Somebody knows more of this log than the store: it was restored from a backup. Going on would
+    /// fork the log.
     RolledBack {
         /// Entries here.
         size: u64,
-        /// Entries that the witness vouched for.
+        /// Entries that a witness vouched for, or that were published.
         witnessed: u64,
     },
-    /// A witness knows another log under this name.
+    /// A witness, or the folder of published files, knows another log under this name.
     Forked,
+    /// A witness does not answer, so it may know more of this log than the store.
+    WitnessSilent,
+    /// The folder of published files cannot be read or written, or is not this log's.
+    Folder(String),
 }
 
 impl fmt::Display for StartError {
@@ -79,12 +89,20 @@ impl fmt::Display for StartError {
             Self::BadOrigin => f.write_str("the ledger's origin has a space, a plus or a control character"),
             Self::TooManyWitnesses => f.write_str("more witnesses than one ledger may ask"),
             Self::Store(error) => error.fmt(f),
-            Self::BadEntry { index, refusal } => write!(f, "entry {index} in the store is wrong: {refusal}"),
-            Self::WrongCheckpoint => f.write_str("the stored checkpoint does not fit the stored entries"),
-            Self::RolledBack { size, witnessed } => {
-                write!(f, "the store has {size} entries, a witness has seen {witnessed}: it is an old backup")
-            }
-            Self::Forked => f.write_str("a witness knows another log of this name"),
+            Self::WrongCheckpoint => f.write_str(
+                "the stored checkpoint does not fit the stored entries: restore the store, or run fsck to see where",
+            ),
+            Self::RolledBack { size, witnessed } => write!(
+                f,
+                "the store has {size} entries, {witnessed} were seen elsewhere: it is an old backup, and going on \
+                 would fork the log. Restore the newest store",
+            ),
+            Self::Forked => f.write_str("a witness or the published files know another log of this name"),
+            Self::WitnessSilent => f.write_str(
+                "a witness does not answer and may know more of this log than the store: start the witness first, \
+                 or say that the ledger may start without it",
+            ),
+            Self::Folder(why) => write!(f, "the folder of published files: {why}"),
         }
     }
 }
@@ -97,131 +115,74 @@ impl From<StoreError> for StartError {
     }
 }
 
-/// What everybody may read: never more than is durable.
-pub(crate) struct Published {
-    pub(crate) tree: Tree,
-    pub(crate) note: Arc<str>,
-}
-
-/// Shared between the writer and its handles.
-pub(crate) type Shared = Arc<RwLock<Published>>;
-
-/// Reads what is published; a panic elsewhere cannot have left it half-written.
-pub(crate) fn read<T>(shared: &Shared, look: impl FnOnce(&Published) -> T) -> T {
-    look(&shared.read().unwrap_or_else(PoisonError::into_inner))
+/// A durable tree with the checkpoint that the log signed for it.
+#[derive(Clone)]
+pub(crate) struct Head {
+    pub(crate) edge: Edge,
+    pub(crate) note: Note,
 }
 
 /// The ledger, owned by its writer.
 pub(crate) struct Core {
-    config: LedgerConfig,
+    origin: String,
+    key: SigningKey,
+    clock: Clock,
     log_key: VerifierKey,
-    store: Box<dyn Store>,
     fold: Fold,
-    /// Edge of the tree of all durable entries.
-    frontier: Frontier,
-    /// Size of the last published checkpoint: what the witnesses should know.
-    published: u64,
-    shared: Shared,
-    /// Entries taken by the fold and not yet durable.
-    staged: Vec<Entry>,
+    /// Edge of the tree of all entries, those included that are not durable yet.
+    edge: Edge,
+    /// Entries since the last commit.
+    staged: usize,
     frozen: bool,
 }
 
 impl Core {
-    /// Replays the store through the rules.
-    pub(crate) fn start(config: LedgerConfig, store: Box<dyn Store>) -> Result<Self, StartError> {
+    /// Opens a store, or begins a log in an empty one; gives the head that is durable.
+    pub(crate) fn open(config: &LedgerConfig, store: Box<dyn Store>) -> Result<(Self, Head), StartError> {
         let log_key = log_key(&config.origin, &config.key).map_err(|_| StartError::BadOrigin)?;
-        if config.witnesses.len() > limits::WITNESSES_MAX {
-            return Err(StartError::TooManyWitnesses);
-        }
-        let fold = Fold::new(&config.origin, config.key.public());
-        let shared = Arc::new(RwLock::new(Published { tree: Tree::new(), note: Arc::from("") }));
+        let fold = Fold::open(&config.origin, config.key.public(), store)?;
+        let edge = restore_edge(&fold)?;
         let mut core = Self {
-            config,
+            origin: config.origin.clone(),
+            key: config.key.clone(),
+            clock: config.clock.clone(),
             log_key,
-            store,
             fold,
-            frontier: Frontier::new(),
-            published: 0,
-            shared,
-            staged: Vec::new(),
+            edge,
+            staged: 0,
             frozen: false,
         };
-        core.replay()?;
-        core.open_checkpoint()?;
-        core.greet()?;
-        core.publish(&core.signed_note(&core.frontier));
-        Ok(core)
+        let note = core.open_checkpoint()?;
+        let head = Head { edge: core.edge.clone(), note };
+        Ok((core, head))
     }
 
-    fn replay(&mut self) -> Result<(), StartError> {
-        let mut leaves = Vec::new();
-        loop {
-            let rows = self.store.read(ENTRIES, self.fold.size(), limits::REPLAY_PAGE_MAX)?;
-            if rows.is_empty() {
-                self.frontier = self.grown(&leaves);
-                self.grow(&leaves);
-                return Ok(());
-            }
-            for row in rows {
-                let bad = |refusal| StartError::BadEntry { index: row.position, refusal };
-                let entry = Entry::parse(&row.body).map_err(bad)?;
-                entry.verify().map_err(bad)?;
-                self.fold.apply(&entry).map_err(bad)?;
-                leaves.push(leaf_hash(&row.body));
-            }
-        }
-    }
-
-    /// Checks the stored checkpoint against the replayed tree, or stores the one of the empty log.
-    fn open_checkpoint(&mut self) -> Result<(), StartError> {
+    /// Checks the stored checkpoint against the restored tree, or stores the one of the empty log.
+    fn open_checkpoint(&mut self) -> Result<Note, StartError> {
         let keys = std::slice::from_ref(&self.log_key);
-        let Some(stored) = self.store.head(CHECKPOINT)? else {
-            if self.frontier.size() > 0 {
+        let rows_behind = self.fold.store().read(ENTRIES, self.edge.size(), 1)?;
+        let Some(stored) = self.fold.store().head(CHECKPOINT)? else {
+            if self.edge.size() > 0 || !rows_behind.is_empty() {
                 return Err(StartError::WrongCheckpoint);
             }
-            let note = self.signed_note(&self.frontier).to_string();
-            self.store.swap(CHECKPOINT, None, note.as_bytes())?;
-            return Ok(self.store.flush()?);
+            let note = self.signed_note();
+            self.fold.store_mut().put(CHECKPOINT, note.to_string().as_bytes())?;
+            self.fold.store_mut().flush()?;
+            return Ok(note);
         };
-        let signed = SignedCheckpoint::open(&stored, &self.config.origin, keys, &Verifier);
-        let checkpoint = signed.map_err(|_| StartError::WrongCheckpoint)?;
-        let checkpoint = checkpoint.checkpoint();
-        if checkpoint.size() == self.frontier.size() && checkpoint.root() == self.frontier.root() {
-            Ok(())
-        } else {
-            Err(StartError::WrongCheckpoint)
-        }
+        let signed = SignedCheckpoint::open(&stored, &self.origin, keys, &Verifier);
+        let signed = signed.map_err(|_| StartError::WrongCheckpoint)?;
+        let checkpoint = signed.checkpoint();
+        let fits = checkpoint.size() == self.edge.size() && checkpoint.root() == self.edge.root();
+        if fits && rows_behind.is_empty() { Ok(signed.note().clone()) } else { Err(StartError::WrongCheckpoint) }
     }
 
-    /// Asks the witnesses whether they know more than the store does.
-    fn greet(&self) -> Result<(), StartError> {
-        let size = self.frontier.size();
-        let note = self.signed_note(&self.frontier).to_string();
-        for witness in &self.config.witnesses {
-            match self.ask(witness.as_ref(), size, &note) {
-                Err(WitnessError::Refused(sdpp_log::Refusal::Conflict { known_size })) if known_size > size => {
-                    return Err(StartError::RolledBack { size, witnessed: known_size });
-                }
-                Err(WitnessError::Refused(sdpp_log::Refusal::Fork { .. } | sdpp_log::Refusal::BadProof(_))) => {
-                    return Err(StartError::Forked);
-                }
-                Ok(_) | Err(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn shared(&self) -> Shared {
-        self.shared.clone()
-    }
-
-    pub(crate) const fn key(&self) -> &VerifierKey {
+    pub(crate) const fn log_key(&self) -> &VerifierKey {
         &self.log_key
     }
 
-    pub(crate) const fn fold(&self) -> &Fold {
-        &self.fold
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.fold.store()
     }
 
     pub(crate) const fn is_frozen(&self) -> bool {
@@ -229,148 +190,124 @@ impl Core {
     }
 
     /// Takes an entry whose signatures are verified; a tick stands before it if the last one is old.
-    pub(crate) fn stage(&mut self, entry: Entry) -> Result<Place, Refusal> {
-        let now = (self.config.clock)();
-        match self.fold.check(&entry) {
+    pub(crate) fn stage(&mut self, entry: &Entry) -> Result<Place, FoldError> {
+        let now = (self.clock)();
+        match self.fold.check(entry) {
             Ok(_) => {
                 if self.fold.time().is_none_or(|last| now.since_ms(last) > limits::TICK_EVERY_MS) {
-                    self.tick(now);
+                    self.tick(now)?;
                 }
             }
             // An idle log has old time: look at the clock before turning somebody away for it.
-            Err(Refusal::GraceRuns(ends)) if now >= ends => self.tick(now),
-            Err(Refusal::NoTickYet) => self.tick(now),
-            Err(refusal) => return Err(refusal),
+            Err(FoldError::Refused(Refusal::GraceRuns(ends))) if now >= ends => self.tick(now)?,
+            Err(FoldError::Refused(Refusal::NoTickYet)) => self.tick(now)?,
+            Err(error) => return Err(error),
         }
         self.take(entry)
     }
 
     /// Logs what time it is, if it is later than the last tick.
-    pub(crate) fn tick_now(&mut self) -> Result<Place, Refusal> {
-        let now = (self.config.clock)();
-        let entry = Entry::sign(&self.config.key, &self.config.origin, Body::Tick(now));
-        self.take(entry)
+    pub(crate) fn tick_now(&mut self) -> Result<Place, FoldError> {
+        let now = (self.clock)();
+        self.take(&Entry::sign(&self.key, &self.origin, Body::Tick(now)))
     }
 
-    fn tick(&mut self, now: Timestamp) {
-        // Refused only where the clock went back; then there is no tick until it has caught up.
-        let _ = self.take(Entry::sign(&self.config.key, &self.config.origin, Body::Tick(now)));
+    /// Logs what time it is, if channels wait for it and the last tick is old.
+    pub(crate) fn tick_if_due(&mut self) -> Result<(), FoldError> {
+        let now = (self.clock)();
+        let old = self.fold.time().is_none_or(|last| now.since_ms(last) >= limits::TICK_IDLE_MS);
+        if self.frozen || self.fold.channels_alive() == 0 || !old {
+            return Ok(());
+        }
+        self.tick(now)
     }
 
-    fn take(&mut self, entry: Entry) -> Result<Place, Refusal> {
+    fn tick(&mut self, now: Timestamp) -> Result<(), FoldError> {
+        match self.take(&Entry::sign(&self.key, &self.origin, Body::Tick(now))) {
+            // Refused only where the clock went back; then there is no tick until it has caught up.
+            Ok(_) | Err(FoldError::Refused(_)) => Ok(()),
+            Err(error @ FoldError::Store(_)) => Err(error),
+        }
+    }
+
+    fn take(&mut self, entry: &Entry) -> Result<Place, FoldError> {
+        let taken = self.try_take(entry);
+        if matches!(taken, Err(FoldError::Store(_))) {
+            self.frozen = true;
+        }
+        taken
+    }
+
+    fn try_take(&mut self, entry: &Entry) -> Result<Place, FoldError> {
         let place = Place { index: self.fold.size(), id: entry.id() };
-        self.fold.apply(&entry)?;
-        self.staged.push(entry);
+        self.fold.apply(entry)?;
+        let store = self.fold.store_mut();
+        store.append(ENTRIES, entry.bytes())?;
+        let full = self.edge.append(leaf_hash(entry.bytes()));
+        for tile in full.map_err(|_| StoreError::Failed("the log has 2^63 entries".to_owned()))? {
+            if let TileKind::Hashes { level } = tile.path.kind() {
+                store.append(&tiles_stream(level), &tiled::tile_bytes(&tile.hashes))?;
+            }
+        }
+        self.staged = self.staged.saturating_add(1);
         Ok(place)
     }
 
-    /// Makes all staged entries durable with one flush, then public. Nothing staged: nothing to do.
-    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
-        if self.staged.is_empty() {
-            return Ok(());
+    /// Makes all that was staged durable, with its signed head, in one flush. Gives the new head;
+    /// none where nothing was staged.
+    pub(crate) fn commit(&mut self) -> Result<Option<Head>, StoreError> {
+        if self.frozen {
+            return Err(StoreError::Failed("an entry could not be written".to_owned()));
         }
-        let staged = std::mem::take(&mut self.staged);
-        let leaves: Vec<Hash> = staged.iter().map(|entry| leaf_hash(entry.bytes())).collect();
-        let frontier = self.grown(&leaves);
-        let note = self.signed_note(&frontier);
-        if let Err(error) = self.write(&staged, &note) {
+        if self.staged == 0 {
+            return Ok(None);
+        }
+        let note = self.signed_note();
+        if let Err(error) = self.write_head(&note) {
             self.frozen = true;
             return Err(error);
         }
-        self.frontier = frontier;
-        self.grow(&leaves);
-        self.publish(&note);
-        Ok(())
+        self.staged = 0;
+        Ok(Some(Head { edge: self.edge.clone(), note }))
     }
 
-    /// The edge of the tree with these leaves more.
-    fn grown(&self, leaves: &[Hash]) -> Frontier {
-        let mut frontier = self.frontier.clone();
-        for leaf in leaves {
-            frontier.append(*leaf).expect("no store holds 2^63 entries");
-        }
-        frontier
+    fn write_head(&mut self, note: &Note) -> Result<(), StoreError> {
+        self.fold.store_mut().put(CHECKPOINT, note.to_string().as_bytes())?;
+        self.fold.flush()
     }
 
-    /// Adds durable leaves to the tree that everybody reads.
-    fn grow(&self, leaves: &[Hash]) {
-        let mut published = self.shared.write().unwrap_or_else(PoisonError::into_inner);
-        for leaf in leaves {
-            published.tree.append(*leaf);
-        }
-    }
-
-    fn write(&mut self, staged: &[Entry], note: &Note) -> Result<(), StoreError> {
-        for entry in staged {
-            self.store.append(ENTRIES, entry.bytes())?;
-        }
-        let before = self.store.head(CHECKPOINT)?;
-        if !self.store.swap(CHECKPOINT, before.as_deref(), note.to_string().as_bytes())? {
-            return Err(StoreError::Failed("another program writes this ledger".to_owned()));
-        }
-        self.store.flush()
-    }
-
-    /// Has the witnesses cosign a note of what is durable, and shows it to everybody.
-    fn publish(&mut self, note: &Note) {
-        let full = self.cosigned(note);
-        self.shared.write().unwrap_or_else(PoisonError::into_inner).note = full;
-        self.published = self.frontier.size();
-    }
-
-    fn signed_note(&self, frontier: &Frontier) -> Note {
-        let checkpoint = Checkpoint::new(&self.config.origin, frontier.size(), frontier.root());
+    fn signed_note(&self) -> Note {
+        let checkpoint = Checkpoint::new(&self.origin, self.edge.size(), self.edge.root());
         let text = checkpoint.expect("the origin was accepted at start").to_string();
         let mut note = Note::new(&text).expect("a checkpoint is a small text without control characters");
-        note.sign(&self.log_key, &Signer(&self.config.key)).expect("the log's key signs notes and this is the first");
+        note.sign(&self.log_key, &Signer(&self.key)).expect("the log's key signs notes and this is the first");
         note
     }
+}
 
-    /// The note with every cosignature that could be had.
-    fn cosigned(&self, note: &Note) -> Arc<str> {
-        let bare = note.to_string();
-        let mut full = note.clone();
-        for witness in &self.config.witnesses {
-            if let Ok(signature) = self.ask(witness.as_ref(), self.frontier.size(), &bare) {
-                // A note with too many signatures stays as it is: the quorum then decides.
-                let _ = full.add(signature);
-            }
-        }
-        full.to_string().into()
-    }
+/// The right edge of the tree of all durable entries: its partial tiles are rebuilt from the entries
+/// and the full tiles below.
+fn restore_edge(fold: &Fold) -> Result<Edge, StartError> {
+    let edge = Edge::from_tiles(fold.size(), |path| partial_tile(fold.store(), path));
+    edge.map_err(|error| match error {
+        TiledError::Read(error) => StartError::Store(error),
+        TiledError::Tree(_) | TiledError::WrongWidth(_) => StartError::WrongCheckpoint,
+    })
+}
 
-    /// Asks a witness, again if it knows another size than the last published one.
-    fn ask(&self, witness: &dyn WitnessService, size: u64, note: &str) -> Result<Signature, WitnessError> {
-        let mut old = self.published;
-        for _ in 0..limits::WITNESS_RETRIES_MAX {
-            match self.ask_from(witness, (old, size), note) {
-                Err(WitnessError::Refused(sdpp_log::Refusal::Conflict { known_size })) => old = known_size,
-                answer => return answer,
-            }
-        }
-        self.ask_from(witness, (old, size), note)
-    }
-
-    fn ask_from(
-        &self,
-        witness: &dyn WitnessService,
-        (old, size): (u64, u64),
-        note: &str,
-    ) -> Result<Signature, WitnessError> {
-        let conflict = WitnessError::Refused(sdpp_log::Refusal::Conflict { known_size: old });
-        let proof = read(&self.shared, |published| published.tree.consistency_proof(old, size));
-        block_on(witness.cosign(old, &proof.map_err(|_| conflict)?, note))
-    }
-
-    /// Published entries from an index on.
-    pub(crate) fn entries(&self, from: u64, max: usize) -> Result<Vec<Vec<u8>>, ServiceError> {
-        let size = read(&self.shared, |published| published.tree.size());
-        if from >= size {
-            return Err(ServiceError::OutOfRange);
-        }
-        let left = usize::try_from(size.saturating_sub(from)).unwrap_or(usize::MAX);
-        let max = max.min(limits::ENTRIES_PAGE_MAX).min(left);
-        let rows = self.store.read(ENTRIES, from, max).map_err(|_| ServiceError::Unavailable)?;
-        Ok(rows.into_iter().map(|row| row.body).collect())
-    }
+fn partial_tile(store: &dyn Store, path: TilePath) -> Result<Vec<Hash>, StoreError> {
+    let TileKind::Hashes { level } = path.kind() else { return Ok(Vec::new()) };
+    let (first, width) =
+        (path.index().saturating_mul(u64::from(sdpp_log::limits::TILE_WIDTH)), usize::from(path.width()));
+    let Some(below) = level.checked_sub(1) else {
+        let entries = store.read(ENTRIES, first, width)?;
+        return Ok(entries.iter().map(|row| leaf_hash(&row.body)).collect());
+    };
+    let damaged = || StoreError::Failed(format!("a tile of level {below} is damaged: restore the store"));
+    let tiles = store.read(&tiles_stream(below), first, width)?;
+    let root = |row: &sdpp_rail::Row| {
+        let hashes = tiled::parse_tile(&row.body, sdpp_log::limits::TILE_WIDTH).map_err(|_| damaged())?;
+        tiled::subtree_root(&hashes).ok_or_else(damaged)
+    };
+    tiles.iter().map(root).collect()
 }

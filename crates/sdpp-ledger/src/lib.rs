@@ -17,21 +17,24 @@
 //! - It is a log, not consensus: an operator can refuse service, but cannot rewrite or fork unseen
 //!   where one honest witness stands in every quorum.
 
-mod accounts;
 mod channel;
 mod client;
 pub mod entry;
 mod evidence;
+mod files;
 mod fold;
 mod host;
 mod keys;
 mod ledger;
 pub mod limits;
+mod public;
+mod publisher;
 mod rail;
 pub mod receipt;
 mod records;
 mod refusal;
 mod service;
+mod state;
 mod wait;
 mod witness;
 mod writer;
@@ -40,7 +43,7 @@ pub use channel::{Channel, ChannelState};
 pub use client::{ClientError, LedgerClient};
 pub use entry::{Body, Entry};
 pub use evidence::{Contradiction, Evidence};
-pub use fold::{Effect, Fold, NotConserved, Recorded, Transferred};
+pub use fold::{Effect, Fold, FoldError, NotConserved, Recorded, Transferred};
 pub use host::LedgerHost;
 pub use keys::{Verifier, log_key, witness_key};
 pub use ledger::{Clock, LedgerConfig, StartError};

@@ -1,40 +1,42 @@
 //! The writer: one thread that owns the ledger, and the handle through which everybody asks.
 //!
+//! ```text
+//! submit ──► queue ──► writer: rules, one flush a group ──► publisher: witnesses, answers ──► files
+//! ```
 //! It takes whatever is queued, at most [`limits::GROUP_MAX`] entries, makes them durable with one
-//! flush and answers. So a slow disk makes groups larger, not answers fewer.
+//! flush and hands them on. So a slow disk makes groups larger, not answers fewer.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use sdpp_log::{Hash, TileKind, TilePath, TreeError, VerifierKey};
+use sdpp_log::{Hash, TilePath, VerifierKey};
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::{Amount, AssetId};
-use sdpp_rail::Store;
+use sdpp_rail::{Store, StoreError};
 use tokio::sync::oneshot;
 
 use crate::channel::Channel;
 use crate::entry::Entry;
-use crate::fold::Recorded;
+use crate::files::Files;
+use crate::fold::{FoldError, Recorded};
 use crate::host::LedgerHost;
-use crate::ledger::{Core, LedgerConfig, Shared, StartError, read};
+use crate::ledger::{Core, LedgerConfig, StartError};
 use crate::limits;
-use crate::refusal::{Place, Refusal};
+use crate::public::Public;
+use crate::publisher::{Group, Publisher, Reply, Waiting};
+use crate::refusal::Place;
 use crate::service::{Answer, LedgerService, ServiceError, Submitted};
-
-type Reply<T> = oneshot::Sender<Result<T, ServiceError>>;
+use crate::state::View;
 
 enum Job {
     Submit(Box<Entry>, Reply<Submitted>),
     Tick(Reply<Submitted>),
-    Entries(u64, usize, Reply<Vec<Vec<u8>>>),
-    Look(Box<dyn FnOnce(&Core) + Send>),
     Stop,
 }
-
-/// An answer that waits for its group to be durable.
-type Waiting = (Reply<Submitted>, Result<Place, Refusal>);
 
 /// A ledger in this process: a handle of its writer, cheap to clone. The writer ends with
 /// [`stop`](Self::stop) or with the last handle.
@@ -42,40 +44,53 @@ type Waiting = (Reply<Submitted>, Result<Place, Refusal>);
 pub struct LocalLedger {
     queue: SyncSender<Job>,
     key: Arc<VerifierKey>,
-    shared: Shared,
-    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    public: Arc<Public>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl LocalLedger {
-    /// Replays the store, asks the witnesses and starts the writer.
+    /// Opens the store, asks the witnesses whether they know more, and starts to write.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn start(config: LedgerConfig, store: Box<dyn Store>) -> Result<Self, StartError> {
-        let core = Core::start(config, store)?;
-        let shared = core.shared();
-        let key = Arc::new(core.key().clone());
+        if config.witnesses.len() > limits::WITNESSES_MAX {
+            return Err(StartError::TooManyWitnesses);
+        }
+        let (core, head) = Core::open(&config, store)?;
+        let key = Arc::new(core.log_key().clone());
+        let public = Arc::new(Public::new(core.store())?);
+        let mut threads = Threads::default();
+        let files = match &config.folder {
+            Some(folder) => Some(start_files(folder.clone(), &key, &public, &head, &mut threads)?),
+            None => None,
+        };
+        let mut publisher = Publisher::new(public.clone(), &config.witnesses, files);
+        publisher.greet(head, config.without_witness)?;
+        let (group_queue, groups) = sync_channel(limits::GROUPS_WAITING_MAX);
+        threads.start("sdpp-ledger-publisher", move || publisher.run(&groups))?;
         let (queue, jobs) = sync_channel(limits::QUEUE_MAX);
-        let writer = thread::Builder::new().name("sdpp-ledger".to_owned()).spawn(move || run(core, &jobs));
-        let writer = writer.map_err(|error| {
-            StartError::Store(sdpp_rail::StoreError::Failed(format!("no thread for the writer: {error}")))
-        })?;
-        Ok(Self { queue, key, shared, writer: Arc::new(Mutex::new(Some(writer))) })
+        threads.start("sdpp-ledger", move || run(core, &jobs, &group_queue))?;
+        // The writer ends first, then the publisher, then the files.
+        threads.0.reverse();
+        Ok(Self { queue, key, public, threads: Arc::new(Mutex::new(threads.0)) })
     }
 
-    /// Logs what time it is, if it is later than the last tick. While a channel is open somebody
-    /// should call it every 10 s.
+    /// Logs what time it is, if it is later than the last tick. While a channel is open the writer
+    /// does so by itself.
     pub fn tick(&self) -> Answer<'_, Submitted> {
         Box::pin(self.ask(Job::Tick))
     }
 
-    /// Ends the writer, when it has answered what is queued, and gives the store free.
+    /// Ends all threads, when they have answered what is queued, and gives the store free.
     pub fn stop(&self) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            // Both fail only if the writer has ended already.
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        if !threads.is_empty() {
+            // Fails only if the writer has ended already.
             let _ = self.queue.send(Job::Stop);
-            let _ = writer.join();
+        }
+        for thread in threads {
+            let _ = thread.join();
         }
     }
 
@@ -88,19 +103,38 @@ impl LocalLedger {
         // The writer went away with the question in its hands.
         answer.await.unwrap_or(Err(ServiceError::Unknown))
     }
+}
 
-    fn look<T: Send + 'static>(&self, look: impl FnOnce(&Core) -> T + Send + 'static) -> Answer<'_, T> {
-        Box::pin(self.ask(|reply: Reply<T>| {
-            Job::Look(Box::new(move |core| {
-                let _ = reply.send(Ok(look(core)));
-            }))
-        }))
-    }
+/// Threads in the order in which they were started.
+#[derive(Default)]
+struct Threads(Vec<JoinHandle<()>>);
 
-    fn proof(&self, prove: impl FnOnce(&sdpp_log::Tree) -> Result<Vec<Hash>, TreeError>) -> Answer<'_, Vec<Hash>> {
-        let proof = read(&self.shared, |published| prove(&published.tree)).map_err(|_| ServiceError::OutOfRange);
-        Box::pin(std::future::ready(proof))
+impl Threads {
+    fn start(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+        let why = |error| StartError::Store(StoreError::Failed(format!("no thread {name}: {error}")));
+        self.0.push(thread.map_err(why)?);
+        Ok(())
     }
+}
+
+fn start_files(
+    folder: PathBuf,
+    key: &Arc<VerifierKey>,
+    public: &Arc<Public>,
+    head: &crate::ledger::Head,
+    threads: &mut Threads,
+) -> Result<SyncSender<()>, StartError> {
+    let files = Files::open(folder, key, public, &head.edge)?;
+    let (nudge, nudges) = sync_channel(1);
+    let public = public.clone();
+    threads.start("sdpp-ledger-files", move || files.run(&public, &nudges))?;
+    Ok(nudge)
+}
+
+/// Reads are made where they are asked for; they take well below a millisecond.
+fn ready<T: Send + 'static>(answer: Result<T, ServiceError>) -> Answer<'static, T> {
+    Box::pin(std::future::ready(answer))
 }
 
 impl LedgerService for LocalLedger {
@@ -114,20 +148,19 @@ impl LedgerService for LocalLedger {
     }
 
     fn checkpoint(&self) -> Answer<'_, Arc<str>> {
-        let note = read(&self.shared, |published| published.note.clone());
-        Box::pin(std::future::ready(Ok(note)))
+        ready(Ok(self.public.now().note.clone()))
     }
 
     fn entries(&self, from: u64, max: usize) -> Answer<'_, Vec<Vec<u8>>> {
-        Box::pin(self.ask(move |reply| Job::Entries(from, max, reply)))
+        ready(self.public.entries(from, max))
     }
 
     fn inclusion(&self, index: u64, size: u64) -> Answer<'_, Vec<Hash>> {
-        self.proof(|tree| tree.inclusion_proof(index, size))
+        ready(self.public.inclusion(index, size))
     }
 
     fn consistency(&self, old: u64, new: u64) -> Answer<'_, Vec<Hash>> {
-        self.proof(|tree| tree.consistency_proof(old, new))
+        ready(self.public.consistency(&self.public.now().edge, old, new))
     }
 }
 
@@ -137,65 +170,40 @@ impl LedgerHost for LocalLedger {
     }
 
     fn tile(&self, path: TilePath) -> Answer<'_, Vec<u8>> {
-        let width = u64::from(path.width());
-        let first = path.index().saturating_mul(256);
-        match path.kind() {
-            TileKind::Hashes { level } => {
-                let hash = |index| {
-                    let hash = read(&self.shared, |published| published.tree.node(level.saturating_mul(8), index));
-                    hash.ok_or(ServiceError::OutOfRange)
-                };
-                let hashes: Result<Vec<Hash>, _> = (first..first.saturating_add(width)).map(hash).collect();
-                Box::pin(std::future::ready(hashes.map(|hashes| hashes.iter().flat_map(|hash| hash.0).collect())))
-            }
-            TileKind::Entries => Box::pin(async move {
-                let count = usize::from(path.width());
-                let rows = self.entries(first, count).await?;
-                if rows.len() < count {
-                    return Err(ServiceError::OutOfRange);
-                }
-                let mut bundle = Vec::new();
-                for row in rows {
-                    let length = u16::try_from(row.len()).map_err(|_| ServiceError::OutOfRange)?;
-                    bundle.extend_from_slice(&length.to_be_bytes());
-                    bundle.extend_from_slice(&row);
-                }
-                Ok(bundle)
-            }),
-        }
+        ready(self.public.tile(path))
     }
 
     fn balance<'a>(&'a self, asset: &'a AssetId, account: &'a PublicKey) -> Answer<'a, Amount> {
-        let (asset, account) = (asset.clone(), *account);
-        self.look(move |core| core.fold().balance(&asset, &account))
+        ready(self.public.read(|reader| View(reader).balance(asset, account)))
     }
 
     fn channel(&self, id: ChannelId) -> Answer<'_, Option<Channel>> {
-        self.look(move |core| core.fold().channel(&id).cloned())
+        ready(self.public.read(|reader| View(reader).channel(&id)))
     }
 
     fn place(&self, entry: StatementId) -> Answer<'_, Option<Place>> {
-        self.look(move |core| core.fold().place(&entry))
+        ready(self.public.read(|reader| View(reader).place(&entry)))
     }
 
     fn record(&self, statement: StatementId) -> Answer<'_, Option<Recorded>> {
-        self.look(move |core| core.fold().record(&statement))
+        ready(self.public.read(|reader| View(reader).record(&statement)))
     }
 }
 
-fn run(mut core: Core, jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
+fn run(mut core: Core, jobs: &Receiver<Job>, groups: &SyncSender<Group>) {
+    loop {
         let mut waiting = Vec::new();
-        let mut go_on = handle(&mut core, first, &mut waiting);
-        // Reads count too: a crowd of readers must not keep a group from its flush.
-        for _ in 1..limits::GROUP_MAX {
-            if !go_on {
-                break;
-            }
+        let mut go_on = match jobs.recv_timeout(Duration::from_millis(limits::TICK_LOOK_MS)) {
+            Ok(first) => handle(&mut core, first, &mut waiting),
+            // A failed tick freezes the core, which the next caller is told.
+            Err(RecvTimeoutError::Timeout) => core.tick_if_due().is_ok() || core.is_frozen(),
+            Err(RecvTimeoutError::Disconnected) => false,
+        };
+        while go_on && waiting.len() < limits::GROUP_MAX {
             let Ok(job) = jobs.try_recv() else { break };
             go_on = handle(&mut core, job, &mut waiting);
         }
-        finish(&mut core, waiting);
+        finish(&mut core, waiting, groups);
         if !go_on {
             return;
         }
@@ -204,32 +212,34 @@ fn run(mut core: Core, jobs: &Receiver<Job>) {
 
 /// Handles one job; says whether to go on. Whoever has gone away needs no answer.
 fn handle(core: &mut Core, job: Job, waiting: &mut Vec<Waiting>) -> bool {
-    match job {
+    let (reply, outcome) = match job {
         Job::Submit(_, reply) | Job::Tick(reply) if core.is_frozen() => {
             let _ = reply.send(Err(ServiceError::Frozen));
+            return true;
         }
-        Job::Submit(entry, reply) => waiting.push((reply, core.stage(*entry))),
-        Job::Tick(reply) => waiting.push((reply, core.tick_now())),
-        Job::Entries(from, max, reply) => {
-            let _ = reply.send(core.entries(from, max));
-        }
-        Job::Look(look) => look(core),
+        Job::Submit(entry, reply) => (reply, core.stage(&entry)),
+        Job::Tick(reply) => (reply, core.tick_now()),
         Job::Stop => return false,
+    };
+    match outcome {
+        Ok(place) => waiting.push((reply, Ok(place))),
+        Err(FoldError::Refused(refusal)) => waiting.push((reply, Err(refusal))),
+        // Frozen from here on; whether anything of the group is durable only opening again tells.
+        Err(FoldError::Store(_)) => drop(reply.send(Err(ServiceError::Unknown))),
     }
     true
 }
 
-/// Makes the group durable and answers. A refusal waits too: it may rest on an entry of the group.
-fn finish(core: &mut Core, waiting: Vec<Waiting>) {
-    let committed = core.commit();
-    let note = read(&core.shared(), |published| published.note.clone());
-    for (reply, outcome) in waiting {
-        let place = outcome.or_else(|refusal| refusal.known().ok_or(refusal));
-        let answer = match (&committed, place) {
-            (Err(_), _) => Err(ServiceError::Unknown),
-            (Ok(()), Err(refusal)) => Err(ServiceError::Refused(refusal)),
-            (Ok(()), Ok(Place { index, id })) => Ok(Submitted { index, id, checkpoint: note.clone() }),
-        };
-        let _ = reply.send(answer);
+/// Makes the group durable and hands it to the publisher, which answers.
+fn finish(core: &mut Core, waiting: Vec<Waiting>, groups: &SyncSender<Group>) {
+    match core.commit() {
+        Ok(None) if waiting.is_empty() => {}
+        // Fails only if the publisher has panicked: then everybody is told that nothing is known.
+        Ok(head) => drop(groups.send(Group { head, waiting })),
+        Err(_) => {
+            for (reply, _) in waiting {
+                let _ = reply.send(Err(ServiceError::Unknown));
+            }
+        }
     }
 }

@@ -158,7 +158,7 @@ fn assert_caught(client: &LedgerClient, what: Contradiction) {
         policy().check(note.as_bytes(), &sdpp_ledger::Verifier).expect("evidence is signed by the log");
     }
     // From now on everything is refused, also what needs no network.
-    assert_eq!(block_on(client.look(|_| ())), Err(refusal.clone()));
+    assert_eq!(block_on(client.look(|_| Ok(()))), Err(refusal.clone()));
     assert_eq!(block_on(client.entry(0)).err(), Some(refusal.clone()));
     assert_eq!(block_on(client.submit(&issue(PAYER, 1, 77))), Err(refusal));
 }

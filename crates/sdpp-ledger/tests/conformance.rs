@@ -121,7 +121,7 @@ impl World {
     }
 
     fn audit(&self) {
-        block_on(self.auditor.fresh(|fold| fold.conservation())).unwrap().unwrap();
+        assert_eq!(block_on(self.auditor.fresh(|fold| fold.conservation())), Ok(None));
     }
 }
 
@@ -154,8 +154,8 @@ impl RailWorld for World {
         Box::pin(async {
             let sum = self.auditor.fresh(|fold| {
                 let payer = public(PAYER);
-                let locked = fold.channels_of(&payer).map(|(_, channel)| channel.locked().get());
-                locked.sum::<u128>()
+                let channels = fold.channels_of(&payer)?;
+                Ok(channels.iter().map(|(_, channel)| channel.locked().get()).sum::<u128>())
             });
             Amount::new(sum.await.unwrap())
         })

@@ -113,7 +113,7 @@ pub fn parse_tile(bytes: &[u8], width: u16) -> Result<Vec<Hash>, TileError> {
 }
 
 /// The root over a power of two of hashes.
-pub(crate) fn subtree_root(hashes: &[Hash]) -> Option<Hash> {
+pub fn subtree_root(hashes: &[Hash]) -> Option<Hash> {
     let mut row = hashes.to_vec();
     while row.len() > 1 {
         let (pairs, _) = row.as_chunks::<2>();

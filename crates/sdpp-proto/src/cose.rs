@@ -27,7 +27,7 @@ const CLAIM_SUBJECT: u8 = 2;
 /// Why bytes are not a statement that somebody signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CoseError {
-    /// Longer than [`limits::STATEMENT_MAX`].
+    /// Longer than allowed: [`limits::STATEMENT_MAX`] for a statement of a sale.
     TooLong,
     /// Not a COSE_Sign1 of this profile: tag, header fields, their order or trailing bytes.
     Malformed,
@@ -42,7 +42,7 @@ pub enum CoseError {
 impl core::fmt::Display for CoseError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Self::TooLong => "statement longer than 32 KiB",
+            Self::TooLong => "a statement that is too long",
             Self::Malformed => "not a COSE_Sign1 of this profile",
             Self::WrongType => "a statement of another type",
             Self::WrongIssuer => "signed in another name",
@@ -104,7 +104,16 @@ pub fn sign(key: &SigningKey, content_type: &str, subject: &str, payload: &[u8])
 /// # Errors
 /// [`CoseError::TooLong`], [`CoseError::Malformed`], [`CoseError::WrongIssuer`].
 pub fn parse(statement: &[u8]) -> Result<Parsed<'_>, CoseError> {
-    if statement.len() > limits::STATEMENT_MAX {
+    parse_within(statement, limits::STATEMENT_MAX)
+}
+
+/// The same for what may be longer, or must be shorter, than a statement of a sale: a ledger's entry
+/// has room for a whole statement.
+///
+/// # Errors
+/// Those of [`parse`], with `bytes_max` as the limit.
+pub fn parse_within(statement: &[u8], bytes_max: usize) -> Result<Parsed<'_>, CoseError> {
+    if statement.len() > bytes_max {
         return Err(CoseError::TooLong);
     }
     let mut d = Decoder::new(statement);

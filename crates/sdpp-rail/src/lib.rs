@@ -21,4 +21,4 @@ pub use rail::{
 };
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
-pub use store::{Durability, FlushFault, MemoryDisk, MemoryStore, Row, Store, StoreError};
+pub use store::{Durability, FlushFault, Head, MemoryDisk, MemoryStore, Row, Store, StoreError, StoreReader};

@@ -50,23 +50,42 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// Append-only streams and small atomic heads.
-///
-/// What was appended or swapped is *written*: this handle reads it. It is *durable* only when
-/// [`flush`](Self::flush) has come back; a crash takes all that was written since the flush before.
-/// Everything between two flushes becomes durable together or not at all.
-pub trait Store: Send {
-    /// Appends a row to a stream; gives its position.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    fn append(&mut self, stream: &str, body: &[u8]) -> Result<u64, StoreError>;
-
+/// What can be read of a store.
+pub trait StoreReader: Send {
     /// Reads at most `rows_max` rows of a stream from a position on.
     ///
     /// # Errors
     /// [`StoreError`].
     fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError>;
+
+    /// The value under a key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// At most `heads_max` keys that begin with `prefix`, with their values, in the order of their
+    /// bytes: from the first one behind `after`, or from the first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn heads(&self, prefix: &str, after: Option<&str>, heads_max: usize) -> Result<Vec<Head>, StoreError>;
+}
+
+/// A key and its value.
+pub type Head = (String, Vec<u8>);
+
+/// Append-only streams and small atomic heads.
+///
+/// What was appended or put is *written*: this handle reads it. It is *durable* only when
+/// [`flush`](Self::flush) has come back; a crash takes all that was written since the flush before.
+/// Everything between two flushes becomes durable together or not at all.
+pub trait Store: StoreReader {
+    /// Appends a row to a stream; gives its position.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn append(&mut self, stream: &str, body: &[u8]) -> Result<u64, StoreError>;
 
     /// Names of the streams that begin so, sorted.
     ///
@@ -74,11 +93,11 @@ pub trait Store: Send {
     /// [`StoreError`].
     fn streams(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
 
-    /// The value under a key.
+    /// Puts a value under a key, whatever was there.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    fn put(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError>;
 
     /// Replaces the value under a key if it is still `expected`; says whether it did.
     ///
@@ -91,4 +110,10 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError`].
     fn flush(&mut self) -> Result<(), StoreError>;
+
+    /// A handle for another thread that reads what is durable, beside the writer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError>;
 }

@@ -9,7 +9,7 @@
     reason = "a test that panics has failed"
 )]
 
-use sdpp_rail::{FlushFault, MemoryDisk, MemoryStore, Store, StoreError, suite};
+use sdpp_rail::{FlushFault, MemoryDisk, MemoryStore, Store, StoreError, StoreReader, suite};
 
 fn failed(error: &StoreError) -> bool {
     matches!(error, StoreError::Failed(_))
@@ -110,7 +110,7 @@ fn failed_writes_freeze_and_take_nothing_durable() {
     assert_eq!(store.append("s", b"x"), Err(broken.clone()), "frozen");
     assert_eq!(holds(&store), kept(), "everything since the last good flush is lost");
     let mut store = disk.open();
-    disk.fail_next_swap(broken.clone());
+    disk.fail_next_put(broken.clone());
     assert_eq!(store.swap("h", Some(b"kept"), b"x"), Err(broken));
     assert_eq!(holds(&disk.open()), kept());
 }
@@ -126,4 +126,16 @@ fn a_full_disk_takes_writes_again_when_there_is_room() {
     assert_eq!(disk.open().append("s", b"more"), Err(StoreError::Full), "still no room");
     disk.set_room(None);
     assert_eq!(disk.open().append("s", b"more"), Ok(2));
+}
+
+#[test]
+fn a_reader_believes_what_a_lying_flush_says() {
+    let (disk, mut store) = half_flushed();
+    let reader = store.reader().unwrap();
+    assert_eq!(reader.head("h"), Ok(Some(b"kept".to_vec())), "written is not durable");
+    disk.fail_next_flush(FlushFault::Lies);
+    store.flush().unwrap();
+    assert_eq!(reader.head("h"), Ok(Some(b"new".to_vec())), "nobody can tell");
+    disk.crash();
+    assert!(reader.head("h").is_err_and(|error| failed(&error)), "a handle from before the crash");
 }

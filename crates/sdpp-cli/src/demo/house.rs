@@ -74,12 +74,8 @@ impl House {
             .map_err(|error| error.to_string())?;
         let witness = Arc::new(witness);
         let policy = Policy::new(log, vec![witness.key().clone()], 1)?;
-        let config = LedgerConfig {
-            origin: ORIGIN.to_owned(),
-            key: ledger_key.clone(),
-            clock: clock(),
-            witnesses: vec![witness.clone()],
-        };
+        let mut config = LedgerConfig::new(ORIGIN, ledger_key.clone(), clock());
+        config.witnesses.push(witness.clone());
         let ledger = LocalLedger::start(config, Box::new(open_store(&home, "ledger", args.durability())?))?;
         let asset = asset_id(SYMBOL, &ledger_key.public());
         let grant = Issue { symbol: SYMBOL.to_owned(), to: buyer.public(), amount: GRANT, reference: Bytes32([1; 32]) };
@@ -117,8 +113,7 @@ impl House {
 
     /// Another ledger of the same name and key, with another history: what a thief would show.
     pub(super) async fn forked_ledger(&self) -> Result<LocalLedger, Failure> {
-        let config =
-            LedgerConfig { origin: ORIGIN.to_owned(), key: self.ledger_key.clone(), clock: clock(), witnesses: vec![] };
+        let config = LedgerConfig::new(ORIGIN, self.ledger_key.clone(), clock());
         let fork = LocalLedger::start(config, Box::new(sdpp_rail::MemoryDisk::new().open()))?;
         let thief = fresh_key()?;
         for number in 0..8u8 {

@@ -246,7 +246,7 @@ async fn conclude(
     let unit = short(&house.asset);
     let money = |amount: Amount| format!("{} {unit}", grouped(amount.get()));
     let earned = client.fresh(|fold| fold.balance(&house.asset, &house.seller.public())).await?;
-    let conserved = client.look(|fold| fold.conservation().is_ok()).await?;
+    let conserved = client.look(|fold| Ok(fold.conservation()?.is_none())).await?;
     let product = house.product();
     let option_bound = bound(house, &product);
     let clean = report.is_clean() && earned == purchase.paid && conserved && purchase.is_settled();

@@ -87,7 +87,7 @@ impl DirectPayer {
     /// What the log says of an invoice.
     async fn done(&self, invoice: &StatementId) -> Result<Option<Transferred>, RailError> {
         let payer = self.key.public();
-        self.client.fresh(|fold| fold.transfer_of(&payer, &reference_of(invoice)).cloned()).await
+        self.client.fresh(|fold| fold.transfer_of(&payer, &reference_of(invoice))).await
     }
 
     /// What became of an invoice. One in doubt is sent again: the log takes one transfer per
@@ -161,7 +161,7 @@ impl DirectPayee {
                     .map_err(|_| RailError::Declined("the proof is not one of this rail"))?;
                 let payer = state.admitted.payer;
                 let reference = reference_of(&bill.invoice);
-                let look = self.client.fresh(|fold| (fold.transfer_of(&payer, &reference).cloned(), fold.size()));
+                let look = self.client.fresh(|fold| Ok((fold.transfer_of(&payer, &reference)?, fold.size())));
                 match look.await? {
                     (Some(done), _) => self.check(&done, &proof, amount)?,
                     (None, size) if proof.index >= size => return Ok(Outcome::Pending),

@@ -28,7 +28,7 @@ impl VoucherPayee {
     }
 
     async fn channel(&self, id: &ChannelId) -> Result<Channel, RailError> {
-        let channel = self.client.fresh(|fold| fold.channel(id).cloned()).await?;
+        let channel = self.client.fresh(|fold| fold.channel(id)).await?;
         channel.ok_or(RailError::Declined("there is no such channel"))
     }
 
@@ -113,7 +113,7 @@ impl VoucherPayee {
     }
 
     async fn known(&self, id: &ChannelId) -> Result<Channel, RailError> {
-        let channel = self.client.look(|fold| fold.channel(id).cloned()).await?;
+        let channel = self.client.look(|fold| fold.channel(id)).await?;
         channel.ok_or(RailError::Declined("there is no such channel"))
     }
 

@@ -86,8 +86,8 @@ impl VoucherPayer {
     pub async fn tend(&self) -> Result<usize, RailError> {
         let payer = self.key.public();
         let closing = self.client.fresh(|fold| {
-            let closing = fold.channels_of(&payer).filter(|(_, channel)| is_closing(channel));
-            closing.map(|(id, _)| *id).collect::<Vec<_>>()
+            let channels = fold.channels_of(&payer)?.into_iter();
+            Ok(channels.filter(|(_, channel)| is_closing(channel)).map(|(id, _)| id).collect::<Vec<_>>())
         });
         let mut waiting = 0usize;
         for channel in closing.await? {
@@ -105,7 +105,7 @@ impl VoucherPayer {
     /// # Errors
     /// [`RailError`].
     pub async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, RailError> {
-        self.client.fresh(|fold| fold.channel(id).cloned()).await
+        self.client.fresh(|fold| fold.channel(id)).await
     }
 
     async fn enter(&self, body: Body) -> Result<(), RailError> {
@@ -125,10 +125,10 @@ impl VoucherPayer {
         };
         let id = channel_id(self.client.origin(), &self.key.public(), &request.reference);
         let wanted = Channel::open(self.key.public(), &open);
-        if self.client.fresh(|fold| fold.channel(&id).is_none()).await? {
+        if self.client.fresh(|fold| Ok(fold.channel(&id)?.is_none())).await? {
             self.enter(Body::Open(open)).await?;
         }
-        let opened = self.client.look(|fold| fold.channel(&id).cloned()).await?.ok_or(RailError::Unknown)?;
+        let opened = self.client.look(|fold| fold.channel(&id)).await?.ok_or(RailError::Unknown)?;
         let same = (opened.payee, &opened.asset, opened.signer, opened.grace_ms)
             == (wanted.payee, &wanted.asset, wanted.signer, wanted.grace_ms);
         if !same || opened.deposit < wanted.deposit {
@@ -147,7 +147,7 @@ impl VoucherPayer {
             return Ok(Proof::Voucher);
         }
         let covers = |channel: &Channel| bill.total <= channel.deposit;
-        let mut channel = self.client.look(|fold| fold.channel(&id).cloned()).await?;
+        let mut channel = self.client.look(|fold| fold.channel(&id)).await?;
         if !channel.as_ref().is_some_and(covers) {
             // Opened or topped up a moment ago, perhaps.
             channel = self.channel(&id).await?;
@@ -195,7 +195,7 @@ impl VoucherPayer {
 
     async fn is_over(&self, id: &ChannelId) -> Result<bool, RailError> {
         let over = |channel: &Channel| channel.state == ChannelState::Closed;
-        self.client.look(|fold| fold.channel(id).is_some_and(over)).await
+        self.client.look(|fold| Ok(fold.channel(id)?.as_ref().is_some_and(over))).await
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 
 use sdpp_ledger::entry::{Issue, Open, TopUp, Transfer, asset_id, channel_id};
 use sdpp_ledger::{
-    Body, Clock, Entry, LedgerClient, LedgerConfig, LedgerService, LocalLedger, Place, ServiceError, WitnessService,
-    log_key,
+    Body, Channel, Clock, Effect, Entry, Fold, FoldError, LedgerClient, LedgerConfig, LedgerService, LocalLedger,
+    Place, Refusal, ServiceError, WitnessService, log_key,
 };
 use sdpp_log::{Policy, VerifierKey};
 use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
@@ -130,7 +130,7 @@ impl Hand {
 }
 
 pub fn config(hand: &Hand, witnesses: Vec<Arc<dyn WitnessService>>) -> LedgerConfig {
-    LedgerConfig { origin: ORIGIN.into(), key: test_key(LOG), clock: hand.clock(), witnesses }
+    LedgerConfig { witnesses, ..LedgerConfig::new(ORIGIN, test_key(LOG), hand.clock()) }
 }
 
 pub fn ledger(hand: &Hand, store: impl Store + 'static) -> LocalLedger {
@@ -161,6 +161,35 @@ pub fn client(service: impl LedgerService + 'static) -> Arc<LedgerClient> {
 pub fn balance(client: &LedgerClient, seed: u8) -> u128 {
     let account = public(seed);
     block_on(client.fresh(|fold| fold.balance(&coin(), &account))).unwrap().get()
+}
+
+/// A fold in memory always answers; what is left is the rule that was broken.
+pub trait Sure {
+    fn take(&mut self, entry: &Entry) -> Result<Effect, Refusal>;
+    fn has(&self, seed: u8) -> Amount;
+    fn known_channel(&self, id: &ChannelId) -> Option<Channel>;
+    fn is_conserved(&self);
+}
+
+impl Sure for Fold {
+    fn take(&mut self, entry: &Entry) -> Result<Effect, Refusal> {
+        self.apply(entry).map_err(|error| match error {
+            FoldError::Refused(refusal) => refusal,
+            FoldError::Store(error) => panic!("{error}"),
+        })
+    }
+
+    fn has(&self, seed: u8) -> Amount {
+        self.balance(&coin(), &public(seed)).unwrap()
+    }
+
+    fn known_channel(&self, id: &ChannelId) -> Option<Channel> {
+        self.channel(id).unwrap()
+    }
+
+    fn is_conserved(&self) {
+        assert_eq!(self.conservation(), Ok(None));
+    }
 }
 
 /// SplitMix64: small, fast and the same everywhere.

@@ -1,9 +1,10 @@
 //! A store in memory that tells *written* from *durable*, for tests and simulations.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Row, Store, StoreError};
+use super::{Head, Row, Store, StoreError, StoreReader};
 
 /// The disk under [`MemoryStore`]: it outlives a crash, and a test drives its faults from here.
 ///
@@ -50,7 +51,7 @@ struct Disk {
     room_bytes: Option<u64>,
     next_flush: Option<FlushFault>,
     next_append: Option<StoreError>,
-    next_swap: Option<StoreError>,
+    next_put: Option<StoreError>,
     flushes: u64,
     appends: u64,
 }
@@ -92,9 +93,9 @@ impl MemoryDisk {
         self.lock().next_append = Some(error);
     }
 
-    /// The next swap gives this error and writes nothing.
-    pub fn fail_next_swap(&self, error: StoreError) {
-        self.lock().next_swap = Some(error);
+    /// The next head that is put gives this error and is not written.
+    pub fn fail_next_put(&self, error: StoreError) {
+        self.lock().next_put = Some(error);
     }
 
     /// How many more bytes of rows and heads may be written before the disk is full; `None`: any.
@@ -159,6 +160,19 @@ impl Default for MemoryStore {
 }
 
 impl Disk {
+    /// What is written and that the process does not take for durable.
+    fn unsure(&self) -> impl Iterator<Item = &Undo> {
+        self.undo.iter().skip(self.believed)
+    }
+
+    /// The durable value of a head that has a newer one: the oldest that can be put back.
+    fn durable_head(&self, wanted: &str) -> Option<&Option<Vec<u8>>> {
+        self.unsure().find_map(|undo| match undo {
+            Undo::Head { key, before } if key == wanted => Some(before),
+            Undo::Head { .. } | Undo::Row { .. } => None,
+        })
+    }
+
     /// Takes back all but the oldest `keep` unflushed writes.
     fn take_back(&mut self, keep: usize) {
         while self.undo.len() > keep {
@@ -193,6 +207,23 @@ impl Disk {
     }
 }
 
+impl StoreReader for MemoryStore {
+    fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
+        let disk = self.reading()?;
+        let rows = disk.streams.get(stream).map_or(&[][..], Vec::as_slice);
+        Ok(page(rows, from, rows_max))
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.reading()?.heads.get(key).cloned())
+    }
+
+    fn heads(&self, prefix: &str, after: Option<&str>, heads_max: usize) -> Result<Vec<Head>, StoreError> {
+        let disk = self.reading()?;
+        Ok(scan(&disk.heads, prefix, after).take(heads_max).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
 impl Store for MemoryStore {
     fn append(&mut self, stream: &str, body: &[u8]) -> Result<u64, StoreError> {
         let mut disk = self.writing()?;
@@ -208,38 +239,29 @@ impl Store for MemoryStore {
         Ok(position)
     }
 
-    fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
-        let disk = self.reading()?;
-        let rows = disk.streams.get(stream).map_or(&[][..], Vec::as_slice);
-        let skip = usize::try_from(from).unwrap_or(usize::MAX);
-        let numbered = (0u64..).zip(rows).skip(skip).take(rows_max);
-        Ok(numbered.map(|(position, body)| Row { position, body: body.clone() }).collect())
-    }
-
     fn streams(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let disk = self.reading()?;
         let from_here = disk.streams.range(prefix.to_owned()..).map(|(name, _)| name);
         Ok(from_here.take_while(|name| name.starts_with(prefix)).cloned().collect())
     }
 
-    fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.reading()?.heads.get(key).cloned())
-    }
-
-    fn swap(&mut self, key: &str, expected: Option<&[u8]>, value: &[u8]) -> Result<bool, StoreError> {
+    fn put(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         let mut disk = self.writing()?;
-        if let Some(error) = disk.next_swap.take() {
-            return Err(disk.freeze(error));
-        }
-        if disk.heads.get(key).map(Vec::as_slice) != expected {
-            return Ok(false);
-        }
-        if let Err(error) = disk.take_room(value.len()) {
+        let fault = disk.next_put.take();
+        if let Err(error) = fault.map_or_else(|| disk.take_room(value.len()), Err) {
             return Err(disk.freeze(error));
         }
         let before = disk.heads.insert(key.to_owned(), value.to_vec());
         disk.undo.push(Undo::Head { key: key.to_owned(), before });
-        Ok(true)
+        Ok(())
+    }
+
+    fn swap(&mut self, key: &str, expected: Option<&[u8]>, value: &[u8]) -> Result<bool, StoreError> {
+        drop(self.writing()?);
+        if self.head(key)?.as_deref() != expected {
+            return Ok(false);
+        }
+        self.put(key, value).map(|()| true)
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
@@ -261,4 +283,54 @@ impl Store for MemoryStore {
         disk.flushes = disk.flushes.saturating_add(1);
         Ok(())
     }
+
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        drop(self.reading()?);
+        Ok(Box::new(DurableReader(self.clone())))
+    }
+}
+
+/// Reads a [`MemoryStore`] as if what no flush has covered were not there.
+struct DurableReader(MemoryStore);
+
+impl StoreReader for DurableReader {
+    fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
+        let disk = self.0.reading()?;
+        let rows = disk.streams.get(stream).map_or(&[][..], Vec::as_slice);
+        let is_new = |undo: &&Undo| matches!(undo, Undo::Row { stream: name } if name == stream);
+        let durable = rows.len().saturating_sub(disk.unsure().filter(is_new).count());
+        Ok(page(rows.get(..durable).unwrap_or(rows), from, rows_max))
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let disk = self.0.reading()?;
+        Ok(disk.durable_head(key).map_or_else(|| disk.heads.get(key).cloned(), Clone::clone))
+    }
+
+    fn heads(&self, prefix: &str, after: Option<&str>, heads_max: usize) -> Result<Vec<Head>, StoreError> {
+        let disk = self.0.reading()?;
+        let durable = scan(&disk.heads, prefix, after).filter_map(|(key, value)| match disk.durable_head(key) {
+            Some(before) => before.clone().map(|before| (key.clone(), before)),
+            None => Some((key.clone(), value.clone())),
+        });
+        Ok(durable.take(heads_max).collect())
+    }
+}
+
+fn page(rows: &[Vec<u8>], from: u64, rows_max: usize) -> Vec<Row> {
+    let skip = usize::try_from(from).unwrap_or(usize::MAX);
+    let numbered = (0u64..).zip(rows).skip(skip).take(rows_max);
+    numbered.map(|(position, body)| Row { position, body: body.clone() }).collect()
+}
+
+fn scan<'a>(
+    heads: &'a BTreeMap<String, Vec<u8>>,
+    prefix: &'a str,
+    after: Option<&str>,
+) -> impl Iterator<Item = (&'a String, &'a Vec<u8>)> {
+    let from = match after {
+        Some(after) if after >= prefix => Bound::Excluded(after.to_owned()),
+        Some(_) | None => Bound::Included(prefix.to_owned()),
+    };
+    heads.range((from, Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(prefix))
 }

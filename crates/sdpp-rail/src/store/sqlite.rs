@@ -14,7 +14,7 @@ use std::time::Duration;
 use rusqlite::ffi;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::{Durability, Row, Store, StoreError};
+use super::{Durability, Head, Row, Store, StoreError, StoreReader};
 
 /// How long another program (a person with `sqlite3`) may hold the file before we give up.
 const BUSY_MS: u64 = 1_000;
@@ -45,7 +45,9 @@ const READ: &str = "SELECT position, body FROM row WHERE stream = ?1 AND positio
 const STREAM_FROM: &str = "SELECT stream FROM row WHERE stream >= ?1 ORDER BY stream LIMIT 1";
 const STREAM_AFTER: &str = "SELECT stream FROM row WHERE stream > ?1 ORDER BY stream LIMIT 1";
 const HEAD: &str = "SELECT value FROM head WHERE key = ?1";
-const SWAP: &str =
+const HEADS: &str = "SELECT key, value FROM head WHERE key > ?1 ORDER BY key LIMIT ?2";
+const HEADS_FROM: &str = "SELECT key, value FROM head WHERE key >= ?1 ORDER BY key LIMIT ?2";
+const PUT: &str =
     "INSERT INTO head (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 
 fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -60,9 +62,8 @@ fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 /// whether a flush that failed became durable after all.
 pub struct SqliteStore {
     // Fields are dropped in this order: the connection closes before the lock is released.
-    connection: Connection,
+    db: Db,
     _lock: File,
-    path: PathBuf,
     /// Next position of the streams appended to so far.
     next: BTreeMap<String, u64>,
     frozen: Option<StoreError>,
@@ -82,49 +83,46 @@ impl SqliteStore {
         let path = given.canonicalize().map_err(|error| failed(given, error))?;
         let lock = lock(&path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags)
-            .and_then(|connection| connection.busy_timeout(Duration::from_millis(BUSY_MS)).map(|()| connection))
-            .map_err(|error| explain(&path, &error))?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        let mut store = Self { connection, _lock: lock, path, next: BTreeMap::new(), frozen: None };
+        let connection = connect(&path, flags)?;
+        let mut store = Self { db: Db { connection, path }, _lock: lock, next: BTreeMap::new(), frozen: None };
         store.check_format()?;
-        store.configure(durability).map_err(|error| explain(&store.path, &error))?;
-        store.migrate().map_err(|error| explain(&store.path, &error))?;
+        store.configure(durability).map_err(|error| explain(&store.db.path, &error))?;
+        store.migrate().map_err(|error| explain(&store.db.path, &error))?;
         Ok(store)
     }
 
     /// Where the file is, with all links followed.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.db.path
     }
 
     fn format(&self) -> rusqlite::Result<usize> {
-        let version: i64 = self.connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let version: i64 = self.db.connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         Ok(usize::try_from(version).unwrap_or(usize::MAX))
     }
 
     /// Looks before anything is changed: this may be another program's database.
     fn check_format(&self) -> Result<(), StoreError> {
         let look = || -> rusqlite::Result<(usize, i32, i64)> {
-            let application = self.connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-            let tables = self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            let application = self.db.connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+            let tables = self.db.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
             Ok((self.format()?, application, tables))
         };
-        let (format, application, tables) = look().map_err(|error| explain(&self.path, &error))?;
+        let (format, application, tables) = look().map_err(|error| explain(&self.db.path, &error))?;
         if application != APPLICATION_ID && (application != 0 || format != 0 || tables != 0) {
-            return Err(failed(&self.path, "a database of another program; name another file"));
+            return Err(failed(&self.db.path, "a database of another program; name another file"));
         }
         if format > MIGRATIONS.len() {
             let known = MIGRATIONS.len();
             let why = format!("written by a newer version (format {format}, known up to {known}): update first");
-            return Err(failed(&self.path, why));
+            return Err(failed(&self.db.path, why));
         }
         Ok(())
     }
 
     fn configure(&self, durability: Durability) -> rusqlite::Result<()> {
-        let set = |name: &str, value: &str| self.connection.pragma_update(None, name, value);
-        let mode: String = self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        let set = |name: &str, value: &str| self.db.connection.pragma_update(None, name, value);
+        let mode: String = self.db.connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         if mode != "wal" {
             let error = ffi::Error::new(ffi::SQLITE_CANTOPEN);
             let why = format!("this file system cannot hold a write-ahead log (mode {mode})");
@@ -139,7 +137,8 @@ impl SqliteStore {
             }
             Durability::Process => set("synchronous", "NORMAL")?,
         }
-        self.connection
+        self.db
+            .connection
             .pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |row| row.get::<_, i64>(0))
             .map(drop)
     }
@@ -147,7 +146,7 @@ impl SqliteStore {
     fn migrate(&mut self) -> rusqlite::Result<()> {
         let format = self.format()?;
         for (done, step) in (1i64..).zip(MIGRATIONS).skip(format) {
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = self.db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             step(&transaction)?;
             transaction.pragma_update(None, "user_version", done)?;
             transaction.commit()?;
@@ -160,8 +159,8 @@ impl SqliteStore {
     }
 
     fn begin(&self) -> rusqlite::Result<()> {
-        if self.connection.is_autocommit() {
-            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        if self.db.connection.is_autocommit() {
+            self.db.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         }
         Ok(())
     }
@@ -169,10 +168,10 @@ impl SqliteStore {
     /// Passes a good answer on; takes everything back and freezes on a bad one.
     fn settle<T>(&mut self, answer: rusqlite::Result<T>) -> Result<T, StoreError> {
         answer.map_err(|error| {
-            let error = explain(&self.path, &error);
-            if !self.connection.is_autocommit() {
+            let error = explain(&self.db.path, &error);
+            if !self.db.connection.is_autocommit() {
                 // If even this fails, the transaction ends with the connection.
-                drop(self.connection.execute_batch("ROLLBACK"));
+                drop(self.db.connection.execute_batch("ROLLBACK"));
             }
             self.next.clear();
             self.frozen = Some(error.clone());
@@ -184,14 +183,14 @@ impl SqliteStore {
         if let Some(next) = self.next.get(stream) {
             return Ok(*next);
         }
-        let last: Option<i64> = self.connection.prepare_cached(LAST)?.query_row([stream], |row| row.get(0))?;
+        let last: Option<i64> = self.db.connection.prepare_cached(LAST)?.query_row([stream], |row| row.get(0))?;
         Ok(last.map_or(0, |last| last.unsigned_abs().saturating_add(1)))
     }
 
     fn try_append(&mut self, stream: &str, body: &[u8]) -> rusqlite::Result<u64> {
         self.begin()?;
         let position = self.next_position(stream)?;
-        self.connection.prepare_cached(APPEND)?.execute(params![stream, signed(position), body])?;
+        self.db.connection.prepare_cached(APPEND)?.execute(params![stream, signed(position), body])?;
         match self.next.get_mut(stream) {
             Some(next) => *next = position.saturating_add(1),
             None => drop(self.next.insert(stream.to_owned(), position.saturating_add(1))),
@@ -199,35 +198,16 @@ impl SqliteStore {
         Ok(position)
     }
 
-    fn try_head(&self, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
-        self.connection.prepare_cached(HEAD)?.query_row([key], |row| row.get(0)).optional()
-    }
-
-    fn try_swap(&self, key: &str, expected: Option<&[u8]>, value: &[u8]) -> rusqlite::Result<bool> {
-        if self.try_head(key)?.as_deref() != expected {
-            return Ok(false);
-        }
+    fn try_put(&self, key: &str, value: &[u8]) -> rusqlite::Result<()> {
         self.begin()?;
-        self.connection.prepare_cached(SWAP)?.execute(params![key, value])?;
-        Ok(true)
-    }
-
-    fn try_read(&self, stream: &str, from: u64, rows_max: usize) -> rusqlite::Result<Vec<Row>> {
-        let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-        let Ok(from) = i64::try_from(from) else {
-            return Ok(Vec::new());
-        };
-        let mut statement = self.connection.prepare_cached(READ)?;
-        let rows = statement.query_map(params![stream, from, limit], |row| {
-            Ok(Row { position: row.get::<_, i64>(0)?.unsigned_abs(), body: row.get(1)? })
-        })?;
-        rows.collect()
+        self.db.connection.prepare_cached(PUT)?.execute(params![key, value])?;
+        Ok(())
     }
 
     /// Leaps from name to name: the cost is in streams, not in rows.
     fn try_streams(&self, prefix: &str) -> rusqlite::Result<Vec<String>> {
         let leap = |sql: &str, name: &str| {
-            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut statement = self.db.connection.prepare_cached(sql)?;
             statement.query_row([name], |row| row.get::<_, String>(0)).optional()
         };
         let mut names = Vec::new();
@@ -240,6 +220,20 @@ impl SqliteStore {
     }
 }
 
+impl StoreReader for SqliteStore {
+    fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
+        self.db.read(stream, from, rows_max)
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.head(key)
+    }
+
+    fn heads(&self, prefix: &str, after: Option<&str>, heads_max: usize) -> Result<Vec<Head>, StoreError> {
+        self.db.heads(prefix, after, heads_max)
+    }
+}
+
 impl Store for SqliteStore {
     fn append(&mut self, stream: &str, body: &[u8]) -> Result<u64, StoreError> {
         self.writable()?;
@@ -247,32 +241,101 @@ impl Store for SqliteStore {
         self.settle(answer)
     }
 
-    fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
-        self.try_read(stream, from, rows_max).map_err(|error| explain(&self.path, &error))
-    }
-
     fn streams(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.try_streams(prefix).map_err(|error| explain(&self.path, &error))
+        self.try_streams(prefix).map_err(|error| explain(&self.db.path, &error))
     }
 
-    fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.try_head(key).map_err(|error| explain(&self.path, &error))
+    fn put(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.writable()?;
+        let answer = self.try_put(key, value);
+        self.settle(answer)
     }
 
     fn swap(&mut self, key: &str, expected: Option<&[u8]>, value: &[u8]) -> Result<bool, StoreError> {
         self.writable()?;
-        let answer = self.try_swap(key, expected, value);
-        self.settle(answer)
+        if self.head(key)?.as_deref() != expected {
+            return Ok(false);
+        }
+        self.put(key, value).map(|()| true)
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
         self.writable()?;
-        if self.connection.is_autocommit() {
+        if self.db.connection.is_autocommit() {
             return Ok(());
         }
-        let answer = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]).map(drop));
+        let answer = self.db.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]).map(drop));
         self.settle(answer)
     }
+
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        Ok(Box::new(Db::open_reader(&self.db.path)?))
+    }
+}
+
+/// A connection to the file. Beside the one of a [`SqliteStore`], the write-ahead log shows it what
+/// is committed, which is what is flushed.
+struct Db {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Db {
+    fn open_reader(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = connect(path, flags)?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+}
+
+impl StoreReader for Db {
+    fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
+        read(&self.connection, stream, from, rows_max).map_err(|error| explain(&self.path, &error))
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        head(&self.connection, key).map_err(|error| explain(&self.path, &error))
+    }
+
+    fn heads(&self, prefix: &str, after: Option<&str>, heads_max: usize) -> Result<Vec<Head>, StoreError> {
+        heads(&self.connection, prefix, after, heads_max).map_err(|error| explain(&self.path, &error))
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, flags)
+        .and_then(|connection| connection.busy_timeout(Duration::from_millis(BUSY_MS)).map(|()| connection))
+        .map_err(|error| explain(path, &error))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(connection)
+}
+
+fn read(connection: &Connection, stream: &str, from: u64, rows_max: usize) -> rusqlite::Result<Vec<Row>> {
+    let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
+    let Ok(from) = i64::try_from(from) else {
+        return Ok(Vec::new());
+    };
+    let mut statement = connection.prepare_cached(READ)?;
+    let rows = statement.query_map(params![stream, from, limit], |row| {
+        Ok(Row { position: row.get::<_, i64>(0)?.unsigned_abs(), body: row.get(1)? })
+    })?;
+    rows.collect()
+}
+
+fn head(connection: &Connection, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection.prepare_cached(HEAD)?.query_row([key], |row| row.get(0)).optional()
+}
+
+fn heads(connection: &Connection, prefix: &str, after: Option<&str>, max: usize) -> rusqlite::Result<Vec<Head>> {
+    let limit = i64::try_from(max).unwrap_or(i64::MAX);
+    let (sql, from) = match after {
+        Some(after) if after >= prefix => (HEADS, after),
+        Some(_) | None => (HEADS_FROM, prefix),
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![from, limit], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    rows.take_while(|row: &rusqlite::Result<Head>| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
+        .collect()
 }
 
 /// SQLite counts in signed integers; a stream never gets so long.

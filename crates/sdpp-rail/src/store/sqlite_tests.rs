@@ -131,9 +131,9 @@ fn a_full_disk_is_said_and_nothing_durable_is_lost() {
     let mut store = open(&folder.file()).unwrap();
     store.append("s", b"kept").unwrap();
     store.flush().unwrap();
-    let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let pages: i64 = store.db.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     let limit = pages + 8;
-    store.connection.pragma_update_and_check(None, "max_page_count", limit, |row| row.get::<_, i64>(0)).unwrap();
+    store.db.connection.pragma_update_and_check(None, "max_page_count", limit, |row| row.get::<_, i64>(0)).unwrap();
     let full = (0..100).find_map(|_| store.append("s", &[7; 4096]).err());
     assert_eq!(full, Some(StoreError::Full));
     assert_eq!(store.append("s", b"small"), Err(StoreError::Full), "frozen");
@@ -152,7 +152,7 @@ fn settings_follow_the_class() {
         let folder = Folder::new();
         let store = SqliteStore::open(folder.file(), durability).unwrap();
         let get = |name: &str| {
-            store.connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0)).unwrap()
+            store.db.connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0)).unwrap()
         };
         assert_eq!(get("synchronous"), rusqlite::types::Value::Integer(synchronous));
         assert_eq!(get("journal_mode"), rusqlite::types::Value::Text("wal".to_owned()));

@@ -13,6 +13,9 @@ pub fn store<S: Store>(mut make: impl FnMut() -> S, mut crash: impl FnMut(S) -> 
     reads_keep_to_range_and_limit(make());
     streams_are_listed_by_prefix_and_sorted(make());
     swap_compares(make());
+    put_overwrites(make());
+    heads_are_listed_by_prefix_and_sorted(make());
+    a_reader_sees_what_is_durable(make());
     large_bodies_come_back(make(), &mut crash);
     many_streams_are_kept_apart(make(), &mut crash);
     an_unflushed_write_is_lost(make(), &mut crash);
@@ -84,6 +87,48 @@ fn swap_compares<S: Store>(mut store: S) {
     assert_eq!(store.head("h"), Ok(Some(vec![])), "an empty value is kept");
     assert_eq!(store.swap("h", Some(b""), b"3"), Ok(true), "and compared");
     assert_eq!(store.head("H"), Ok(None), "keys are exact");
+}
+
+fn put_overwrites<S: Store>(mut store: S) {
+    store.put("h", b"1").expect("put");
+    store.put("h", b"2").expect("put");
+    assert_eq!(store.head("h"), Ok(Some(b"2".to_vec())), "the newest value");
+    assert_eq!(store.swap("h", Some(b"2"), b"3"), Ok(true), "a put value is compared, too");
+}
+
+fn heads_are_listed_by_prefix_and_sorted<S: Store>(mut store: S) {
+    for key in ["b/2", "b/1", "b", "b/%", "c/1", "B/1", "b/ß"] {
+        store.put(key, key.as_bytes()).expect("put");
+    }
+    let keys = |after: Option<&str>, heads_max| -> Vec<String> {
+        let heads = store.heads("b/", after, heads_max).expect("heads");
+        assert!(heads.iter().all(|(key, value)| key.as_bytes() == value), "each with its value");
+        heads.into_iter().map(|(key, _)| key).collect()
+    };
+    assert_eq!(keys(None, 9), ["b/%", "b/1", "b/2", "b/ß"], "those that begin so, in the order of their bytes");
+    assert_eq!(keys(None, 2), ["b/%", "b/1"], "at most so many");
+    assert_eq!(keys(Some("b/1"), 9), ["b/2", "b/ß"], "behind a key");
+    assert_eq!(keys(Some("b/10"), 1), ["b/2"], "that need not be there");
+    assert_eq!(keys(Some("a"), 1), ["b/%"], "or stand before all of them");
+    assert_eq!(keys(Some("b/ß"), 9), Vec::<String>::new(), "behind the last");
+}
+
+fn a_reader_sees_what_is_durable<S: Store>(mut store: S) {
+    store.append("s", b"0").expect("append");
+    store.put("h/1", b"old").expect("put");
+    store.flush().expect("flush");
+    let reader = store.reader().expect("reader");
+    store.append("s", b"1").expect("append");
+    store.put("h/1", b"new").expect("put");
+    store.put("h/2", b"new").expect("put");
+    let seen = || {
+        let rows = reader.read("s", 0, 9).expect("read").len();
+        let heads = reader.heads("h/", None, 9).expect("heads").into_iter().map(|(_, value)| value);
+        (rows, reader.head("h/1").expect("head"), heads.collect::<Vec<_>>())
+    };
+    assert_eq!(seen(), (1, Some(b"old".to_vec()), vec![b"old".to_vec()]), "not what is only written");
+    store.flush().expect("flush");
+    assert_eq!(seen(), (2, Some(b"new".to_vec()), vec![b"new".to_vec(); 2]), "all that is flushed");
 }
 
 fn large_bodies_come_back<S: Store>(mut store: S, crash: &mut impl FnMut(S) -> S) {

@@ -1,0 +1,171 @@
+//! The publisher: takes durable heads, has the witnesses cosign the newest one, shows it to everybody
+//! and answers who waited for it. It works beside the writer, so a slow witness makes groups larger
+//! and answers later, but stops no commit.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use sdpp_log::{Edge, Hash, Signature};
+use tokio::sync::oneshot;
+
+use crate::ledger::{Head, StartError};
+use crate::limits;
+use crate::public::{Public, Published};
+use crate::refusal::{Place, Refusal};
+use crate::service::{ServiceError, Submitted};
+use crate::wait::block_on;
+use crate::witness::{WitnessError, WitnessService};
+
+/// Who waits for an answer.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, ServiceError>>;
+
+/// An answer that waits for its group to be published.
+pub(crate) type Waiting = (Reply<Submitted>, Result<Place, Refusal>);
+
+/// A group that is durable: its head, if it has news, and who waits.
+pub(crate) struct Group {
+    pub(crate) head: Option<Head>,
+    pub(crate) waiting: Vec<Waiting>,
+}
+
+/// A witness as the publisher knows it.
+struct Asked {
+    service: Arc<dyn WitnessService>,
+    /// Size that it cosigned last, as far as we know.
+    known: u64,
+    /// Failures in a row, and until when it is left alone for them.
+    failures: u32,
+    rest_until: Option<Instant>,
+}
+
+pub(crate) struct Publisher {
+    public: Arc<Public>,
+    witnesses: Vec<Asked>,
+    /// Tells the thread that writes files; it looks for itself what is new.
+    files: Option<SyncSender<()>>,
+}
+
+impl Publisher {
+    pub(crate) fn new(
+        public: Arc<Public>,
+        witnesses: &[Arc<dyn WitnessService>],
+        files: Option<SyncSender<()>>,
+    ) -> Self {
+        let asked = |service: &Arc<dyn WitnessService>| Asked {
+            service: service.clone(),
+            known: 0,
+            failures: 0,
+            rest_until: None,
+        };
+        Self { public, witnesses: witnesses.iter().map(asked).collect(), files }
+    }
+
+    /// Asks the witnesses whether they know more than the store does, then shows the head.
+    pub(crate) fn greet(&mut self, head: Head, without_witness: bool) -> Result<(), StartError> {
+        let size = head.edge.size();
+        let answers = self.ask_all(&head);
+        for answer in &answers {
+            match answer {
+                Err(WitnessError::Refused(sdpp_log::Refusal::Conflict { known_size })) if *known_size > size => {
+                    return Err(StartError::RolledBack { size, witnessed: *known_size });
+                }
+                Err(WitnessError::Refused(sdpp_log::Refusal::Fork { .. } | sdpp_log::Refusal::BadProof(_))) => {
+                    return Err(StartError::Forked);
+                }
+                Err(WitnessError::Unavailable) if !without_witness => return Err(StartError::WitnessSilent),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.show(head, answers);
+        Ok(())
+    }
+
+    /// Publishes until the writer ends.
+    pub(crate) fn run(mut self, groups: &Receiver<Group>) {
+        while let Ok(first) = groups.recv() {
+            let mut waiting = first.waiting;
+            let mut newest = first.head;
+            while let Ok(group) = groups.try_recv() {
+                waiting.extend(group.waiting);
+                newest = group.head.or(newest);
+            }
+            if let Some(head) = newest {
+                let answers = self.ask_all(&head);
+                self.show(head, answers);
+            }
+            answer_all(waiting, &self.public.now().note);
+        }
+    }
+
+    fn show(&self, head: Head, answers: Vec<Result<Signature, WitnessError>>) {
+        let Head { edge, mut note } = head;
+        for signature in answers.into_iter().flatten() {
+            // A note with too many signatures stays as it is: the quorum then decides.
+            let _ = note.add(signature);
+        }
+        self.public.show(Published { edge, note: note.to_string().into() });
+        if let Some(files) = &self.files {
+            // Full: it is told already.
+            let _ = files.try_send(());
+        }
+    }
+
+    /// Asks all witnesses at once.
+    fn ask_all(&mut self, head: &Head) -> Vec<Result<Signature, WitnessError>> {
+        let (public, bare) = (&self.public, head.note.to_string());
+        let asking = self.witnesses.iter_mut().map(|witness| witness.ask(public, &head.edge, &bare));
+        block_on(join_all(asking))
+    }
+}
+
+impl Asked {
+    /// Asks for a cosignature, again if the witness knows another size than we thought. One that
+    /// failed is left alone for a while, so that it does not hold up everybody each time.
+    async fn ask(&mut self, public: &Public, edge: &Edge, note: &str) -> Result<Signature, WitnessError> {
+        if self.rest_until.is_some_and(|until| Instant::now() < until) {
+            return Err(WitnessError::Unavailable);
+        }
+        let mut answer = self.ask_once(public, edge, note).await;
+        for _ in 0..limits::WITNESS_RETRIES_MAX {
+            let Err(WitnessError::Refused(sdpp_log::Refusal::Conflict { known_size })) = answer else { break };
+            if known_size > edge.size() {
+                break;
+            }
+            self.known = known_size;
+            answer = self.ask_once(public, edge, note).await;
+        }
+        match &answer {
+            Ok(_) => {
+                self.known = edge.size();
+                (self.failures, self.rest_until) = (0, None);
+            }
+            Err(WitnessError::Unavailable) => {
+                let rest = limits::WITNESS_REST_MS << self.failures.min(limits::WITNESS_REST_DOUBLINGS);
+                self.failures = self.failures.saturating_add(1);
+                self.rest_until = Instant::now().checked_add(Duration::from_millis(rest));
+            }
+            Err(WitnessError::Refused(_)) => {}
+        }
+        answer
+    }
+
+    async fn ask_once(&self, public: &Public, edge: &Edge, note: &str) -> Result<Signature, WitnessError> {
+        let proof: Vec<Hash> =
+            public.consistency(edge, self.known, edge.size()).map_err(|_| WitnessError::Unavailable)?;
+        self.service.cosign(self.known, &proof, note).await
+    }
+}
+
+/// A refusal waits too: it may rest on an entry of its group. Whoever has gone away needs no answer.
+fn answer_all(waiting: Vec<Waiting>, note: &Arc<str>) {
+    for (reply, outcome) in waiting {
+        let place = outcome.or_else(|refusal| refusal.known().ok_or(refusal));
+        let answer = match place {
+            Err(refusal) => Err(ServiceError::Refused(refusal)),
+            Ok(Place { index, id }) => Ok(Submitted { index, id, checkpoint: note.clone() }),
+        };
+        let _ = reply.send(answer);
+    }
+}

@@ -1,0 +1,266 @@
+//! The state under the fold: small values under readable keys of a [`Store`], so that it may be
+//! larger than memory, becomes durable together with the entries, and opens at once.
+//!
+//! | key | value |
+//! |---|---|
+//! | `e/ENTRY` | index of an entry |
+//! | `r/STATEMENT` | where a statement is recorded |
+//! | `b/ASSET/ACCOUNT` | balance |
+//! | `i/ASSET` | what was issued |
+//! | `j/ASSET/REFERENCE` | an issue's reference |
+//! | `x/PAYER/REFERENCE` | a transfer |
+//! | `c/CHANNEL` | a channel |
+//! | `p/PAYER/CHANNEL` | a payer's channel |
+//! | `t/CHANNEL/REFERENCE` | a top-up's reference |
+//! | `fold` | size, time, channels alive |
+
+use std::fmt::Display;
+
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use minicbor::{Decode, Encode};
+use sdpp_proto::codec::{self, Bytes32, ChannelId, StatementId};
+use sdpp_proto::identity::PublicKey;
+use sdpp_proto::money::{Amount, AssetId};
+use sdpp_proto::statement::Form;
+use sdpp_proto::time::Timestamp;
+use sdpp_rail::{Store, StoreError, StoreReader};
+
+use crate::channel::Channel;
+use crate::fold::{Recorded, Transferred};
+use crate::limits;
+use crate::refusal::Place;
+
+const SUMMARY: &str = "fold";
+pub(crate) const BALANCES: &str = "b/";
+pub(crate) const ISSUED: &str = "i/";
+pub(crate) const CHANNELS: &str = "c/";
+/// All keys of the state begin with one of these.
+pub(crate) const PREFIXES: [&str; 10] = ["b/", "c/", "e/", "fold", "i/", "j/", "p/", "r/", "t/", "x/"];
+/// What there is to say of a key that is only there or not.
+const MARK: &[u8] = &[];
+
+/// What the fold knows of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Summary {
+    /// Entries taken.
+    #[n(1)]
+    pub(crate) size: u64,
+    /// The last tick.
+    #[n(2)]
+    pub(crate) time: Option<Timestamp>,
+    /// Channels that are not closed.
+    #[n(3)]
+    pub(crate) alive: u64,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct RecordedRow {
+    #[n(1)]
+    index: u64,
+    #[n(2)]
+    entry: StatementId,
+    #[n(3)]
+    form: Form,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct TransferredRow {
+    #[n(1)]
+    index: u64,
+    #[n(2)]
+    entry: StatementId,
+    #[n(3)]
+    to: PublicKey,
+    #[n(4)]
+    asset: AssetId,
+    #[n(5)]
+    amount: Amount,
+}
+
+fn name(bytes: &[u8; 32]) -> String {
+    Base64UrlUnpadded::encode_string(bytes)
+}
+
+fn key(prefix: &str, first: impl Display, second: &[u8; 32]) -> String {
+    format!("{prefix}/{first}/{}", name(second))
+}
+
+fn balance_key(asset: &AssetId, account: &PublicKey) -> String {
+    format!("{BALANCES}{asset}/{account}")
+}
+
+/// Values were encoded by this module; anything else is a damaged store.
+fn value<T: for<'b> Decode<'b, ()> + Encode<()>>(key: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    codec::decode(bytes, limits::STATE_VALUE_MAX)
+        .map_err(|_| StoreError::Failed(format!("the value of {key} is damaged: restore the ledger, then run fsck")))
+}
+
+fn get<T: for<'b> Decode<'b, ()> + Encode<()>>(
+    store: &(impl StoreReader + ?Sized),
+    key: &str,
+) -> Result<Option<T>, StoreError> {
+    store.head(key)?.map(|bytes| value(key, &bytes)).transpose()
+}
+
+/// Reads of the state, for everybody who has a store or a reader of one.
+pub(crate) struct View<'a, S: StoreReader + ?Sized>(pub(crate) &'a S);
+
+impl<S: StoreReader + ?Sized> View<'_, S> {
+    pub(crate) fn summary(&self) -> Result<Summary, StoreError> {
+        Ok(get(self.0, SUMMARY)?.unwrap_or_default())
+    }
+
+    pub(crate) fn place(&self, id: &StatementId) -> Result<Option<Place>, StoreError> {
+        let index = get(self.0, &format!("e/{}", name(&id.0)))?;
+        Ok(index.map(|index| Place { index, id: *id }))
+    }
+
+    pub(crate) fn record(&self, statement: &StatementId) -> Result<Option<Recorded>, StoreError> {
+        let row: Option<RecordedRow> = get(self.0, &format!("r/{}", name(&statement.0)))?;
+        Ok(row.map(|row| Recorded { place: Place { index: row.index, id: row.entry }, form: row.form }))
+    }
+
+    pub(crate) fn balance(&self, asset: &AssetId, account: &PublicKey) -> Result<Amount, StoreError> {
+        Ok(get(self.0, &balance_key(asset, account))?.unwrap_or(Amount::ZERO))
+    }
+
+    pub(crate) fn issued(&self, asset: &AssetId) -> Result<Amount, StoreError> {
+        Ok(get(self.0, &format!("{ISSUED}{asset}"))?.unwrap_or(Amount::ZERO))
+    }
+
+    pub(crate) fn has_issue(&self, asset: &AssetId, reference: &Bytes32) -> Result<bool, StoreError> {
+        Ok(self.0.head(&key("j", asset, &reference.0))?.is_some())
+    }
+
+    pub(crate) fn transfer(&self, payer: &PublicKey, reference: &Bytes32) -> Result<Option<Transferred>, StoreError> {
+        let row: Option<TransferredRow> = get(self.0, &key("x", payer, &reference.0))?;
+        Ok(row.map(|row| Transferred {
+            place: Place { index: row.index, id: row.entry },
+            to: row.to,
+            asset: row.asset,
+            amount: row.amount,
+        }))
+    }
+
+    pub(crate) fn has_transfer(&self, payer: &PublicKey, reference: &Bytes32) -> Result<bool, StoreError> {
+        Ok(self.0.head(&key("x", payer, &reference.0))?.is_some())
+    }
+
+    pub(crate) fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
+        get(self.0, &format!("{CHANNELS}{}", name(&id.0)))
+    }
+
+    pub(crate) fn has_top_up(&self, channel: &ChannelId, reference: &Bytes32) -> Result<bool, StoreError> {
+        Ok(self.0.head(&key("t", name(&channel.0), &reference.0))?.is_some())
+    }
+
+    /// The channels of a payer, open or closed.
+    pub(crate) fn channels_of(&self, payer: &PublicKey) -> Result<Vec<(ChannelId, Channel)>, StoreError> {
+        let mut found = Vec::new();
+        let prefix = format!("p/{payer}/");
+        self.each(&prefix, |key, _| {
+            let id = key.strip_prefix(&prefix).and_then(|id| Base64UrlUnpadded::decode_vec(id).ok());
+            let id = id.and_then(|id| <[u8; 32]>::try_from(id).ok()).map(ChannelId);
+            if let Some(id) = id
+                && let Some(channel) = self.channel(&id)?
+            {
+                found.push((id, channel));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Visits all values under a prefix.
+    pub(crate) fn each(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(&str, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.0.heads(prefix, after.as_deref(), limits::REPLAY_PAGE_MAX)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            let next = last.clone();
+            for (key, bytes) in &page {
+                visit(key, bytes)?;
+            }
+            after = Some(next);
+        }
+    }
+
+    /// All amounts under a prefix, by the asset that stands behind it.
+    pub(crate) fn amounts(&self, prefix: &str, mut visit: impl FnMut(AssetId, Amount)) -> Result<(), StoreError> {
+        self.each(prefix, |key, bytes| {
+            let rest = key.strip_prefix(prefix).unwrap_or(key);
+            let asset = rest.split_once('/').map_or(rest, |(asset, _)| asset);
+            visit(AssetId::new(asset), value(key, bytes)?);
+            Ok(())
+        })
+    }
+
+    /// All channels.
+    pub(crate) fn each_channel(&self, mut visit: impl FnMut(Channel)) -> Result<(), StoreError> {
+        self.each(CHANNELS, |key, bytes| {
+            visit(value(key, bytes)?);
+            Ok(())
+        })
+    }
+}
+
+/// Writes of the state.
+pub(crate) struct Edit<'a>(pub(crate) &'a mut dyn Store);
+
+impl Edit<'_> {
+    pub(crate) fn summary(&mut self, summary: &Summary) -> Result<(), StoreError> {
+        self.0.put(SUMMARY, &codec::encode(summary))
+    }
+
+    pub(crate) fn place(&mut self, place: &Place) -> Result<(), StoreError> {
+        self.0.put(&format!("e/{}", name(&place.id.0)), &codec::encode(&place.index))
+    }
+
+    pub(crate) fn record(&mut self, statement: &StatementId, recorded: &Recorded) -> Result<(), StoreError> {
+        let Recorded { place: Place { index, id }, form } = *recorded;
+        self.0.put(&format!("r/{}", name(&statement.0)), &codec::encode(&RecordedRow { index, entry: id, form }))
+    }
+
+    pub(crate) fn balance(&mut self, asset: &AssetId, account: &PublicKey, amount: Amount) -> Result<(), StoreError> {
+        self.0.put(&balance_key(asset, account), &codec::encode(&amount))
+    }
+
+    pub(crate) fn issued(&mut self, asset: &AssetId, amount: Amount) -> Result<(), StoreError> {
+        self.0.put(&format!("{ISSUED}{asset}"), &codec::encode(&amount))
+    }
+
+    pub(crate) fn issue(&mut self, asset: &AssetId, reference: &Bytes32) -> Result<(), StoreError> {
+        self.0.put(&key("j", asset, &reference.0), MARK)
+    }
+
+    pub(crate) fn transfer(
+        &mut self,
+        payer: &PublicKey,
+        reference: &Bytes32,
+        done: Transferred,
+    ) -> Result<(), StoreError> {
+        let Transferred { place: Place { index, id }, to, asset, amount } = done;
+        let row = TransferredRow { index, entry: id, to, asset, amount };
+        self.0.put(&key("x", payer, &reference.0), &codec::encode(&row))
+    }
+
+    pub(crate) fn new_channel(&mut self, id: &ChannelId, channel: &Channel) -> Result<(), StoreError> {
+        self.0.put(&key("p", channel.payer, &id.0), MARK)?;
+        self.channel(id, channel)
+    }
+
+    pub(crate) fn channel(&mut self, id: &ChannelId, channel: &Channel) -> Result<(), StoreError> {
+        self.0.put(&format!("{CHANNELS}{}", name(&id.0)), &codec::encode(channel))
+    }
+
+    pub(crate) fn top_up(&mut self, channel: &ChannelId, reference: &Bytes32) -> Result<(), StoreError> {
+        self.0.put(&key("t", name(&channel.0), &reference.0), MARK)
+    }
+}
