@@ -30,6 +30,7 @@ pub mod limits;
 mod public;
 mod publisher;
 mod rail;
+pub mod receipt;
 mod records;
 mod refusal;
 mod service;
@@ -50,6 +51,7 @@ pub use rail::{
     DirectPayee, DirectPayer, LedgerTerms, PayeeConfig, RAIL_DIRECT, RAIL_VOUCHER, TermsError, VoucherPayee,
     VoucherPayer,
 };
+pub use receipt::{Inclusion, Receipt, ReceiptError};
 pub use records::LedgerRecords;
 pub use refusal::{Place, Refusal};
 pub use service::{Answer, LedgerService, ServiceError, Submitted};

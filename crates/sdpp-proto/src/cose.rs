@@ -81,7 +81,7 @@ fn protected_header(content_type: &str, issuer: &str, subject: &str) -> Vec<u8> 
 }
 
 /// The bytes that are signed, RFC 9052 §4.4: `["Signature1", protected, external_aad = '', payload]`.
-fn sig_structure(protected: &[u8], payload: &[u8]) -> Vec<u8> {
+pub fn sig_structure(protected: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut e = Encoder::new(Vec::with_capacity(payload.len().saturating_add(192)));
     let done = (|| e.array(4)?.str("Signature1")?.bytes(protected)?.bytes(&[])?.bytes(payload)?.ok())();
     debug_assert!(done.is_ok(), "writing to memory");
