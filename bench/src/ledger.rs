@@ -15,7 +15,7 @@ use sdpp_ledger::entry::{Issue, Record, Transfer, asset_id};
 use sdpp_ledger::{Body, Entry, LedgerConfig, LedgerService, LocalLedger};
 use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::hash::sha256;
-use sdpp_proto::identity::SigningKey;
+use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::{Form, Payment, Signed};
 use sdpp_rail::{Durability, SqliteStore};
@@ -122,6 +122,7 @@ struct World {
     ledger: LocalLedger,
     asset: AssetId,
     kind: Kind,
+    payee: PublicKey,
     /// Numbers that make entries differ.
     next: AtomicU64,
     bytes: AtomicU64,
@@ -139,7 +140,14 @@ impl World {
         let store = SqliteStore::open(options.folder.join("ledger.db"), Durability::Power)?;
         let ledger = LocalLedger::start(config, Box::new(store))?;
         let asset = asset_id("coin", &key(0).public());
-        Ok(Self { ledger, asset, kind: options.kind, next: AtomicU64::new(1), bytes: AtomicU64::new(0) })
+        Ok(Self {
+            ledger,
+            asset,
+            kind: options.kind,
+            payee: key(1).public(),
+            next: AtomicU64::new(1),
+            bytes: AtomicU64::new(0),
+        })
     }
 
     async fn fund(&self, writers: u64) -> Result<(), Failure> {
@@ -163,7 +171,7 @@ impl World {
         };
         let body = match self.kind {
             Kind::Transfer => Body::Transfer(Transfer {
-                to: self::key(number % 97).public(),
+                to: self.payee,
                 asset: self.asset.clone(),
                 amount: Amount::new(1),
                 reference: Bytes32(reference),

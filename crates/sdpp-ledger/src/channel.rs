@@ -9,7 +9,7 @@ use sdpp_proto::time::Timestamp;
 
 use crate::entry::{Open, TopUp};
 use crate::limits;
-use crate::refusal::Refusal;
+use crate::refusal::{Place, Refusal};
 
 /// Where a channel stands in its life: `Open → Closing → Closed`, or `Open → Closed` by its payee.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
@@ -33,6 +33,9 @@ pub enum ChannelState {
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(map)]
 pub struct Channel {
+    /// The entry that opened it.
+    #[n(9)]
+    pub opened: Place,
     /// Whose deposit it is.
     #[n(1)]
     pub payer: PublicKey,
@@ -60,8 +63,9 @@ pub struct Channel {
 }
 
 impl Channel {
-    pub(crate) fn open(payer: PublicKey, open: &Open) -> Self {
+    pub(crate) fn open(payer: PublicKey, open: &Open, opened: Place) -> Self {
         Self {
+            opened,
             payer,
             payee: open.payee,
             asset: open.asset.clone(),

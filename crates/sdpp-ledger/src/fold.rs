@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use minicbor::{Decode, Encode};
 use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::{Amount, AssetId};
@@ -21,24 +22,32 @@ use crate::refusal::{Place, Refusal};
 use crate::state::{BALANCES, Edit, ISSUED, Summary, View};
 
 /// A transfer as the log tells it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Transferred {
     /// Where it stands.
+    #[n(1)]
     pub place: Place,
     /// Who got it.
+    #[n(2)]
     pub to: PublicKey,
     /// Of what.
+    #[n(3)]
     pub asset: AssetId,
     /// How much.
+    #[n(4)]
     pub amount: Amount,
 }
 
 /// A record as the log tells it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Recorded {
     /// Where it stands.
+    #[n(1)]
     pub place: Place,
     /// Whole, or the id only.
+    #[n(2)]
     pub form: Form,
 }
 
@@ -191,7 +200,7 @@ impl Fold {
         if entry.origin() != self.origin {
             return Err(Refusal::OtherLog.into());
         }
-        if let Some(place) = self.place(&entry.id())? {
+        if let Some(place) = self.place_of(entry)?.filter(|place| place.id == entry.id()) {
             return Err(Refusal::KnownEntry(place).into());
         }
         let issuer = entry.issuer();
@@ -226,7 +235,6 @@ impl Fold {
         let effect = self.check(entry)?;
         let place = Place { index: self.summary.size, id: entry.id() };
         self.write(entry, &effect, place)?;
-        self.edit().place(&place)?;
         self.summary.size = place.index.checked_add(1).expect("a tree has at most 2^63 - 1 leaves");
         Ok(effect)
     }
@@ -235,21 +243,26 @@ impl Fold {
     fn write(&mut self, entry: &Entry, effect: &Effect, place: Place) -> Result<(), StoreError> {
         let issuer = entry.issuer();
         match entry.body() {
-            Body::Issue(issue) => self.issue(&issuer, issue),
+            Body::Issue(issue) => self.issue(&issuer, issue, place),
             Body::Transfer(transfer) => self.transfer(&issuer, transfer, place),
-            Body::Open(open) => self.open_channel(issuer, open),
+            Body::Open(open) => self.open_channel(issuer, open, place),
             Body::TopUp(top_up) => {
-                self.edit().top_up(&top_up.channel, &top_up.reference)?;
+                self.edit().top_up(&top_up.channel, &top_up.reference, &place)?;
                 self.change(&top_up.channel, effect)
             }
             Body::Redeem { channel, .. } | Body::RequestClose(channel) | Body::Close(channel) => {
+                self.edit().place(&place)?;
                 self.change(channel, effect)
             }
             Body::Tick(time) => {
                 self.summary.time = Some(*time);
-                Ok(())
+                self.edit().place(&place)
             }
-            Body::Record(record) => self.edit().record(&record.statement, &Recorded { place, form: record.form }),
+            Body::Record(record) => {
+                // A record is named by its entry as well as by its statement.
+                self.edit().place(&place)?;
+                self.edit().record(&record.statement, &Recorded { place, form: record.form })
+            }
         }
     }
 
@@ -262,7 +275,7 @@ impl Fold {
             return Err(Refusal::ZeroAmount.into());
         }
         let asset = asset_id(&issue.symbol, issuer);
-        if self.view().has_issue(&asset, &issue.reference)? {
+        if self.view().issue(&asset, &issue.reference)?.is_some() {
             return Err(Refusal::IssueReferenceUsed.into());
         }
         self.issued(&asset)?.checked_add(issue.amount).ok_or(Refusal::SupplyOverflow)?;
@@ -278,7 +291,7 @@ impl Fold {
         if transfer.amount.is_zero() {
             return Err(Refusal::ZeroAmount.into());
         }
-        if self.view().has_transfer(payer, &transfer.reference)? {
+        if self.transfer_of(payer, &transfer.reference)?.is_some() {
             return Err(Refusal::TransferReferenceUsed.into());
         }
         self.can_take(&transfer.asset, payer, transfer.amount)?;
@@ -298,7 +311,7 @@ impl Fold {
     fn check_top_up(&self, payer: &PublicKey, top_up: &TopUp) -> Result<Effect, FoldError> {
         let channel = self.known_channel(&top_up.channel)?;
         let deposit = channel.can_top_up(payer, top_up)?;
-        if self.view().has_top_up(&top_up.channel, &top_up.reference)? {
+        if self.view().top_up(&top_up.channel, &top_up.reference)?.is_some() {
             return Err(Refusal::TopUpReferenceUsed.into());
         }
         self.can_take(&channel.asset, payer, top_up.amount)?;
@@ -315,11 +328,11 @@ impl Fold {
         Ok(Effect::Ticked)
     }
 
-    fn issue(&mut self, issuer: &PublicKey, issue: &Issue) -> Result<(), StoreError> {
+    fn issue(&mut self, issuer: &PublicKey, issue: &Issue, place: Place) -> Result<(), StoreError> {
         let asset = asset_id(&issue.symbol, issuer);
         let issued = self.issued(&asset)?.checked_add(issue.amount).expect("check has looked at the supply");
         self.edit().issued(&asset, issued)?;
-        self.edit().issue(&asset, &issue.reference)?;
+        self.edit().issue(&asset, &issue.reference, &place)?;
         self.give(&asset, &issue.to, issue.amount)
     }
 
@@ -327,14 +340,14 @@ impl Fold {
         let Transfer { to, asset, amount, reference } = transfer.clone();
         self.take(&asset, payer, amount)?;
         self.give(&asset, &to, amount)?;
-        self.edit().transfer(payer, &reference, Transferred { place, to, asset, amount })
+        self.edit().transfer(payer, &reference, &Transferred { place, to, asset, amount })
     }
 
-    fn open_channel(&mut self, payer: PublicKey, open: &Open) -> Result<(), StoreError> {
+    fn open_channel(&mut self, payer: PublicKey, open: &Open, place: Place) -> Result<(), StoreError> {
         self.take(&open.asset, &payer, open.deposit)?;
         self.summary.alive = self.summary.alive.checked_add(1).expect("there are fewer channels than entries");
         let id = channel_id(&self.origin, &payer, &open.reference);
-        self.edit().new_channel(&id, &Channel::open(payer, open))
+        self.edit().new_channel(&id, &Channel::open(payer, open, place))
     }
 
     /// What is given was issued and then taken, so it fits.
@@ -403,11 +416,31 @@ impl Fold {
         &self.origin
     }
 
-    /// Where an entry stands.
+    /// Where an entry stands, or the one that has its place: the record of the same statement, the
+    /// transfer with the same reference. Compare ids to tell.
     ///
     /// # Errors
     /// [`StoreError`], as of all look-ups below.
-    pub fn place(&self, entry: &StatementId) -> Result<Option<Place>, StoreError> {
+    pub fn place_of(&self, entry: &Entry) -> Result<Option<Place>, StoreError> {
+        let (view, issuer) = (self.view(), entry.issuer());
+        Ok(match entry.body() {
+            Body::Issue(issue) => view.issue(&asset_id(&issue.symbol, &issuer), &issue.reference)?,
+            Body::Transfer(transfer) => view.transfer(&issuer, &transfer.reference)?.map(|done| done.place),
+            Body::Open(open) => {
+                let id = channel_id(&self.origin, &issuer, &open.reference);
+                view.channel(&id)?.map(|channel| channel.opened)
+            }
+            Body::TopUp(top_up) => view.top_up(&top_up.channel, &top_up.reference)?,
+            Body::Record(record) => view.record(&record.statement)?.map(|recorded| recorded.place),
+            Body::Redeem { .. } | Body::RequestClose(_) | Body::Close(_) | Body::Tick(_) => view.place(&entry.id())?,
+        })
+    }
+
+    /// Where a record stands, by the id of its entry.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn record_entry(&self, entry: &StatementId) -> Result<Option<Place>, StoreError> {
         self.view().place(entry)
     }
 

@@ -9,7 +9,6 @@ use sdpp_proto::money::{Amount, AssetId};
 
 use crate::channel::Channel;
 use crate::fold::Recorded;
-use crate::refusal::Place;
 use crate::service::{Answer, LedgerService};
 
 /// A ledger with its look-ups: what a server shows.
@@ -27,9 +26,6 @@ pub trait LedgerHost: LedgerService {
 
     /// A channel, open or closed.
     fn channel(&self, id: ChannelId) -> Answer<'_, Option<Channel>>;
-
-    /// Where an entry stands.
-    fn place(&self, entry: StatementId) -> Answer<'_, Option<Place>>;
 
     /// Where a statement is recorded.
     fn record(&self, statement: StatementId) -> Answer<'_, Option<Recorded>>;

@@ -13,6 +13,11 @@ pub const GRACE_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 
 /// Requests that the writer takes into one group, and so entries that become durable with one flush.
 pub const GROUP_MAX: usize = 256;
+/// Size of a group from which on the next one waits for company: so many writers are at work that a
+/// larger group serves all of them sooner. A single writer never waits for others.
+pub const GROUP_BUSY: usize = 16;
+/// How long a busy writer gathers a group at most.
+pub const GROUP_GATHER_MS: u64 = 4;
 /// Requests that wait for the writer; one more is told to come back.
 pub const QUEUE_MAX: usize = 4096;
 /// Groups that wait for the publisher; then the writer waits too, and the queue fills.

@@ -28,9 +28,9 @@ impl LedgerRecords {
     async fn recorded(&self, record: &RecordId) -> Result<Option<Record>, RailError> {
         let id = StatementId(record.0);
         // The entry stays where it is: only an unknown one needs a fresh look.
-        let place = match self.client.look(|fold| fold.place(&id)).await? {
+        let place = match self.client.look(|fold| fold.record_entry(&id)).await? {
             Some(place) => Some(place),
-            None => self.client.fresh(|fold| fold.place(&id)).await?,
+            None => self.client.fresh(|fold| fold.record_entry(&id)).await?,
         };
         let Some(place) = place else { return Ok(None) };
         let entry = self.client.entry(place.index).await?;

@@ -2,15 +2,19 @@
 
 use std::fmt;
 
+use minicbor::{Decode, Encode};
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::time::Timestamp;
 
 /// Where an entry stands in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Place {
     /// Its index, from 0.
+    #[n(1)]
     pub index: u64,
     /// Its id.
+    #[n(2)]
     pub id: StatementId,
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sdpp_log::{Hash, TilePath, VerifierKey};
 use sdpp_proto::codec::{ChannelId, StatementId};
@@ -28,7 +28,6 @@ use crate::ledger::{Core, LedgerConfig, StartError};
 use crate::limits;
 use crate::public::Public;
 use crate::publisher::{Group, Publisher, Reply, Waiting};
-use crate::refusal::Place;
 use crate::service::{Answer, LedgerService, ServiceError, Submitted};
 use crate::state::View;
 
@@ -180,16 +179,13 @@ impl LedgerHost for LocalLedger {
         ready(self.public.read(|reader| View(reader).channel(&id)))
     }
 
-    fn place(&self, entry: StatementId) -> Answer<'_, Option<Place>> {
-        ready(self.public.read(|reader| View(reader).place(&entry)))
-    }
-
     fn record(&self, statement: StatementId) -> Answer<'_, Option<Recorded>> {
         ready(self.public.read(|reader| View(reader).record(&statement)))
     }
 }
 
 fn run(mut core: Core, jobs: &Receiver<Job>, groups: &SyncSender<Group>) {
+    let mut last_group = 0;
     loop {
         let mut waiting = Vec::new();
         let mut go_on = match jobs.recv_timeout(Duration::from_millis(limits::TICK_LOOK_MS)) {
@@ -198,14 +194,26 @@ fn run(mut core: Core, jobs: &Receiver<Job>, groups: &SyncSender<Group>) {
             Err(RecvTimeoutError::Timeout) => core.tick_if_due().is_ok() || core.is_frozen(),
             Err(RecvTimeoutError::Disconnected) => false,
         };
+        let gather = if last_group < limits::GROUP_BUSY { 0 } else { limits::GROUP_GATHER_MS };
+        let start = Instant::now();
+        let until = start.checked_add(Duration::from_millis(gather)).unwrap_or(start);
         while go_on && waiting.len() < limits::GROUP_MAX {
-            let Ok(job) = jobs.try_recv() else { break };
+            let Ok(job) = next(jobs, until) else { break };
             go_on = handle(&mut core, job, &mut waiting);
         }
+        last_group = waiting.len();
         finish(&mut core, waiting, groups);
         if !go_on {
             return;
         }
+    }
+}
+
+/// What is queued, or what comes in time.
+fn next(jobs: &Receiver<Job>, until: Instant) -> Result<Job, RecvTimeoutError> {
+    match jobs.try_recv() {
+        Ok(job) => Ok(job),
+        Err(_) => jobs.recv_timeout(until.saturating_duration_since(Instant::now())),
     }
 }
 

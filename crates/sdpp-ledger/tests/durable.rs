@@ -172,7 +172,7 @@ fn a_client_that_crashes_on_the_way_starts_again_at_a_page() {
     let mut sizes = Vec::new();
     loop {
         // Room for a page and a bit: it ends in the middle of one.
-        disk.set_room(Some(2_500));
+        disk.set_room(Some(17_000));
         let (client, before) = (start(), sizes.last().copied());
         let done = block_on(client.follow()).is_ok();
         sizes.push(block_on(start().look(|fold| Ok(fold.size()))).unwrap());

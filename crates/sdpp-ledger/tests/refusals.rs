@@ -71,7 +71,7 @@ fn an_entry_counts_once() {
     let mut fold = funded();
     let entry = transfer(PAYER, PAYEE, 1, 1);
     fold.take(&entry).unwrap();
-    let place = fold.place(&entry.id()).unwrap().unwrap();
+    let place = fold.place_of(&entry).unwrap().unwrap();
     // Signed again by the same key: the same entry.
     assert_eq!(refused(&mut fold, &transfer(PAYER, PAYEE, 1, 1)), Refusal::KnownEntry(place));
     assert_eq!(fold.has(PAYEE), Amount::new(1));

@@ -124,7 +124,7 @@ impl VoucherPayer {
             reference: request.reference,
         };
         let id = channel_id(self.client.origin(), &self.key.public(), &request.reference);
-        let wanted = Channel::open(self.key.public(), &open);
+        let wanted = open.clone();
         if self.client.fresh(|fold| Ok(fold.channel(&id)?.is_none())).await? {
             self.enter(Body::Open(open)).await?;
         }

@@ -5,58 +5,26 @@
 //! reading along with `sqlite3` is possible at any time.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::ffi;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension as _, params};
 
 use super::{Durability, Head, Row, Store, StoreError, StoreReader};
 
-/// How long another program (a person with `sqlite3`) may hold the file before we give up.
-const BUSY_MS: u64 = 1_000;
-/// The write-ahead log is cut back to this after a checkpoint.
-const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
-/// Memory for pages. A ledger's writes are spread over all of its keys: what is read again from the
-/// system in the middle of a group costs more than this.
-const CACHE_KIB: i64 = 64 * 1024;
-/// Statements kept prepared: more than this file has.
-const STATEMENTS_KEPT: usize = 16;
-/// "SDPP" in the file's header, so that another program's database is not taken for ours.
-const APPLICATION_ID: i32 = 0x5344_5050;
+mod checkpoint;
+mod db;
 
-type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
-
-/// Step `n` leads from format `n` to format `n + 1`; the file's `user_version` is its format.
-const MIGRATIONS: &[Migration] = &[create];
-
-const CREATE: &str = "
-CREATE TABLE row (
-    stream TEXT NOT NULL, position INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (stream, position)
-) WITHOUT ROWID;
-CREATE TABLE head (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO meta VALUES ('about', 'SDPP store: row = append-only streams, head = small values that change');
-";
+use checkpoint::Checkpointer;
+use db::{Db, failed};
 
 const APPEND: &str = "INSERT INTO row (stream, position, body) VALUES (?1, ?2, ?3)";
 const LAST: &str = "SELECT max(position) FROM row WHERE stream = ?1";
-const READ: &str = "SELECT position, body FROM row WHERE stream = ?1 AND position >= ?2 ORDER BY position LIMIT ?3";
 const STREAM_FROM: &str = "SELECT stream FROM row WHERE stream >= ?1 ORDER BY stream LIMIT 1";
 const STREAM_AFTER: &str = "SELECT stream FROM row WHERE stream > ?1 ORDER BY stream LIMIT 1";
-const HEAD: &str = "SELECT value FROM head WHERE key = ?1";
-const HEADS: &str = "SELECT key, value FROM head WHERE key > ?1 ORDER BY key LIMIT ?2";
-const HEADS_FROM: &str = "SELECT key, value FROM head WHERE key >= ?1 ORDER BY key LIMIT ?2";
 const PUT: &str =
     "INSERT INTO head (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-
-fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    transaction.execute_batch(CREATE)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)
-}
 
 /// A [`Store`] in an SQLite file.
 ///
@@ -64,7 +32,8 @@ fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 /// takes the transaction back and refuses further writes until it is opened again; opening shows
 /// whether a flush that failed became durable after all.
 pub struct SqliteStore {
-    // Fields are dropped in this order: the connection closes before the lock is released.
+    // Fields are dropped in this order: the connections close before the lock is released.
+    checkpointer: Checkpointer,
     db: Db,
     _lock: File,
     /// Next position of the streams appended to so far.
@@ -85,77 +54,14 @@ impl SqliteStore {
         // Two names of one file must meet at one lock.
         let path = given.canonicalize().map_err(|error| failed(given, error))?;
         let lock = lock(&path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = connect(&path, flags)?;
-        let mut store = Self { db: Db { connection, path }, _lock: lock, next: BTreeMap::new(), frozen: None };
-        store.check_format()?;
-        store.configure(durability).map_err(|error| explain(&store.db.path, &error))?;
-        store.migrate().map_err(|error| explain(&store.db.path, &error))?;
-        Ok(store)
+        let db = Db::open_writer(path, durability)?;
+        let checkpointer = Checkpointer::start(&db.path)?;
+        Ok(Self { checkpointer, db, _lock: lock, next: BTreeMap::new(), frozen: None })
     }
 
     /// Where the file is, with all links followed.
     pub fn path(&self) -> &Path {
         &self.db.path
-    }
-
-    fn format(&self) -> rusqlite::Result<usize> {
-        let version: i64 = self.db.connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        Ok(usize::try_from(version).unwrap_or(usize::MAX))
-    }
-
-    /// Looks before anything is changed: this may be another program's database.
-    fn check_format(&self) -> Result<(), StoreError> {
-        let look = || -> rusqlite::Result<(usize, i32, i64)> {
-            let application = self.db.connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-            let tables = self.db.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-            Ok((self.format()?, application, tables))
-        };
-        let (format, application, tables) = look().map_err(|error| explain(&self.db.path, &error))?;
-        if application != APPLICATION_ID && (application != 0 || format != 0 || tables != 0) {
-            return Err(failed(&self.db.path, "a database of another program; name another file"));
-        }
-        if format > MIGRATIONS.len() {
-            let known = MIGRATIONS.len();
-            let why = format!("written by a newer version (format {format}, known up to {known}): update first");
-            return Err(failed(&self.db.path, why));
-        }
-        Ok(())
-    }
-
-    fn configure(&self, durability: Durability) -> rusqlite::Result<()> {
-        let set = |name: &str, value: &str| self.db.connection.pragma_update(None, name, value);
-        let mode: String = self.db.connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-        if mode != "wal" {
-            let error = ffi::Error::new(ffi::SQLITE_CANTOPEN);
-            let why = format!("this file system cannot hold a write-ahead log (mode {mode})");
-            return Err(rusqlite::Error::SqliteFailure(error, Some(why)));
-        }
-        match durability {
-            Durability::Power => {
-                set("synchronous", "FULL")?;
-                // On a Mac fsync alone stops at the disk's cache; elsewhere these do nothing.
-                set("fullfsync", "ON")?;
-                set("checkpoint_fullfsync", "ON")?;
-            }
-            Durability::Process => set("synchronous", "NORMAL")?,
-        }
-        self.db.connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        self.db
-            .connection
-            .pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |row| row.get::<_, i64>(0))
-            .map(drop)
-    }
-
-    fn migrate(&mut self) -> rusqlite::Result<()> {
-        let format = self.format()?;
-        for (done, step) in (1i64..).zip(MIGRATIONS).skip(format) {
-            let transaction = self.db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            step(&transaction)?;
-            transaction.pragma_update(None, "user_version", done)?;
-            transaction.commit()?;
-        }
-        Ok(())
     }
 
     fn writable(&self) -> Result<(), StoreError> {
@@ -172,7 +78,7 @@ impl SqliteStore {
     /// Passes a good answer on; takes everything back and freezes on a bad one.
     fn settle<T>(&mut self, answer: rusqlite::Result<T>) -> Result<T, StoreError> {
         answer.map_err(|error| {
-            let error = explain(&self.db.path, &error);
+            let error = self.db.explain(&error);
             if !self.db.connection.is_autocommit() {
                 // If even this fails, the transaction ends with the connection.
                 drop(self.db.connection.execute_batch("ROLLBACK"));
@@ -241,16 +147,18 @@ impl StoreReader for SqliteStore {
 impl Store for SqliteStore {
     fn append(&mut self, stream: &str, body: &[u8]) -> Result<u64, StoreError> {
         self.writable()?;
+        self.checkpointer.wrote();
         let answer = self.try_append(stream, body);
         self.settle(answer)
     }
 
     fn streams(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.try_streams(prefix).map_err(|error| explain(&self.db.path, &error))
+        self.try_streams(prefix).map_err(|error| self.db.explain(&error))
     }
 
     fn put(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         self.writable()?;
+        self.checkpointer.wrote();
         let answer = self.try_put(key, value);
         self.settle(answer)
     }
@@ -269,77 +177,15 @@ impl Store for SqliteStore {
             return Ok(());
         }
         let answer = self.db.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]).map(drop));
-        self.settle(answer)
+        self.settle(answer)?;
+        // Durable already: a log that could not be tidied is tidied later.
+        let _ = self.checkpointer.committed(&self.db.connection);
+        Ok(())
     }
 
     fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
         Ok(Box::new(Db::open_reader(&self.db.path)?))
     }
-}
-
-/// A connection to the file. Beside the one of a [`SqliteStore`], the write-ahead log shows it what
-/// is committed, which is what is flushed.
-struct Db {
-    connection: Connection,
-    path: PathBuf,
-}
-
-impl Db {
-    fn open_reader(path: &Path) -> Result<Self, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = connect(path, flags)?;
-        Ok(Self { connection, path: path.to_owned() })
-    }
-}
-
-impl StoreReader for Db {
-    fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
-        read(&self.connection, stream, from, rows_max).map_err(|error| explain(&self.path, &error))
-    }
-
-    fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        head(&self.connection, key).map_err(|error| explain(&self.path, &error))
-    }
-
-    fn heads(&self, prefix: &str, after: Option<&str>, heads_max: usize) -> Result<Vec<Head>, StoreError> {
-        heads(&self.connection, prefix, after, heads_max).map_err(|error| explain(&self.path, &error))
-    }
-}
-
-fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
-    let connection = Connection::open_with_flags(path, flags)
-        .and_then(|connection| connection.busy_timeout(Duration::from_millis(BUSY_MS)).map(|()| connection))
-        .map_err(|error| explain(path, &error))?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    Ok(connection)
-}
-
-fn read(connection: &Connection, stream: &str, from: u64, rows_max: usize) -> rusqlite::Result<Vec<Row>> {
-    let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-    let Ok(from) = i64::try_from(from) else {
-        return Ok(Vec::new());
-    };
-    let mut statement = connection.prepare_cached(READ)?;
-    let rows = statement.query_map(params![stream, from, limit], |row| {
-        Ok(Row { position: row.get::<_, i64>(0)?.unsigned_abs(), body: row.get(1)? })
-    })?;
-    rows.collect()
-}
-
-fn head(connection: &Connection, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
-    connection.prepare_cached(HEAD)?.query_row([key], |row| row.get(0)).optional()
-}
-
-fn heads(connection: &Connection, prefix: &str, after: Option<&str>, max: usize) -> rusqlite::Result<Vec<Head>> {
-    let limit = i64::try_from(max).unwrap_or(i64::MAX);
-    let (sql, from) = match after {
-        Some(after) if after >= prefix => (HEADS, after),
-        Some(_) | None => (HEADS_FROM, prefix),
-    };
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![from, limit], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
-    rows.take_while(|row: &rusqlite::Result<Head>| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
-        .collect()
 }
 
 /// SQLite counts in signed integers; a stream never gets so long.
@@ -376,24 +222,6 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     drop(noted);
     Ok(file)
-}
-
-fn failed(path: &Path, why: impl Display) -> StoreError {
-    StoreError::Failed(format!("{}: {why}", path.display()))
-}
-
-fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
-    let Some(code) = error.sqlite_error() else {
-        return failed(path, error);
-    };
-    // The second one is how a full disk shows at the index of the write-ahead log.
-    if code.code == ErrorCode::DiskFull || code.extended_code == ffi::SQLITE_IOERR_SHMSIZE {
-        return StoreError::Full;
-    }
-    if matches!(code.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) {
-        return failed(path, "another program is writing to it; close that program and start again");
-    }
-    failed(path, error)
 }
 
 #[cfg(test)]

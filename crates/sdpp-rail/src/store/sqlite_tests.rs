@@ -1,7 +1,11 @@
 //! What only the SQLite store can be asked: its file, its lock, its format.
 
-use super::*;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::*;
 
 /// A folder of its own per test, removed at the end.
 struct Folder(PathBuf);
@@ -183,4 +187,24 @@ fn a_killed_process_leaves_what_it_flushed_and_nothing_else() {
     let store = open(&folder.file()).expect("its lock died with it");
     assert_eq!(store.read("s", 0, 9).unwrap(), [Row { position: 0, body: b"kept".to_vec() }]);
     assert_eq!(store.head("h"), Ok(Some(b"kept".to_vec())));
+}
+
+#[test]
+fn the_log_is_begun_anew_while_it_is_written() {
+    let folder = Folder::new();
+    let mut store = open(&folder.file()).unwrap();
+    let body = vec![7; 4000];
+    let log = || std::fs::metadata(folder.0.join("seller.db-wal")).unwrap().len();
+    let mut longest = 0;
+    for _ in 0..400 {
+        for _ in 0..100 {
+            store.append("s", &body).unwrap();
+        }
+        store.flush().unwrap();
+        longest = longest.max(log());
+    }
+    // 160 MB went through it.
+    assert!(longest < 120 << 20, "the log grew to {longest} bytes");
+    let file = std::fs::metadata(folder.file()).unwrap().len();
+    assert!(file > 40 << 20, "nothing was moved: the file has {file} bytes");
 }
