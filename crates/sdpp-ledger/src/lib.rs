@@ -24,6 +24,8 @@ pub mod entry;
 mod evidence;
 mod fold;
 mod host;
+#[cfg(feature = "http")]
+pub mod http;
 mod keys;
 mod ledger;
 pub mod limits;
