@@ -1,9 +1,7 @@
 //! Servers that answer wrongly, or not: what a client makes of it.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::Write;
 use std::sync::Arc;
-use std::thread;
 
 use sdpp_ledger::http::{ClientOptions, HttpClientError, HttpLedger, ServerConfig};
 use sdpp_ledger::{Channel, LedgerHost, LedgerService, LocalLedger, Place, Recorded, Refusal, ServiceError, Submitted};
@@ -113,30 +111,6 @@ fn where_nobody_listens_nothing_was_done() {
     assert_eq!(block_on(client.follow()), Err(RailError::Unavailable));
 }
 
-/// A server that reads the head of a request and answers with these bytes, each time.
-fn parrot(answer: Vec<u8>) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (mut stream, answer) = (stream.unwrap(), answer.clone());
-            thread::spawn(move || {
-                let mut seen = Vec::new();
-                let mut piece = [0; 1024];
-                while !seen.windows(4).any(|four| four == b"\r\n\r\n") {
-                    match stream.read(&mut piece) {
-                        Ok(count) if count > 0 => seen.extend_from_slice(&piece[..count]),
-                        _ => return,
-                    }
-                }
-                // The client may have gone before the end of a long answer.
-                let _ = stream.write_all(&answer);
-            });
-        }
-    });
-    address
-}
-
 fn everything(runtime: &Runtime, answer: Vec<u8>) -> (Result<Submitted, ServiceError>, Vec<ServiceError>) {
     let http = http(runtime, parrot(answer));
     let mut reads = Vec::new();
@@ -149,12 +123,6 @@ fn everything(runtime: &Runtime, answer: Vec<u8>) -> (Result<Submitted, ServiceE
     reads.extend(block_on(http.place(StatementId([1; 32]))).err());
     reads.extend(block_on(http.record(StatementId([1; 32]))).err());
     (block_on(http.submit(b"x")), reads)
-}
-
-fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
-    [head.as_bytes(), body].concat()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A served ledger, clients of it, and requests byte by byte.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener as Parrot, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -165,4 +165,37 @@ pub(crate) fn post(address: SocketAddr, path: &str, kind: &str, body: &[u8]) -> 
         "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
     );
     raw(address, &[head.as_bytes(), body].concat()).expect("an answer")
+}
+
+/// A server that reads the head of a request and answers with these bytes, each time.
+pub(crate) fn parrot(answer: Vec<u8>) -> SocketAddr {
+    let listener = Parrot::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, answer) = (stream.unwrap(), answer.clone());
+            thread::spawn(move || {
+                let mut seen = Vec::new();
+                let mut piece = [0; 1024];
+                while !seen.windows(4).any(|four| four == b"\r\n\r\n") {
+                    match stream.read(&mut piece) {
+                        Ok(count) if count > 0 => seen.extend_from_slice(&piece[..count]),
+                        _ => return,
+                    }
+                }
+                // The client may have gone before the end of a long answer.
+                let _ = stream.write_all(&answer).and_then(|()| stream.shutdown(Shutdown::Write));
+                // What was not read would become a reset, which may overtake the answer.
+                while stream.read(&mut piece).is_ok_and(|count| count > 0) {}
+            });
+        }
+    });
+    address
+}
+
+/// An answer with its length.
+pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
+    [head.as_bytes(), body].concat()
 }

@@ -197,7 +197,7 @@ fn gated() -> (Gated, mpsc::Receiver<()>, Arc<Semaphore>) {
 fn stopping_finishes_what_runs() {
     let runtime = runtime();
     let (host, came, gate) = gated();
-    let limits = Limits { stop_ms: 60_000, ..Limits::default() };
+    let limits = Limits { stop_ms: 600_000, header_ms: 600_000, ..Limits::default() };
     let server = serve(&runtime, Arc::new(host), ServerConfig { limits, ..ServerConfig::default() });
     let address = server.local_addr();
     let mut idle = connect(address);
@@ -240,7 +240,8 @@ fn an_answer_that_takes_too_long_is_unknown() {
 
 #[test]
 fn an_old_connection_ends_between_two_requests() {
-    let world = World::limited(Limits { connection_age_ms: 200, ..Limits::default() });
+    let world =
+        World::limited(Limits { connection_age_ms: 200, stop_ms: 600_000, header_ms: 600_000, ..Limits::default() });
     let mut stream = connect(world.address());
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     assert_eq!(told(&read_all(&mut stream)).unwrap().status, 200);

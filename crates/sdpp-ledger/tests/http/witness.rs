@@ -187,6 +187,43 @@ fn a_signature_by_another_key_is_none() {
 }
 
 #[test]
+fn of_an_answer_only_the_right_line_counts() {
+    let stand = Stand::new(&MemoryDisk::new());
+    let shown = note(&fresh_ledger());
+    let line = stand.add("0", &[], &shown).text().to_owned();
+    let key = stand.witness.key();
+    let ask = |status: &str, headers: &str, body: &str| {
+        let url = format!("http://{}", parrot(answer(status, headers, body.as_bytes())));
+        let options = ClientOptions::new(stand.runtime.handle().clone());
+        block_on(HttpWitness::new(&url, key.clone(), options).unwrap().cosign(0, &[], &shown))
+    };
+    let expected = Signature::parse(line.trim_end()).unwrap();
+    let strange = "— somebody AAAAAAA=\n";
+    for good in [line.clone(), format!("{strange}{line}"), format!("{line}{strange}")] {
+        assert_eq!(ask("200 OK", "", &good), Ok(expected.clone()), "{good}");
+    }
+    let mut other = expected.bytes().to_vec();
+    *other.last_mut().unwrap() ^= 1;
+    let blob = [&key.id().0[..], &other].concat();
+    let forged = format!("— witness.example {}\n", <base64ct::Base64 as base64ct::Encoding>::encode_string(&blob));
+    for bad in
+        ["", "\n", strange, &forged, &format!("{forged}{line}"), line.trim_end(), "\u{2014}", &"x\n".repeat(100_000)]
+    {
+        assert_eq!(ask("200 OK", "", bad), Err(WitnessError::Unavailable), "{bad:.200}");
+    }
+    let size = "content-type: text/x.tlog.size\r\n";
+    let conflict = Err(WitnessError::Refused(Refusal::Conflict { known_size: 7 }));
+    assert_eq!(ask("409 Conflict", size, "7\n"), conflict);
+    // A conflict about the size that was named would be asked again for ever.
+    for (headers, body) in [("", "7\n"), (size, "7"), (size, "07\n"), (size, "x\n"), (size, "0\n"), (size, "")] {
+        assert_eq!(ask("409 Conflict", headers, body), Err(WitnessError::Unavailable), "{body:?}");
+    }
+    for status in ["301 Moved", "400 Bad Request", "429 Too Many Requests", "500 Oops"] {
+        assert_eq!(ask(status, "", &line), Err(WitnessError::Unavailable), "{status}");
+    }
+}
+
+#[test]
 fn the_last_note_survives_a_restart() {
     let disk = MemoryDisk::new();
     let stand = Stand::new(&disk);
