@@ -2,7 +2,7 @@
 //! tools that read tiles, and for proofs that travel. Whoever must be sure replays the log with a
 //! [`LedgerClient`](crate::LedgerClient); nothing here is proof but what a signature covers.
 
-use sdpp_log::{TilePath, VerifierKey};
+use sdpp_log::{TilePath, TlogProof, VerifierKey};
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::{Amount, AssetId};
@@ -20,6 +20,12 @@ pub trait LedgerHost: LedgerService {
     /// [`ServiceError::OutOfRange`](crate::ServiceError::OutOfRange) if that tree is too small for it.
     /// A partial tile stays readable for ever, by its width.
     fn tile(&self, path: TilePath) -> Answer<'_, Vec<u8>>;
+
+    /// The proof of an entry that travels, with the newest published checkpoint.
+    fn proof(&self, index: u64) -> Answer<'_, TlogProof>;
+
+    /// The COSE receipt of an entry, by the root of the newest published tree.
+    fn receipt(&self, index: u64) -> Answer<'_, Vec<u8>>;
 
     /// What an account has.
     fn balance<'a>(&'a self, asset: &'a AssetId, account: &'a PublicKey) -> Answer<'a, Amount>;

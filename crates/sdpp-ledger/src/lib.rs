@@ -24,6 +24,8 @@ mod evidence;
 mod files;
 mod fold;
 mod host;
+#[cfg(feature = "http")]
+pub mod http;
 mod keys;
 mod ledger;
 pub mod limits;

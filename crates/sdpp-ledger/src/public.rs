@@ -3,10 +3,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
-use sdpp_log::{Edge, Hash, TileKind, TilePath, TiledError, bundle, tiled};
+use sdpp_log::{Edge, Hash, TileKind, TilePath, TiledError, TlogProof, bundle, tiled};
+use sdpp_proto::identity::SigningKey;
 use sdpp_rail::{Store, StoreError, StoreReader};
 
 use crate::limits;
+use crate::receipt::{Inclusion, Receipt};
 use crate::service::ServiceError;
 
 /// Stream of the entries: a row's position is its index in the log.
@@ -106,6 +108,23 @@ impl Public {
         }
     }
 
+    /// The proof of an entry that travels.
+    pub(crate) fn proof(&self, index: u64) -> Result<TlogProof, ServiceError> {
+        let published = self.now();
+        let hashes = self.inclusion_in(&published.edge, index, published.edge.size())?;
+        TlogProof::new(index, hashes, published.note.as_bytes()).map_err(|_| ServiceError::Unavailable)
+    }
+
+    /// The receipt of an entry: only a published root is signed.
+    pub(crate) fn receipt(&self, index: u64, key: &SigningKey) -> Result<Vec<u8>, ServiceError> {
+        let edge = &self.now().edge;
+        let (size, root) = (edge.size(), edge.root());
+        let proof = self.inclusion_in(edge, index, size)?;
+        let entry = self.entries(index, 1)?.pop().ok_or(ServiceError::Unavailable)?;
+        let inclusion = Inclusion { entry: &entry, index, size, proof: &proof, root };
+        Receipt::sign(key, &inclusion).map_err(|_| ServiceError::Unavailable)
+    }
+
     /// Published entries from an index on.
     pub(crate) fn entries(&self, from: u64, max: usize) -> Result<Vec<Vec<u8>>, ServiceError> {
         let size = self.now().edge.size();
@@ -120,7 +139,10 @@ impl Public {
 
     /// Proof that an entry is in the tree of the first `size` entries.
     pub(crate) fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, ServiceError> {
-        let edge = &self.now().edge;
+        self.inclusion_in(&self.now().edge, index, size)
+    }
+
+    fn inclusion_in(&self, edge: &Edge, index: u64, size: u64) -> Result<Vec<Hash>, ServiceError> {
         if size > edge.size() {
             return Err(ServiceError::OutOfRange);
         }

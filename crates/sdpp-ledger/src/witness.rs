@@ -4,6 +4,7 @@
 //! too. Of a fork it keeps the note that it had accepted and the one it was shown: both are signed
 //! by the log, and together they are the proof.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -78,6 +79,8 @@ impl From<StoreError> for WitnessStartError {
 struct State {
     rule: sdpp_log::Witness,
     store: Box<dyn Store>,
+    /// The last note that it cosigned of each log since it started, with its signature.
+    cosigned: BTreeMap<String, String>,
     frozen: bool,
 }
 
@@ -86,6 +89,7 @@ pub struct Witness {
     key: SigningKey,
     verifier_key: VerifierKey,
     clock: Clock,
+    logs: Vec<VerifierKey>,
     state: Mutex<State>,
 }
 
@@ -121,7 +125,8 @@ impl Witness {
             };
             rule.follow(log.name(), vec![log.clone()], state).map_err(|_| WitnessStartError::BadKey)?;
         }
-        Ok(Self { key, verifier_key, clock, state: Mutex::new(State { rule, store, frozen: false }) })
+        let state = Mutex::new(State { rule, store, cosigned: BTreeMap::new(), frozen: false });
+        Ok(Self { key, verifier_key, clock, logs: logs.to_vec(), state })
     }
 
     /// Its key, for policies.
@@ -140,7 +145,37 @@ impl Witness {
         Ok(rows.chunks_exact(2).filter_map(|pair| Some((text(pair.first()?), text(pair.last()?)))).collect())
     }
 
-    fn answer(&self, old: u64, proof: &[Hash], note: &str) -> Result<Signature, WitnessError> {
+    /// The logs that it follows.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.logs.iter().map(VerifierKey::name)
+    }
+
+    /// The last note that it vouched for of a log: the log's signature and its own, nobody else's.
+    /// After a restart it signs the note that it remembers again. None before the first.
+    ///
+    /// # Errors
+    /// [`WitnessError`], where it cannot sign any more.
+    pub fn latest(&self, origin: &str) -> Result<Option<String>, WitnessError> {
+        let known = || self.state.lock().unwrap_or_else(PoisonError::into_inner).cosigned.get(origin).cloned();
+        if let Some(note) = known() {
+            return Ok(Some(note));
+        }
+        if !self.origins().any(|followed| followed == origin) {
+            return Ok(None);
+        }
+        let stored = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.store.head(&accepted_head(origin)).map_err(|_| WitnessError::Unavailable)?
+        };
+        let Some(note) = stored else { return Ok(None) };
+        let size = stored_state(&note).ok_or(WitnessError::Unavailable)?.size;
+        let note = String::from_utf8(note).map_err(|_| WitnessError::Unavailable)?;
+        let signed = self.answer(size, &[], &note);
+        // If a log came between, it has a newer one.
+        known().map_or_else(|| signed.map(|_| None), |note| Ok(Some(note)))
+    }
+
+    pub(crate) fn answer(&self, old: u64, proof: &[Hash], note: &str) -> Result<Signature, WitnessError> {
         let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *guard;
         if state.frozen {
@@ -162,7 +197,25 @@ impl Witness {
         }
         let accepted = state.rule.apply(next).map_err(WitnessError::Refused)?;
         let time_s = (self.clock)().as_ms() / 1000;
-        cosign(&accepted, &self.verifier_key, time_s, &Signer(&self.key)).map_err(|_| WitnessError::Unavailable)
+        let signature = cosign(&accepted, &self.verifier_key, time_s, &Signer(&self.key));
+        let signature = signature.map_err(|_| WitnessError::Unavailable)?;
+        let origin = accepted.signed().checkpoint().origin();
+        if let Some(note) = self.cosigned(origin, accepted.signed().note(), &signature) {
+            state.cosigned.insert(origin.to_owned(), note);
+        }
+        Ok(signature)
+    }
+
+    /// A note with the signatures that this witness has checked or made. Others in it could be
+    /// anybody's.
+    fn cosigned(&self, origin: &str, note: &Note, signature: &Signature) -> Option<String> {
+        let mut checked = Note::new(note.text()).ok()?;
+        let log = self.logs.iter().find(|log| log.name() == origin)?;
+        for by_log in note.signatures().iter().filter(|by| by.is_by(log)) {
+            checked.add(by_log.clone()).ok()?;
+        }
+        checked.add(signature.clone()).ok()?;
+        Some(checked.to_string())
     }
 }
 

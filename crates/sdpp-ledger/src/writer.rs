@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use sdpp_log::{Hash, TilePath, VerifierKey};
+use sdpp_log::{Hash, TilePath, TlogProof, VerifierKey};
 use sdpp_proto::codec::{ChannelId, StatementId};
-use sdpp_proto::identity::PublicKey;
+use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_rail::{Store, StoreError};
 use tokio::sync::oneshot;
@@ -43,6 +43,7 @@ enum Job {
 pub struct LocalLedger {
     queue: SyncSender<Job>,
     key: Arc<VerifierKey>,
+    signing_key: SigningKey,
     public: Arc<Public>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -72,7 +73,7 @@ impl LocalLedger {
         threads.start("sdpp-ledger", move || run(core, &jobs, &group_queue))?;
         // The writer ends first, then the publisher, then the files.
         threads.0.reverse();
-        Ok(Self { queue, key, public, threads: Arc::new(Mutex::new(threads.0)) })
+        Ok(Self { queue, key, signing_key: config.key, public, threads: Arc::new(Mutex::new(threads.0)) })
     }
 
     /// Logs what time it is, if it is later than the last tick. While a channel is open the writer
@@ -169,6 +170,14 @@ impl LedgerHost for LocalLedger {
 
     fn tile(&self, path: TilePath) -> Answer<'_, Vec<u8>> {
         ready(self.public.tile(path))
+    }
+
+    fn proof(&self, index: u64) -> Answer<'_, TlogProof> {
+        ready(self.public.proof(index))
+    }
+
+    fn receipt(&self, index: u64) -> Answer<'_, Vec<u8>> {
+        ready(self.public.receipt(index, &self.signing_key))
     }
 
     fn balance<'a>(&'a self, asset: &'a AssetId, account: &'a PublicKey) -> Answer<'a, Amount> {

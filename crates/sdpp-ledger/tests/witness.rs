@@ -87,6 +87,22 @@ fn a_fork_is_refused_across_a_restart_and_kept_as_evidence() {
 }
 
 #[test]
+fn the_last_cosigned_note_is_handed_out_across_a_restart() {
+    let disk = MemoryDisk::new();
+    let witness_of = witness(&disk);
+    assert_eq!(witness_of.latest(ORIGIN), Ok(None));
+    let ledger = witnessed(&witness_of, MemoryStore::new()).unwrap();
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    for witness in [witness_of, witness(&disk)] {
+        let note = witness.latest(ORIGIN).unwrap().unwrap();
+        let trusted = strict().check(note.as_bytes(), &sdpp_ledger::Verifier).expect("signed by both");
+        assert_eq!(trusted.checkpoint.size(), 2);
+        assert_eq!(witness.latest("other.example"), Ok(None));
+        assert_eq!(witness.origins().collect::<Vec<_>>(), [ORIGIN]);
+    }
+}
+
+#[test]
 fn a_smaller_tree_is_refused() {
     let witness = witness(&MemoryDisk::new());
     let ledger = witnessed(&witness, MemoryStore::new()).unwrap();

@@ -24,7 +24,7 @@ const PAGES_LONG: i64 = 16_384;
 /// The thread, and what the writer tells it.
 pub(super) struct Checkpointer {
     nudge: Option<SyncSender<()>>,
-    /// The log is long, and was appended to while it was moved.
+    /// The log is long: the writer moves the rest, so that the next transaction begins it anew.
     long: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     writes: u32,
@@ -45,8 +45,8 @@ impl Checkpointer {
         let work = move || {
             while nudges.recv().is_ok() {
                 // A failure shows at the writer, whose log does not end.
-                if let Ok((pages, moved)) = move_pages(&connection) {
-                    tell.store(pages > PAGES_LONG && moved < pages, Ordering::Relaxed);
+                if let Ok((pages, _)) = move_pages(&connection) {
+                    tell.store(pages > PAGES_LONG, Ordering::Relaxed);
                 }
             }
         };
