@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sdpp_ledger::entry::{Issue, Record, Transfer, asset_id};
+use sdpp_ledger::fsck::{self, Folder, Signatures, fsck};
 use sdpp_ledger::{Body, Entry, LedgerConfig, LedgerService, LocalLedger};
+use sdpp_log::Policy;
 use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::hash::sha256;
 use sdpp_proto::identity::{PublicKey, SigningKey};
@@ -95,6 +97,9 @@ pub struct Report {
     pub store_bytes: f64,
     /// Bytes of published files per entry.
     pub files_bytes: f64,
+    /// Entries per second of `fsck` over the files, where there are any: every signature verified,
+    /// and one in a hundred.
+    pub fsck: Option<[f64; 2]>,
 }
 
 impl fmt::Display for Report {
@@ -114,7 +119,11 @@ impl fmt::Display for Report {
             f,
             "bytes per entry: {:.0} itself, {:.0} in the store, {:.0} in files",
             self.entry_bytes, self.store_bytes, self.files_bytes
-        )
+        )?;
+        if let Some([all, some]) = self.fsck {
+            writeln!(f, "fsck over the files: {all:.0} entries/s, {some:.0} with one signature in a hundred")?;
+        }
+        Ok(())
     }
 }
 
@@ -246,7 +255,12 @@ pub fn measure(options: &Options, progress: &dyn Fn(&Part)) -> Result<Report, Fa
     let entry_bytes = ratio(world.bytes.load(Ordering::Relaxed), made);
     drop(world);
     let store = ["ledger.db", "ledger.db-wal"].map(|name| disk_bytes(&options.folder.join(name))).iter().sum();
-    let files = disk_bytes(&options.folder.join("public"));
+    let public = options.folder.join("public");
+    let files = disk_bytes(&public);
+    let fsck = match options.files {
+        true => Some([check(&public, Signatures::All)?, check(&public, Signatures::OneIn { many: 100, seed: 1 })?]),
+        false => None,
+    };
     Ok(Report {
         options: options.clone(),
         parts,
@@ -254,7 +268,17 @@ pub fn measure(options: &Options, progress: &dyn Fn(&Part)) -> Result<Report, Fa
         entry_bytes,
         store_bytes: ratio(store, size),
         files_bytes: ratio(files, size),
+        fsck,
     })
+}
+
+/// Entries per second of a check of the published files.
+fn check(public: &Path, signatures: Signatures) -> Result<f64, Failure> {
+    let policy = Policy::new(sdpp_ledger::log_key(ORIGIN, &key(0))?, Vec::new(), 0)?;
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let start = Instant::now();
+    let report = fsck(&Folder::new(public), &fsck::Options { policy, signatures, threads }, &mut |_| {})?;
+    Ok(crate::per_second(report.checkpoint.size(), since(start)))
 }
 
 impl World {

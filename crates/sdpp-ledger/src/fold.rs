@@ -460,6 +460,16 @@ impl Fold {
         self.view().issued(asset)
     }
 
+    /// All assets, with what was issued of each.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn all_issued(&self) -> Result<Vec<(AssetId, Amount)>, StoreError> {
+        let mut all = Vec::new();
+        self.view().amounts(ISSUED, |asset, amount| all.push((asset, amount)))?;
+        Ok(all)
+    }
+
     /// A channel, open or closed.
     ///
     /// # Errors

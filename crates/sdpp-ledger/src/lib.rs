@@ -23,6 +23,7 @@ pub mod entry;
 mod evidence;
 mod files;
 mod fold;
+pub mod fsck;
 mod host;
 #[cfg(feature = "http")]
 pub mod http;

@@ -47,6 +47,8 @@ pub const WITNESS_REST_DOUBLINGS: u32 = 6;
 /// Rows of evidence that a witness keeps per log: two for each fork, enough to prove it.
 pub const FORK_ROWS_MAX: usize = 64;
 
+/// Bundles that a thread of `fsck` reads ahead.
+pub const FSCK_BUNDLES_PER_THREAD: u64 = 8;
 /// Times that a client looks for an entry which the ledger says it has taken.
 pub const FOLLOW_TRIES_MAX: usize = 3;
 /// Paid invoices that a voucher payer remembers, to refuse other terms for them.

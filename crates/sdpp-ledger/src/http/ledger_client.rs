@@ -1,6 +1,8 @@
 //! A ledger over HTTP, as [`LedgerClient`](crate::LedgerClient) uses it.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sdpp_log::limits::NOTE_BYTES_MAX;
@@ -12,14 +14,16 @@ use serde::de::DeserializeOwned;
 
 use super::caller::{Call, Caller, ClientOptions, Failed, HttpClientError, Reply};
 use super::json::{AboutJson, BalanceJson, ChannelJson, ProofJson, RecordJson, SubmittedJson, amount};
-use super::limits::{ANSWER_MAX, BUNDLE_MAX};
+use super::limits::{ANSWER_MAX, BUNDLE_MAX, READ_RETRIES, RETRY_AFTER_S};
 use super::problem::service_error;
 use super::routes::COSE;
 use crate::channel::Channel;
 use crate::fold::Recorded;
+use crate::fsck::{Source, SourceError};
 use crate::limits::{ENTRIES_PAGE_MAX, ENTRY_MAX};
 use crate::receipt::RECEIPT_MAX;
 use crate::service::{Answer, LedgerService, ServiceError, Submitted};
+use crate::wait::block_on;
 
 /// The seam to a ledger that is served elsewhere. It believes nothing and checks nothing but form:
 /// a [`LedgerClient`](crate::LedgerClient) over it does.
@@ -80,14 +84,6 @@ impl HttpLedger {
     /// [`ServiceError`].
     pub async fn receipt_of(&self, index: u64) -> Result<Vec<u8>, ServiceError> {
         self.get(format!("/v1/entries/{index}/receipt"), RECEIPT_MAX).await
-    }
-
-    /// The bytes of a tile or an entry bundle.
-    ///
-    /// # Errors
-    /// [`ServiceError`].
-    pub async fn tile(&self, path: TilePath) -> Result<Vec<u8>, ServiceError> {
-        self.get(format!("/{path}"), BUNDLE_MAX).await
     }
 
     /// The verifier key that the server says is its log's: to be shown to somebody who pins it.
@@ -177,6 +173,29 @@ impl HttpLedger {
         let entries = bundle::parse(&bytes, path.width()).map_err(|_| ServiceError::Unavailable)?;
         Ok(entries.into_iter().skip(first).map(<[u8]>::to_vec).collect())
     }
+}
+
+/// For `fsck`: its threads wait for each answer, and are told to come back at most a few times.
+impl Source for HttpLedger {
+    fn checkpoint(&self) -> Result<Vec<u8>, SourceError> {
+        wait_for(|| self.note()).map(|note| note.as_bytes().to_vec())
+    }
+
+    fn tile(&self, path: TilePath) -> Result<Vec<u8>, SourceError> {
+        wait_for(|| self.get(format!("/{path}"), BUNDLE_MAX))
+    }
+}
+
+fn wait_for<T, F: Future<Output = Result<T, ServiceError>>>(ask: impl Fn() -> F) -> Result<T, SourceError> {
+    for _ in 0..READ_RETRIES {
+        match block_on(ask()) {
+            Err(ServiceError::Unavailable) => thread::sleep(Duration::from_secs(RETRY_AFTER_S)),
+            Err(ServiceError::OutOfRange) => return Err(SourceError::NotThere),
+            Err(error) => return Err(SourceError::Failed(error.to_string())),
+            Ok(answer) => return Ok(answer),
+        }
+    }
+    Err(SourceError::Failed(ServiceError::Unavailable.to_string()))
 }
 
 /// What an answer to a submitted entry says.

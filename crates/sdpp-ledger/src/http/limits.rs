@@ -53,6 +53,8 @@ pub const ANSWER_MAX: usize = NOTE_BYTES_MAX * 6 + 4096;
 pub const BUNDLE_MAX: usize = ENTRIES_PAGE_MAX * (ENTRY_MAX + 2);
 /// Time of a client's request, from the connection to the last byte of the answer.
 pub const CALL_MS: u64 = 30_000;
+/// Times that a reader of tiles asks a busy server.
+pub const READ_RETRIES: u32 = 5;
 /// Time for a client to connect.
 pub const CONNECT_MS: u64 = 5_000;
 /// Time that a client keeps an idle connection: less than a server does, so that it is not used

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use sdpp_ledger::entry::Record;
+use sdpp_ledger::fsck::{Options, Signatures, fsck};
 use sdpp_ledger::http::{ClientOptions, HttpWitness, ServerConfig, serve_witness};
 use sdpp_ledger::{
     Body, ChannelState, Entry, LedgerClient, LedgerService, LocalLedger, Place, Receipt, Refusal, ServiceError, Witness,
@@ -156,6 +157,17 @@ fn proofs_travel() {
     assert_eq!(block_on(http.proof_of(2)), Err(ServiceError::OutOfRange));
     assert_eq!(block_on(http.receipt_of(2)), Err(ServiceError::OutOfRange));
     assert_eq!(block_on(http.claimed_key()), Ok(log_vkey()));
+}
+
+#[test]
+fn a_ledger_is_checked_over_http() {
+    let world = World::new();
+    for number in 0..300 {
+        submit(&world.ledger, &issue(PAYER, 1, number)).unwrap();
+    }
+    let options = Options { policy: policy(), signatures: Signatures::All, threads: 2 };
+    let report = fsck(&world.http(), &options, &mut |_| {}).unwrap();
+    assert_eq!((report.checkpoint.size(), report.verified), (301, 301));
 }
 
 #[test]
