@@ -188,6 +188,17 @@ impl Store for SqliteStore {
     }
 }
 
+impl Drop for SqliteStore {
+    /// Leaves a database without a log behind, also where a reader's connection outlives this one and
+    /// could not do it. If it does not work out, opening again will.
+    fn drop(&mut self) {
+        self.checkpointer.stop();
+        if self.db.connection.is_autocommit() {
+            drop(self.db.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        }
+    }
+}
+
 /// SQLite counts in signed integers; a stream never gets so long.
 fn signed(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)

@@ -172,7 +172,7 @@ fn a_killed_process_leaves_what_it_flushed_and_nothing_else() {
         store.append("s", b"kept").unwrap();
         store.swap("h", None, b"kept").unwrap();
         store.flush().unwrap();
-        for position in 1..256 {
+        for position in 1..1200 {
             assert_eq!(store.append("s", &[1; 65_536]), Ok(position));
         }
         store.swap("h", Some(b"kept"), b"lost").unwrap();
@@ -207,4 +207,18 @@ fn the_log_is_begun_anew_while_it_is_written() {
     assert!(longest < 120 << 20, "the log grew to {longest} bytes");
     let file = std::fs::metadata(folder.file()).unwrap().len();
     assert!(file > 40 << 20, "nothing was moved: the file has {file} bytes");
+}
+
+#[test]
+fn a_closed_store_leaves_no_log_behind_whoever_still_reads() {
+    let folder = Folder::new();
+    let mut store = open(&folder.file()).unwrap();
+    store.append("s", &[7; 100_000]).unwrap();
+    store.flush().unwrap();
+    let reader = store.reader().unwrap();
+    assert_eq!(reader.read("s", 0, 9).unwrap().len(), 1);
+    drop(store);
+    let log = std::fs::metadata(folder.0.join("seller.db-wal")).map_or(0, |meta| meta.len());
+    assert_eq!(log, 0);
+    assert_eq!(reader.read("s", 0, 9).unwrap().len(), 1);
 }
