@@ -151,11 +151,20 @@ impl Fold {
         Self { origin: origin.to_owned(), log, summary: Summary::default(), store: Box::new(MemoryStore::new()) }
     }
 
-    /// The ledger of this origin as a store has it.
+    /// The ledger of this origin as a store has it. One store holds one ledger.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn open(origin: &str, log: PublicKey, store: Box<dyn Store>) -> Result<Self, StoreError> {
+    /// [`StoreError`], also where the store holds another ledger.
+    pub fn open(origin: &str, log: PublicKey, mut store: Box<dyn Store>) -> Result<Self, StoreError> {
+        match View(store.as_ref()).origin()? {
+            Some(other) if other != origin => {
+                let why = format!("it holds the state of the ledger {other}, not of {origin}: name another file");
+                return Err(StoreError::Failed(why));
+            }
+            Some(_) => {}
+            // Durable with whatever is flushed first.
+            None => Edit(store.as_mut()).origin(origin)?,
+        }
         let summary = View(store.as_ref()).summary()?;
         Ok(Self { origin: origin.to_owned(), log, summary, store })
     }

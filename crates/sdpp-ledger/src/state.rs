@@ -13,6 +13,7 @@
 //! | `p/PAYER/CHANNEL` | a payer's channel |
 //! | `t/CHANNEL/REFERENCE` | a top-up, by its reference |
 //! | `fold` | size, time, channels alive |
+//! | `origin` | which ledger it is |
 //!
 //! An entry costs as few keys as can be: keys are random, so each of them is a page to write.
 //! Keys, ids and references of 32 bytes are written in base64url, which takes a tenth of the time of an
@@ -34,6 +35,7 @@ use crate::limits;
 use crate::refusal::Place;
 
 const SUMMARY: &str = "fold";
+const ORIGIN: &str = "origin";
 pub(crate) const BALANCES: &str = "b/";
 pub(crate) const ISSUED: &str = "i/";
 pub(crate) const CHANNELS: &str = "c/";
@@ -86,6 +88,10 @@ fn get<T: for<'b> Decode<'b, ()> + Encode<()>>(
 pub(crate) struct View<'a, S: StoreReader + ?Sized>(pub(crate) &'a S);
 
 impl<S: StoreReader + ?Sized> View<'_, S> {
+    pub(crate) fn origin(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.0.head(ORIGIN)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
     pub(crate) fn summary(&self) -> Result<Summary, StoreError> {
         Ok(get(self.0, SUMMARY)?.unwrap_or_default())
     }
@@ -181,6 +187,10 @@ impl<S: StoreReader + ?Sized> View<'_, S> {
 pub(crate) struct Edit<'a>(pub(crate) &'a mut dyn Store);
 
 impl Edit<'_> {
+    pub(crate) fn origin(&mut self, origin: &str) -> Result<(), StoreError> {
+        self.0.put(ORIGIN, origin.as_bytes())
+    }
+
     pub(crate) fn summary(&mut self, summary: &Summary) -> Result<(), StoreError> {
         self.0.put(SUMMARY, &codec::encode(summary))
     }

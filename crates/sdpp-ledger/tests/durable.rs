@@ -22,7 +22,7 @@ use sdpp_ledger::{
 };
 use sdpp_log::{Checkpoint, Hash, Note, TileKind, TilePath, Tree, leaf_hash, tiled};
 use sdpp_proto::statement::{Form, Payment, Signed};
-use sdpp_rail::{Durability, FlushFault, MemoryDisk, MemoryStore, SqliteStore, Store};
+use sdpp_rail::{Durability, FlushFault, MemoryDisk, MemoryStore, SqliteStore, Store, StoreError};
 
 /// A folder that goes away with the test.
 struct Temporary(PathBuf);
@@ -161,6 +161,17 @@ fn a_client_with_a_store_goes_on_where_it_was() {
     fill(&ledger, 600..610);
     assert_eq!(follow(disk.open()).0, 611);
     assert_eq!(service.1.load(Ordering::SeqCst), 10, "only what is new");
+}
+
+#[test]
+fn one_store_holds_one_ledger() {
+    let disk = MemoryDisk::new();
+    let ledger = ledger(&Hand::new(), disk.open());
+    submit(&ledger, &issue(PAYER, 1, 1)).unwrap();
+    ledger.stop();
+    let other = Fold::open("other.example", public(LOG), Box::new(disk.open()));
+    assert!(matches!(other.err(), Some(StoreError::Failed(why)) if why.contains(ORIGIN)));
+    assert_eq!(Fold::open(ORIGIN, public(LOG), Box::new(disk.open())).unwrap().size(), 2);
 }
 
 #[test]
