@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use sdpp_ledger::entry::{Issue, Record, Transfer, asset_id};
 use sdpp_ledger::fsck::{self, Folder, Signatures, fsck};
-use sdpp_ledger::{Body, Entry, LedgerConfig, LedgerService, LocalLedger};
+use sdpp_ledger::http::{ClientOptions, HttpLedger, Limits, Server, ServerConfig, serve_ledger};
+use sdpp_ledger::{Body, Entry, LedgerConfig, LedgerService, LocalLedger, Witness};
 use sdpp_log::Policy;
 use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::hash::sha256;
@@ -69,6 +70,10 @@ pub struct Options {
     pub folder: PathBuf,
     /// Whether tiles are published as files meanwhile.
     pub files: bool,
+    /// Whether writers go through a server on loopback, in the same process.
+    pub http: bool,
+    /// Whether a witness with a store of its own cosigns every checkpoint.
+    pub witness: bool,
 }
 
 /// One part of a run.
@@ -100,12 +105,15 @@ pub struct Report {
     /// Entries per second of `fsck` over the files, where there are any: every signature verified,
     /// and one in a hundred.
     pub fsck: Option<[f64; 2]>,
+    /// Signatures per second that all cores verify when they do nothing else.
+    pub verify: f64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { entries, writers, kind, files, .. } = &self.options;
-        writeln!(f, "{entries} entries of kind {}, {writers} writers, files: {files}", kind.name())?;
+        let Options { entries, writers, kind, files, http, witness, .. } = &self.options;
+        let ways = format!("files: {files}, http: {http}, witness: {witness}");
+        writeln!(f, "{entries} entries of kind {}, {writers} writers, {ways}", kind.name())?;
         writeln!(f, "        size  appends/s   wait ms: half     99%  longest")?;
         for Part { size, rate, wait_ms: [half, most, longest] } in &self.parts {
             writeln!(f, "{size:>12} {rate:>10.0} {half:>15.1} {most:>7.1} {longest:>8.1}")?;
@@ -120,6 +128,7 @@ impl fmt::Display for Report {
             "bytes per entry: {:.0} itself, {:.0} in the store, {:.0} in files",
             self.entry_bytes, self.store_bytes, self.files_bytes
         )?;
+        writeln!(f, "verifying signatures and nothing else: {:.0} a second on all cores", self.verify)?;
         if let Some([all, some]) = self.fsck {
             writeln!(f, "fsck over the files: {all:.0} entries/s, {some:.0} with one signature in a hundred")?;
         }
@@ -129,6 +138,10 @@ impl fmt::Display for Report {
 
 struct World {
     ledger: LocalLedger,
+    /// How writers reach it.
+    way: Arc<dyn LedgerService>,
+    /// Serves it for as long as it is measured.
+    _server: Option<Server>,
     asset: AssetId,
     kind: Kind,
     payee: PublicKey,
@@ -142,15 +155,24 @@ fn key(seed: u64) -> SigningKey {
 }
 
 impl World {
-    fn open(options: &Options) -> Result<Self, Failure> {
+    async fn open(options: &Options) -> Result<Self, Failure> {
         std::fs::create_dir_all(&options.folder)?;
         let mut config = LedgerConfig::new(ORIGIN, key(0), Arc::new(sdpp::now));
         config.folder = options.files.then(|| options.folder.join("public"));
+        if options.witness {
+            let store = SqliteStore::open(options.folder.join("witness.db"), Durability::Power)?;
+            let log = sdpp_ledger::log_key(ORIGIN, &key(0))?;
+            let witness = Witness::start("witness", key(u64::MAX), Arc::new(sdpp::now), Box::new(store), &[log]);
+            config.witnesses.push(Arc::new(witness?));
+        }
         let store = SqliteStore::open(options.folder.join("ledger.db"), Durability::Power)?;
         let ledger = LocalLedger::start(config, Box::new(store))?;
         let asset = asset_id("coin", &key(0).public());
+        let (way, server) = way(&ledger, options.http).await?;
         Ok(Self {
             ledger,
+            way,
+            _server: server,
             asset,
             kind: options.kind,
             payee: key(1).public(),
@@ -204,7 +226,7 @@ impl World {
             let entry = self.entry(&key);
             self.bytes.fetch_add(u64::try_from(entry.bytes().len())?, Ordering::Relaxed);
             let start = Instant::now();
-            self.ledger.submit(entry.bytes()).await?;
+            self.way.submit(entry.bytes()).await?;
             waits.push(since(start));
         }
         Ok(waits)
@@ -237,8 +259,8 @@ fn spread(mut waits: Vec<Duration>) -> [f64; 3] {
 /// # Errors
 /// [`Failure`]: a ledger that refused, or the system's.
 pub fn measure(options: &Options, progress: &dyn Fn(&Part)) -> Result<Report, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?;
-    let world = Arc::new(World::open(options)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let world = Arc::new(runtime.block_on(World::open(options))?);
     runtime.block_on(world.fund(options.writers))?;
     let mut parts = Vec::new();
     let each = options.entries.checked_div(options.parts.max(1)).unwrap_or(0).max(1);
@@ -269,7 +291,36 @@ pub fn measure(options: &Options, progress: &dyn Fn(&Part)) -> Result<Report, Fa
         store_bytes: ratio(store, size),
         files_bytes: ratio(files, size),
         fsck,
+        verify: verify_rate()?,
     })
+}
+
+/// Straight to the ledger, or through a server that bears so many writers from one address.
+async fn way(ledger: &LocalLedger, http: bool) -> Result<(Arc<dyn LedgerService>, Option<Server>), Failure> {
+    if !http {
+        return Ok((Arc::new(ledger.clone()), None));
+    }
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+    let limits = Limits { rate: None, connections_per_address_max: 1024, ..Limits::default() };
+    let server = serve_ledger(Arc::new(ledger.clone()), listener, ServerConfig { limits, ..ServerConfig::default() })?;
+    let url = format!("http://{}", server.local_addr());
+    let client = HttpLedger::new(&url, ClientOptions::new(tokio::runtime::Handle::current()))?;
+    Ok((Arc::new(client), Some(server)))
+}
+
+/// Signatures per second on all cores.
+fn verify_rate() -> Result<f64, Failure> {
+    const EACH: u64 = 5_000;
+    let threads = std::thread::available_parallelism()?.get();
+    let message = [7; 300];
+    let (key, signature) = (key(1).public(), key(1).sign(&message));
+    let start = Instant::now();
+    let verify = || (0..EACH).filter(|_| key.verify(std::hint::black_box(&message), &signature)).count();
+    let good: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(verify)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+    });
+    Ok(crate::per_second(u64::try_from(good)?, since(start)))
 }
 
 /// Entries per second of a check of the published files.

@@ -17,7 +17,9 @@ cargo run --release -p sdpp-bench --bin ledger -- [OPTION]...
   --writers N       writers at once (256)
   --kind KIND       transfer, record (of a whole payment, two signatures) or hash (transfer)
   --parts N         parts that are reported for themselves (10)
-  --files           publish tiles as files meanwhile
+  --files           publish tiles as files meanwhile, and check them with fsck at the end
+  --witness         a witness in the same process cosigns every checkpoint, durably
+  --http            writers go through a server on loopback, in the same process
   --folder PATH     where the ledger is kept, and stays (a temporary folder, removed)
   --help";
 
@@ -40,12 +42,16 @@ fn run() -> Result<(), Failure> {
         parts: 10,
         folder: temporary.clone(),
         files: false,
+        http: false,
+        witness: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value: see --help"));
         match name.as_str() {
             "--files" => options.files = true,
+            "--http" => options.http = true,
+            "--witness" => options.witness = true,
             "--entries" => options.entries = value()?.parse()?,
             "--writers" => options.writers = value()?.parse()?,
             "--parts" => options.parts = value()?.parse()?,

@@ -10,6 +10,7 @@
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -117,8 +118,8 @@ fn one_reference_is_used_once_by_sixteen_threads() {
     assert_eq!(balance(&client(ledger), PAYEE), 7);
 }
 
-/// A disk that takes its time.
-struct Slow(MemoryStore);
+/// A disk that takes its time: as long as somebody holds the gate, and 20 ms.
+struct Slow(MemoryStore, Arc<Mutex<()>>);
 
 impl StoreReader for Slow {
     fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
@@ -146,6 +147,7 @@ impl Store for Slow {
         self.0.swap(key, expected, value)
     }
     fn flush(&mut self) -> Result<(), StoreError> {
+        drop(self.1.lock());
         thread::sleep(Duration::from_millis(20));
         self.0.flush()
     }
@@ -157,7 +159,7 @@ impl Store for Slow {
 #[test]
 fn many_entries_share_a_flush() {
     let disk = MemoryDisk::new();
-    let ledger = ledger(&Hand::new(), Slow(disk.open()));
+    let ledger = ledger(&Hand::new(), Slow(disk.open(), Arc::default()));
     submit(&ledger, &issue(PAYER, 100_000, 1)).unwrap();
     let before = disk.flushes();
     let entries: Vec<_> = (0..500).map(|number| transfer(PAYER, PAYEE, 1, number)).collect();
@@ -178,6 +180,35 @@ fn many_entries_share_a_flush() {
     }
     assert_eq!(answers, 500);
     assert!(disk.flushes() - before < 25, "{} flushes for 500 entries", disk.flushes() - before);
+}
+
+#[test]
+fn a_full_queue_says_so_and_loses_nothing() {
+    let gate = Arc::new(Mutex::new(()));
+    let ledger = ledger(&Hand::new(), Slow(MemoryStore::new(), gate.clone()));
+    submit(&ledger, &issue(PAYER, 100_000, 1)).unwrap();
+    let held = gate.lock().unwrap();
+    let count = sdpp_ledger::limits::QUEUE_MAX + sdpp_ledger::limits::GROUP_MAX + 100;
+    let entries: Vec<_> = (0..count).map(|number| transfer(PAYER, PAYEE, 1, number as u64)).collect();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let (mut waiting, mut turned_away) = (Vec::new(), 0);
+    for entry in &entries {
+        let mut answer = ledger.submit(entry.bytes());
+        match answer.as_mut().poll(&mut context) {
+            std::task::Poll::Pending => waiting.push(answer),
+            std::task::Poll::Ready(answer) => {
+                assert_eq!(answer, Err(ServiceError::Unavailable), "nothing was done: come back");
+                turned_away += 1;
+            }
+        }
+    }
+    assert!(turned_away > 0 && waiting.len() >= sdpp_ledger::limits::QUEUE_MAX, "{turned_away} turned away");
+    drop(held);
+    let taken = waiting.len();
+    for answer in waiting {
+        block_on(answer).expect("whoever was let in is served");
+    }
+    assert_eq!(balance(&client(ledger), PAYEE), taken as u128);
 }
 
 #[test]
