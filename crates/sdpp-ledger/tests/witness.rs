@@ -163,3 +163,24 @@ fn a_witness_vouches_only_for_logs_it_follows() {
     let answer = block_on(witness(&MemoryDisk::new()).cosign(0, &[], &note(&foreign)));
     assert_eq!(answer, Err(WitnessError::Refused(Refusal::UnknownOrigin)));
 }
+
+#[test]
+fn a_client_that_asks_for_more_witnesses_than_before_waits_for_them() {
+    let disk = MemoryDisk::new();
+    let store = MemoryDisk::new();
+    let ledger = fresh_ledger_on(&store);
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    let start = |service: &LocalLedger, policy| {
+        LedgerClient::new(Arc::new(service.clone()), policy, Some(Box::new(disk.open()))).unwrap()
+    };
+    assert_eq!(block_on(start(&ledger, policy()).follow()), Ok(2));
+    let strict_now = start(&ledger, strict());
+    assert_eq!(block_on(strict_now.follow()), Err(RailError::Unavailable), "what was enough is not any more");
+    ledger.stop();
+    let ledger = witnessed(&witness(&MemoryDisk::new()), store.open()).unwrap();
+    assert_eq!(block_on(start(&ledger, strict()).follow()), Ok(2), "the same tree, cosigned");
+}
+
+fn fresh_ledger_on(disk: &MemoryDisk) -> LocalLedger {
+    common::ledger(&Hand::new(), disk.open())
+}
