@@ -289,6 +289,11 @@ impl Entry {
         Self { id, issuer: key.public(), origin: origin.to_owned(), body, bytes: bytes.into() }
     }
 
+    /// The id of the entry by which somebody would say this on a log: to recognise it without having it.
+    pub fn id_of(issuer: &PublicKey, origin: &str, body: &Body) -> StatementId {
+        cose::id_of(issuer, &cose::content_type(body.name()), origin, &body.encode())
+    }
+
     /// Takes an entry apart, strictly. Nothing is verified but its form.
     ///
     /// # Errors

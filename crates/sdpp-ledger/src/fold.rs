@@ -21,24 +21,6 @@ use crate::limits;
 use crate::refusal::{Place, Refusal};
 use crate::state::{BALANCES, Edit, ISSUED, Summary, View};
 
-/// A transfer as the log tells it.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-#[cbor(map)]
-pub struct Transferred {
-    /// Where it stands.
-    #[n(1)]
-    pub place: Place,
-    /// Who got it.
-    #[n(2)]
-    pub to: PublicKey,
-    /// Of what.
-    #[n(3)]
-    pub asset: AssetId,
-    /// How much.
-    #[n(4)]
-    pub amount: Amount,
-}
-
 /// A record as the log tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(map)]
@@ -346,10 +328,10 @@ impl Fold {
     }
 
     fn transfer(&mut self, payer: &PublicKey, transfer: &Transfer, place: Place) -> Result<(), StoreError> {
-        let Transfer { to, asset, amount, reference } = transfer.clone();
-        self.take(&asset, payer, amount)?;
-        self.give(&asset, &to, amount)?;
-        self.edit().transfer(payer, &reference, &Transferred { place, to, asset, amount })
+        let Transfer { to, asset, amount, reference } = transfer;
+        self.take(asset, payer, *amount)?;
+        self.give(asset, to, *amount)?;
+        self.edit().transfer(payer, reference, &place)
     }
 
     fn open_channel(&mut self, payer: PublicKey, open: &Open, place: Place) -> Result<(), StoreError> {
@@ -434,7 +416,7 @@ impl Fold {
         let (view, issuer) = (self.view(), entry.issuer());
         Ok(match entry.body() {
             Body::Issue(issue) => view.issue(&asset_id(&issue.symbol, &issuer), &issue.reference)?,
-            Body::Transfer(transfer) => view.transfer(&issuer, &transfer.reference)?.map(|done| done.place),
+            Body::Transfer(transfer) => view.transfer(&issuer, &transfer.reference)?,
             Body::Open(open) => {
                 let id = channel_id(&self.origin, &issuer, &open.reference);
                 view.channel(&id)?.map(|channel| channel.opened)
@@ -487,11 +469,12 @@ impl Fold {
         self.view().channel(id)
     }
 
-    /// The transfer of a payer with this reference.
+    /// Where the transfer of a payer with this reference stands. Its id commits to what it says:
+    /// compare it with [`Entry::id_of`].
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn transfer_of(&self, payer: &PublicKey, reference: &Bytes32) -> Result<Option<Transferred>, StoreError> {
+    pub fn transfer_of(&self, payer: &PublicKey, reference: &Bytes32) -> Result<Option<Place>, StoreError> {
         self.view().transfer(payer, reference)
     }
 

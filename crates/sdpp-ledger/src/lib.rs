@@ -46,7 +46,7 @@ pub use channel::{Channel, ChannelState};
 pub use client::{ClientError, LedgerClient};
 pub use entry::{Body, Entry};
 pub use evidence::{Contradiction, Evidence};
-pub use fold::{Effect, Fold, FoldError, NotConserved, Recorded, Transferred};
+pub use fold::{Effect, Fold, FoldError, NotConserved, Recorded};
 pub use host::LedgerHost;
 pub use keys::{Verifier, log_key, witness_key};
 pub use ledger::{Clock, LedgerConfig, StartError};

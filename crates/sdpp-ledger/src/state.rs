@@ -7,30 +7,30 @@
 //! | `r/STATEMENT` | where a statement is recorded |
 //! | `b/ASSET/ACCOUNT` | balance |
 //! | `i/ASSET` | what was issued |
-//! | `j/ASSET/REFERENCE` | an issue, by its reference |
-//! | `x/PAYER/REFERENCE` | a transfer |
+//! | `j/PAIR` | where an issue stands, by asset and reference |
+//! | `x/PAIR` | where a transfer stands, by payer and reference |
 //! | `c/CHANNEL` | a channel |
 //! | `p/PAYER/CHANNEL` | a payer's channel |
-//! | `t/CHANNEL/REFERENCE` | a top-up, by its reference |
+//! | `t/PAIR` | where a top-up stands, by channel and reference |
 //! | `fold` | size, time, channels alive |
 //! | `origin` | which ledger it is |
 //!
-//! An entry costs as few keys as can be: keys are random, so each of them is a page to write.
+//! An entry costs as few keys as can be, with short values: keys are random, so each is a page to write,
+//! and long ones split pages more often. What a transfer says is in its entry, to which its id commits.
 //! Keys, ids and references of 32 bytes are written in base64url, which takes a tenth of the time of an
 //! account's usual base58.
-
-use std::fmt::Display;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use minicbor::{Decode, Encode};
 use sdpp_proto::codec::{self, Bytes32, ChannelId, StatementId};
+use sdpp_proto::hash::labelled;
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::time::Timestamp;
 use sdpp_rail::{Store, StoreError, StoreReader};
 
 use crate::channel::Channel;
-use crate::fold::{Recorded, Transferred};
+use crate::fold::Recorded;
 use crate::limits;
 use crate::refusal::Place;
 
@@ -63,8 +63,9 @@ fn name(bytes: &[u8; 32]) -> String {
     Base64UrlUnpadded::encode_string(bytes)
 }
 
-fn key(prefix: &str, first: impl Display, second: &[u8; 32]) -> String {
-    format!("{prefix}/{first}/{}", name(second))
+/// A key that names a pair, as short as any other.
+fn pair(prefix: &str, first: &[u8], second: &[u8; 32]) -> String {
+    format!("{prefix}{}", name(&labelled("SDPP/2 ledger state", &[first, second])))
 }
 
 fn balance_key(asset: &AssetId, account: &PublicKey) -> String {
@@ -114,11 +115,11 @@ impl<S: StoreReader + ?Sized> View<'_, S> {
     }
 
     pub(crate) fn issue(&self, asset: &AssetId, reference: &Bytes32) -> Result<Option<Place>, StoreError> {
-        get(self.0, &key("j", asset, &reference.0))
+        get(self.0, &pair("j/", asset.as_str().as_bytes(), &reference.0))
     }
 
-    pub(crate) fn transfer(&self, payer: &PublicKey, reference: &Bytes32) -> Result<Option<Transferred>, StoreError> {
-        get(self.0, &key("x", name(payer.as_bytes()), &reference.0))
+    pub(crate) fn transfer(&self, payer: &PublicKey, reference: &Bytes32) -> Result<Option<Place>, StoreError> {
+        get(self.0, &pair("x/", payer.as_bytes(), &reference.0))
     }
 
     pub(crate) fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
@@ -126,7 +127,7 @@ impl<S: StoreReader + ?Sized> View<'_, S> {
     }
 
     pub(crate) fn top_up(&self, channel: &ChannelId, reference: &Bytes32) -> Result<Option<Place>, StoreError> {
-        get(self.0, &key("t", name(&channel.0), &reference.0))
+        get(self.0, &pair("t/", &channel.0, &reference.0))
     }
 
     /// The channels of a payer, open or closed.
@@ -212,20 +213,15 @@ impl Edit<'_> {
     }
 
     pub(crate) fn issue(&mut self, asset: &AssetId, reference: &Bytes32, place: &Place) -> Result<(), StoreError> {
-        self.0.put(&key("j", asset, &reference.0), &codec::encode(place))
+        self.0.put(&pair("j/", asset.as_str().as_bytes(), &reference.0), &codec::encode(place))
     }
 
-    pub(crate) fn transfer(
-        &mut self,
-        payer: &PublicKey,
-        reference: &Bytes32,
-        done: &Transferred,
-    ) -> Result<(), StoreError> {
-        self.0.put(&key("x", name(payer.as_bytes()), &reference.0), &codec::encode(done))
+    pub(crate) fn transfer(&mut self, payer: &PublicKey, reference: &Bytes32, place: &Place) -> Result<(), StoreError> {
+        self.0.put(&pair("x/", payer.as_bytes(), &reference.0), &codec::encode(place))
     }
 
     pub(crate) fn new_channel(&mut self, id: &ChannelId, channel: &Channel) -> Result<(), StoreError> {
-        self.0.put(&key("p", name(channel.payer.as_bytes()), &id.0), MARK)?;
+        self.0.put(&format!("p/{}/{}", name(channel.payer.as_bytes()), name(&id.0)), MARK)?;
         self.channel(id, channel)
     }
 
@@ -234,6 +230,6 @@ impl Edit<'_> {
     }
 
     pub(crate) fn top_up(&mut self, channel: &ChannelId, reference: &Bytes32, place: &Place) -> Result<(), StoreError> {
-        self.0.put(&key("t", name(&channel.0), &reference.0), &codec::encode(place))
+        self.0.put(&pair("t/", &channel.0, &reference.0), &codec::encode(place))
     }
 }

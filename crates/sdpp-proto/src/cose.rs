@@ -96,6 +96,11 @@ pub fn sign(key: &SigningKey, content_type: &str, subject: &str, payload: &[u8])
     (whole(&protected, payload, &signature), StatementId(sha256(&to_sign)))
 }
 
+/// The id that a statement of these parts has, whoever holds the key: to recognise one without having it.
+pub fn id_of(issuer: &PublicKey, content_type: &str, subject: &str, payload: &[u8]) -> StatementId {
+    StatementId(sha256(&sig_structure(&protected_header(content_type, &issuer.did(), subject), payload)))
+}
+
 /// The COSE_Sign1 of these parts.
 fn whole(protected: &[u8], payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
     let mut e = Encoder::new(Vec::with_capacity(payload.len().saturating_add(256)));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use minicbor::{Decode, Encode};
 use sdpp_proto::codec::{self, Bytes32, StatementId};
-use sdpp_proto::identity::SigningKey;
+use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
 use sdpp_rail::{
@@ -17,7 +17,6 @@ use super::voucher_payer::Bills;
 use super::{PayeeConfig, RAIL_DIRECT, account_of, payee_of};
 use crate::client::LedgerClient;
 use crate::entry::{Body, Entry, Transfer};
-use crate::fold::Transferred;
 use crate::limits;
 use crate::refusal::Place;
 
@@ -65,14 +64,14 @@ impl DirectPayer {
         let amount = amount.ok_or(RailError::Declined("the bill asks for nothing"))?;
         self.bills.lock().unwrap_or_else(PoisonError::into_inner).remember(bill)?;
         let transfer = Transfer { to, asset: bill.asset.clone(), amount, reference: reference_of(&bill.invoice) };
+        let entry = Entry::sign(&self.key, self.client.origin(), Body::Transfer(transfer));
         if let Some(done) = self.done(&bill.invoice).await? {
-            return if (done.to, &done.asset, done.amount) == (transfer.to, &transfer.asset, transfer.amount) {
-                Ok(proof_of(done.place))
+            return if done.id == entry.id() {
+                Ok(proof_of(done))
             } else {
                 Err(RailError::Declined("the invoice was paid with other terms"))
             };
         }
-        let entry = Entry::sign(&self.key, self.client.origin(), Body::Transfer(transfer));
         let answer = self.client.submit(&entry).await;
         let mut in_doubt = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
         match &answer {
@@ -85,7 +84,7 @@ impl DirectPayer {
     }
 
     /// What the log says of an invoice.
-    async fn done(&self, invoice: &StatementId) -> Result<Option<Transferred>, RailError> {
+    async fn done(&self, invoice: &StatementId) -> Result<Option<Place>, RailError> {
         let payer = self.key.public();
         self.client.fresh(|fold| fold.transfer_of(&payer, &reference_of(invoice))).await
     }
@@ -94,7 +93,7 @@ impl DirectPayer {
     /// invoice, so that is the only question whose answer is certain.
     async fn find(&self, invoice: &StatementId) -> Result<PaymentStatus, RailError> {
         if let Some(done) = self.done(invoice).await? {
-            return Ok(PaymentStatus::Paid(proof_of(done.place)));
+            return Ok(PaymentStatus::Paid(proof_of(done)));
         }
         let in_doubt = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).contains(invoice);
         let bill = self.bills.lock().unwrap_or_else(PoisonError::into_inner).get(invoice).cloned();
@@ -163,7 +162,7 @@ impl DirectPayee {
                 let reference = reference_of(&bill.invoice);
                 let look = self.client.fresh(|fold| Ok((fold.transfer_of(&payer, &reference)?, fold.size())));
                 match look.await? {
-                    (Some(done), _) => self.check(&done, &proof, amount)?,
+                    (Some(done), _) => self.check(&done, &proof, (&payer, reference, amount))?,
                     (None, size) if proof.index >= size => return Ok(Outcome::Pending),
                     (None, _) => return Err(RailError::Declined("the proof is of no transfer for this invoice")),
                 }
@@ -173,15 +172,19 @@ impl DirectPayee {
         Ok(Outcome::Settled)
     }
 
-    fn check(&self, done: &Transferred, proof: &DirectProof, amount: Amount) -> Result<(), RailError> {
-        if (done.place.id, done.place.index) != (proof.entry, proof.index) {
+    /// The entry's id commits to payer, account, asset and amount.
+    fn check(
+        &self,
+        done: &Place,
+        proof: &DirectProof,
+        (payer, reference, amount): (&PublicKey, Bytes32, Amount),
+    ) -> Result<(), RailError> {
+        if (done.id, done.index) != (proof.entry, proof.index) {
             return Err(RailError::Declined("the proof names another entry"));
         }
-        if done.to != self.config.account() || done.asset != self.config.asset {
-            return Err(RailError::Declined("the transfer went elsewhere or in another asset"));
-        }
-        if done.amount != amount {
-            return Err(RailError::Declined("the transfer is of another amount"));
+        let transfer = Transfer { to: self.config.account(), asset: self.config.asset.clone(), amount, reference };
+        if Entry::id_of(payer, self.client.origin(), &Body::Transfer(transfer)) != done.id {
+            return Err(RailError::Declined("the transfer paid another account, asset or amount"));
         }
         Ok(())
     }
