@@ -147,6 +147,8 @@ struct World {
     payee: PublicKey,
     /// Numbers that make entries differ.
     next: AtomicU64,
+    /// Numbers that an earlier run may have used.
+    used: u64,
     bytes: AtomicU64,
 }
 
@@ -169,6 +171,8 @@ impl World {
         let ledger = LocalLedger::start(config, Box::new(store))?;
         let asset = asset_id("coin", &key(0).public());
         let (way, server) = way(&ledger, options.http).await?;
+        // Numbers used before are at most as many as there are entries.
+        let used = size_of(&ledger).await?;
         Ok(Self {
             ledger,
             way,
@@ -176,7 +180,8 @@ impl World {
             asset,
             kind: options.kind,
             payee: key(1).public(),
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(used.saturating_add(1)),
+            used,
             bytes: AtomicU64::new(0),
         })
     }
@@ -266,14 +271,14 @@ pub fn measure(options: &Options, progress: &dyn Fn(&Part)) -> Result<Report, Fa
     let each = options.entries.checked_div(options.parts.max(1)).unwrap_or(0).max(1);
     for _ in 0..options.parts.max(1) {
         let (rate, wait_ms) = runtime.block_on(world.part(options.writers, each))?;
-        let size = runtime.block_on(world.size())?;
+        let size = runtime.block_on(size_of(&world.ledger))?;
         parts.push(Part { size, rate, wait_ms });
         parts.last().map(progress);
     }
     let (_, single_ms) = runtime.block_on(world.part(1, 200))?;
-    let made = world.next.load(Ordering::Relaxed).saturating_sub(1).max(1);
+    let made = world.next.load(Ordering::Relaxed).saturating_sub(world.used).max(1);
     world.ledger.stop();
-    let size = runtime.block_on(world.size())?;
+    let size = runtime.block_on(size_of(&world.ledger))?;
     let entry_bytes = ratio(world.bytes.load(Ordering::Relaxed), made);
     drop(world);
     let store = ["ledger.db", "ledger.db-wal"].map(|name| disk_bytes(&options.folder.join(name))).iter().sum();
@@ -332,12 +337,10 @@ fn check(public: &Path, signatures: Signatures) -> Result<f64, Failure> {
     Ok(crate::per_second(report.checkpoint.size(), since(start)))
 }
 
-impl World {
-    async fn size(&self) -> Result<u64, Failure> {
-        let note = self.ledger.checkpoint().await?;
-        let size = note.lines().nth(1).and_then(|line| line.parse().ok());
-        Ok(size.ok_or("the checkpoint has no size")?)
-    }
+async fn size_of(ledger: &LocalLedger) -> Result<u64, Failure> {
+    let note = ledger.checkpoint().await?;
+    let size = note.lines().nth(1).and_then(|line| line.parse().ok());
+    Ok(size.ok_or("the checkpoint has no size")?)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]

@@ -20,7 +20,7 @@ cargo run --release -p sdpp-bench --bin ledger -- [OPTION]...
   --files           publish tiles as files meanwhile, and check them with fsck at the end
   --witness         a witness in the same process cosigns every checkpoint, durably
   --http            writers go through a server on loopback, in the same process
-  --folder PATH     where the ledger is kept, and stays (a temporary folder, removed)
+  --folder PATH     where the ledger is kept, stays, and is gone on with (a temporary folder, removed)
   --help";
 
 fn main() -> ExitCode {
