@@ -191,10 +191,10 @@ impl Fold {
         if entry.origin() != self.origin {
             return Err(Refusal::OtherLog.into());
         }
-        if let Some(place) = self.place_of(entry)?.filter(|place| place.id == entry.id()) {
-            return Err(Refusal::KnownEntry(place).into());
-        }
         let issuer = entry.issuer();
+        if let Some(place) = self.place_of(entry)? {
+            return Err(in_its_place(entry, place).into());
+        }
         Ok(match entry.body() {
             Body::Issue(issue) => self.check_issue(&issuer, issue)?,
             Body::Transfer(transfer) => self.check_transfer(&issuer, transfer)?,
@@ -211,10 +211,7 @@ impl Fold {
                 Effect::Closed { refund: self.known_channel(channel)?.can_close(&issuer, self.summary.time)? }
             }
             Body::Tick(time) => self.check_tick(&issuer, *time)?,
-            Body::Record(record) => match self.record(&record.statement)? {
-                Some(known) => return Err(Refusal::KnownRecord(known.place).into()),
-                None => Effect::Recorded,
-            },
+            Body::Record(_) => Effect::Recorded,
         })
     }
 
@@ -266,9 +263,6 @@ impl Fold {
             return Err(Refusal::ZeroAmount.into());
         }
         let asset = asset_id(&issue.symbol, issuer);
-        if self.view().issue(&asset, &issue.reference)?.is_some() {
-            return Err(Refusal::IssueReferenceUsed.into());
-        }
         self.issued(&asset)?.checked_add(issue.amount).ok_or(Refusal::SupplyOverflow)?;
         Ok(Effect::Issued { asset, amount: issue.amount })
     }
@@ -282,9 +276,6 @@ impl Fold {
         if transfer.amount.is_zero() {
             return Err(Refusal::ZeroAmount.into());
         }
-        if self.transfer_of(payer, &transfer.reference)?.is_some() {
-            return Err(Refusal::TransferReferenceUsed.into());
-        }
         self.can_take(&transfer.asset, payer, transfer.amount)?;
         Ok(Effect::Transferred)
     }
@@ -292,9 +283,6 @@ impl Fold {
     fn check_open(&self, payer: &PublicKey, open: &Open) -> Result<Effect, FoldError> {
         check_open(open)?;
         let channel = channel_id(&self.origin, payer, &open.reference);
-        if self.channel(&channel)?.is_some() {
-            return Err(Refusal::ChannelExists.into());
-        }
         self.can_take(&open.asset, payer, open.deposit)?;
         Ok(Effect::Opened { channel })
     }
@@ -302,9 +290,6 @@ impl Fold {
     fn check_top_up(&self, payer: &PublicKey, top_up: &TopUp) -> Result<Effect, FoldError> {
         let channel = self.known_channel(&top_up.channel)?;
         let deposit = channel.can_top_up(payer, top_up)?;
-        if self.view().top_up(&top_up.channel, &top_up.reference)?.is_some() {
-            return Err(Refusal::TopUpReferenceUsed.into());
-        }
         self.can_take(&channel.asset, payer, top_up.amount)?;
         Ok(Effect::ToppedUp { deposit })
     }
@@ -534,5 +519,21 @@ impl Fold {
         })?;
         let unissued = held.into_iter().find(|(_, sum)| *sum != Some(Amount::ZERO));
         Ok(wrong.or_else(|| unissued.map(|(asset, held)| NotConserved { asset, issued: Amount::ZERO, held })))
+    }
+}
+
+/// Why an entry is not taken whose place has one already: the same, or another with its reference.
+fn in_its_place(entry: &Entry, place: Place) -> Refusal {
+    if place.id == entry.id() {
+        return Refusal::KnownEntry(place);
+    }
+    match entry.body() {
+        Body::Issue(_) => Refusal::IssueReferenceUsed,
+        Body::Transfer(_) => Refusal::TransferReferenceUsed,
+        Body::Open(_) => Refusal::ChannelExists,
+        Body::TopUp(_) => Refusal::TopUpReferenceUsed,
+        Body::Record(_) => Refusal::KnownRecord(place),
+        // Their places are found by their own ids.
+        Body::Redeem { .. } | Body::RequestClose(_) | Body::Close(_) | Body::Tick(_) => Refusal::KnownEntry(place),
     }
 }
