@@ -10,7 +10,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use sdpp_log::{Checkpoint, Frontier, Hash, Policy, leaf_hash, verify_consistency, verify_inclusion};
+use sdpp_log::{Checkpoint, Frontier, Hash, Policy, SignedCheckpoint, leaf_hash, verify_consistency, verify_inclusion};
 use sdpp_proto::identity::PublicKey;
 use sdpp_rail::{MemoryStore, RailError, Store, StoreError};
 use tokio::sync::Mutex;
@@ -30,7 +30,7 @@ pub enum ClientError {
     BadKey,
     /// The store cannot be read.
     Store(StoreError),
-    /// What the store remembers is not a checkpoint of this log, or the policy does not accept it.
+    /// What the store remembers is not a checkpoint of this log.
     WrongState,
 }
 
@@ -39,18 +39,22 @@ impl fmt::Display for ClientError {
         match self {
             Self::BadKey => f.write_str("the log's key is not an acceptable Ed25519 key"),
             Self::Store(error) => error.fmt(f),
-            Self::WrongState => f.write_str("the checkpoint remembered of this log is not acceptable"),
+            Self::WrongState => {
+                f.write_str("what the store remembers is not a checkpoint of this log: another has its name")
+            }
         }
     }
 }
 
 impl std::error::Error for ClientError {}
 
-/// A checkpoint that the policy accepts.
+/// A checkpoint that was accepted.
 #[derive(Clone)]
 struct Known {
     note: Arc<str>,
     checkpoint: Checkpoint,
+    /// By the policy of now: one that is remembered may have been accepted by another.
+    acceptable: bool,
 }
 
 struct Replica {
@@ -73,7 +77,8 @@ pub struct LedgerClient {
 impl LedgerClient {
     /// A client that trusts by this policy. With a store it remembers the last checkpoint, so that
     /// a ledger cannot tell it another history after a restart, and the state that it has folded, so
-    /// that it goes on from there.
+    /// that it goes on from there. The policy may be another than it was, about the same log: what is
+    /// remembered stays, and what comes must satisfy the new one.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -89,8 +94,9 @@ impl LedgerClient {
         let mut known = None;
         if let Some(bytes) = store.head(&head).map_err(ClientError::Store)? {
             let note = String::from_utf8(bytes).map_err(|_| ClientError::WrongState)?;
-            let checkpoint = accept(&policy, &note).ok_or(ClientError::WrongState)?;
-            known = Some(Known { note: note.into(), checkpoint });
+            let checkpoint = signed(&policy, &note).ok_or(ClientError::WrongState)?;
+            let acceptable = accept(&policy, &note).is_some();
+            known = Some(Known { note: note.into(), checkpoint, acceptable });
         }
         let stored_peaks = store.head(&peaks).map_err(ClientError::Store)?.unwrap_or_default();
         let fold = Fold::open(origin, log, store).map_err(ClientError::Store)?;
@@ -230,10 +236,14 @@ impl LedgerClient {
     }
 
     async fn follow_to(&self, replica: &mut Replica, note: Arc<str>) -> Result<(), RailError> {
-        if replica.known.as_ref().is_none_or(|known| known.note != note) {
+        if replica.known.as_ref().is_none_or(|known| !known.acceptable || known.note != note) {
             // Not signed by the log, or by too few witnesses: nobody's word, so nobody's lie.
             let checkpoint = accept(&self.policy, &note).ok_or(RailError::Unavailable)?;
-            self.advance(replica, Known { note, checkpoint }).await?;
+            self.advance(replica, Known { note, checkpoint, acceptable: true }).await?;
+        }
+        if replica.known.as_ref().is_some_and(|known| !known.acceptable) {
+            // What the policy of now accepts is older than what another one accepted before.
+            return Err(RailError::Unavailable);
         }
         self.catch_up(replica).await
     }
@@ -277,7 +287,7 @@ impl LedgerClient {
     /// Brings the replica to the known checkpoint, a page at a time. A page is folded only when it
     /// is shown to be a part of the signed tree.
     async fn catch_up(&self, replica: &mut Replica) -> Result<(), RailError> {
-        let Some(Known { note, checkpoint }) = replica.known.clone() else { return Ok(()) };
+        let Some(Known { note, checkpoint, .. }) = replica.known.clone() else { return Ok(()) };
         let wrong = || self.caught(Contradiction::WrongEntries, [&note], None);
         while replica.frontier.size() < checkpoint.size() {
             let from = replica.frontier.size();
@@ -356,6 +366,13 @@ fn read_frontier(size: u64, peaks: &[u8]) -> Option<Frontier> {
 /// What to say when the own store fails: nothing was sent, and nothing is known.
 fn unreadable(_: StoreError) -> RailError {
     RailError::Unavailable
+}
+
+/// The checkpoint of a note, if the log signed it.
+fn signed(policy: &Policy, note: &str) -> Option<Checkpoint> {
+    let keys = std::slice::from_ref(policy.log());
+    let signed = SignedCheckpoint::open(note.as_bytes(), policy.log().name(), keys, &Verifier).ok()?;
+    Some(signed.checkpoint().clone())
 }
 
 /// The checkpoint of a note, if the policy accepts it.
