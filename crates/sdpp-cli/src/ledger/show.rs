@@ -36,10 +36,10 @@ impl Out {
     }
 }
 
-/// A whole number of units.
+/// A whole number of units, at least one.
 pub(super) fn amount(text: &str) -> Result<Amount, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let amount = text.parse().ok().filter(|_| digits).map(Amount::new);
+    let amount = text.parse().ok().filter(|amount| digits && *amount > 0).map(Amount::new);
     amount.ok_or_else(|| format!("'{text}' is not an amount: write a whole number of units, for example 1000000"))
 }
 

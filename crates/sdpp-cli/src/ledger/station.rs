@@ -123,16 +123,18 @@ pub(super) fn name(
             format!("this {role} is called {kept} for ever, not {asked}: name another --home for another").into()
         );
     }
-    let name = match (kept, asked) {
-        (Some(kept), _) => kept,
-        (None, Some(asked)) => asked.to_owned(),
-        (None, None) if address.ip().is_unspecified() => {
+    if let Some(kept) = kept {
+        return Ok(verifier_key(role, &kept, key)?);
+    }
+    let name = match asked {
+        Some(asked) => asked.to_owned(),
+        None if address.ip().is_unspecified() => {
             let flag = if role == Role::Witness { "--name" } else { "--origin" };
             return Err(
                 format!("{address} is no good name for ever: say {flag} NAME, best a URL without http://").into()
             );
         }
-        (None, None) => format!("{address}/{role}"),
+        None => format!("{address}/{role}"),
     };
     // A name that cannot stand in a key is refused before it is kept.
     verifier_key(role, &name, key)

@@ -186,6 +186,7 @@ fn wrong_words_get_an_answer() {
         (&["balance", "--ledger", "nonsense"][..], "not a URL"),
         (&["balance", "--ledger", "http://127.0.0.1:1"], "does not answer"),
         (&["transfer", "1.5", "uUSD", "--to", "z6Mk"], "whole number"),
+        (&["transfer", "0", "uUSD", "--to", "z6Mk"], "whole number"),
         (&["transfer", "1", "uUSD", "--to", "z6Mk"], "not an Ed25519 key"),
         (&["channel", "show", "abc"], "64 digits"),
         (&["serve", "--witness", "key"], "VKEY=URL"),
@@ -197,4 +198,64 @@ fn wrong_words_get_an_answer() {
         assert!(!output.status.success(), "{args:?}");
         assert!(stderr(&output).contains(says), "{args:?}: {}", stderr(&output));
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_ledger_that_tells_another_history_is_caught_and_the_proof_kept() {
+    let folder = Folder::new("history");
+    let (home, people, address) = (folder.path("home"), folder.path("people"), fixed_address());
+    let serve = ["serve", "--listen", &address, "--dev-grant", "5"];
+    let (ledger, url) = Served::start(&home, &serve);
+    let at = ["--ledger", &url];
+    let run = |args: &[&str]| sdpp(&people, &[args, &at].concat());
+    assert!(run(&["grant"]).status.success());
+    ledger.stop();
+    copy(&home.join("ledger"), &folder.path("backup"));
+    let (ledger, _) = Served::start(&home, &serve);
+    assert!(run(&["grant", "--as", "seller"]).status.success());
+    assert!(run(&["balance"]).status.success());
+    ledger.stop();
+
+    // The operator goes back to the backup, and on from there: nobody's replica follows.
+    copy(&folder.path("backup"), &home.join("ledger"));
+    let (ledger, _) = Served::start(&home, &serve);
+    assert!(sdpp(&folder.path("others"), &[&["grant"][..], &at].concat()).status.success());
+    let said = refused(&people, &[&["balance"][..], &at].concat());
+    assert!(said.contains("not to be trusted"), "{said}");
+    let proof = said.trim_end().rsplit("The proof is in ").next().unwrap();
+    let proof = std::fs::read_to_string(proof).unwrap();
+    let origin = format!("{address}/ledger\n");
+    assert_eq!(proof.matches(&origin).count(), 2, "two notes of one log: {proof}");
+    let said = refused(&people, &[&["transfer", "1", "uUSD", "--to"][..], &[&account(&people)], &at].concat());
+    assert!(said.contains("not to be trusted"), "{said}");
+    ledger.stop();
+}
+
+fn account(home: &Path) -> String {
+    text(&line(home, &["key"])["account"]).to_owned()
+}
+
+#[test]
+fn commands_of_one_role_take_turns() {
+    let folder = Folder::new("turns");
+    let home = folder.path("home");
+    let (ledger, url) = Served::start(&home, &["serve", "--listen", ANY, "--dev-grant", "50"]);
+    let to = account(&folder.path("other"));
+    let ledger_at = ["--ledger", &url];
+    line(&home, &[&["grant"][..], &ledger_at].concat());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| line(&home, &[&["transfer", "1", "uUSD", "--to", &to][..], &ledger_at].concat()));
+        }
+    });
+    assert_eq!(line(&home, &[&["balance"][..], &ledger_at].concat())["amount"], "42");
+    ledger.stop();
 }
