@@ -10,7 +10,9 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use sdpp_log::{Checkpoint, Frontier, Hash, Policy, SignedCheckpoint, leaf_hash, verify_consistency, verify_inclusion};
+use sdpp_log::{
+    Checkpoint, Frontier, Hash, Policy, SignedCheckpoint, leaf_hash, peaks_before, verify_consistency, verify_inclusion,
+};
 use sdpp_proto::identity::PublicKey;
 use sdpp_rail::{MemoryStore, RailError, Store, StoreError};
 use tokio::sync::Mutex;
@@ -182,22 +184,53 @@ impl LedgerClient {
     /// # Errors
     /// [`RailError::Unavailable`], [`RailError::Dishonest`].
     pub async fn entry(&self, index: u64) -> Result<Option<Entry>, RailError> {
+        Ok(self.entries(index, 1).await?.pop())
+    }
+
+    /// Entries of the replica from an index on, fetched again and proved to be in its tree: at least
+    /// one if there is one, at most `max` and at most [`limits::ENTRIES_PAGE_MAX`].
+    ///
+    /// # Errors
+    /// [`RailError::Unavailable`], [`RailError::Dishonest`].
+    pub async fn entries(&self, from: u64, max: usize) -> Result<Vec<Entry>, RailError> {
         self.honest()?;
-        let (frontier, known) = {
+        let (whole, known) = {
             let replica = self.replica.lock().await;
             (replica.frontier.clone(), replica.known.clone())
         };
-        let Some(known) = known.filter(|_| index < frontier.size()) else {
-            return Ok(None);
+        let left = usize::try_from(whole.size().saturating_sub(from)).unwrap_or(usize::MAX);
+        let max = max.min(limits::ENTRIES_PAGE_MAX).min(left);
+        let Some(Known { note, .. }) = known.filter(|_| max > 0) else {
+            return Ok(Vec::new());
         };
-        let wrong = || self.caught(Contradiction::WrongEntries, [&known.note], None);
-        let page = self.service.entries(index, 1).await.map_err(|error| withheld(error).unwrap_or_else(wrong))?;
-        let bytes = page.first().ok_or(RailError::Unavailable)?;
-        let proof = self.service.inclusion(index, frontier.size()).await;
+        let wrong = || self.caught(Contradiction::WrongEntries, [&note], None);
+        let page = self.service.entries(from, max).await;
+        let mut page = page.map_err(|error| withheld(error).unwrap_or_else(wrong))?;
+        page.truncate(max);
+        let first = page.first().ok_or(RailError::Unavailable)?;
+        let proof = self.service.inclusion(from, whole.size()).await;
         let proof = proof.map_err(|error| withheld(error).unwrap_or_else(wrong))?;
-        let leaf = leaf_hash(bytes);
-        verify_inclusion(&leaf, index, frontier.size(), &proof, &frontier.root()).map_err(|_| wrong())?;
-        Entry::parse(bytes).map(Some).map_err(|_| wrong())
+        verify_inclusion(&leaf_hash(first), from, whole.size(), &proof, &whole.root()).map_err(|_| wrong())?;
+        if page.len() > 1 {
+            // The way to the first one tells the tree before it: with all of them it is a part of the whole.
+            let peaks = peaks_before(from, whole.size(), &proof).map_err(|_| wrong())?;
+            let mut part = Frontier::from_parts(from, peaks).map_err(|_| wrong())?;
+            for bytes in &page {
+                part.append(leaf_hash(bytes)).map_err(|_| wrong())?;
+            }
+            self.is_part(&part, &whole, &note).await?;
+        }
+        page.iter().map(|bytes| Entry::parse(bytes).map_err(|_| wrong())).collect()
+    }
+
+    /// Has it shown that a tree of entries is a part of the whole one.
+    async fn is_part(&self, part: &Frontier, whole: &Frontier, note: &Arc<str>) -> Result<(), RailError> {
+        let wrong = || self.caught(Contradiction::WrongEntries, [note], None);
+        if part.size() == whole.size() && part.root() != whole.root() {
+            return Err(wrong());
+        }
+        let head = |tree: &Frontier| Checkpoint::new(self.origin(), tree.size(), tree.root()).map_err(|_| wrong());
+        self.consistent(&head(part)?, &head(whole)?, Contradiction::WrongEntries, [note, note]).await
     }
 
     /// Where an entry is, after a fresh look.
