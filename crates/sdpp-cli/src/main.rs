@@ -9,6 +9,9 @@ use clap::{Parser, Subcommand};
 mod audit;
 mod demo;
 mod export;
+mod home;
+mod ledger;
+mod text;
 
 /// Sell and buy live data, paid message by message.
 #[derive(Parser)]
@@ -24,6 +27,8 @@ enum Command {
     Demo(demo::Args),
     /// Checks the bundle of an order, off line: who is owed what, and who lied first.
     Audit(audit::Args),
+    /// Runs a ledger or its witness, and looks after the money on one.
+    Ledger(Box<ledger::Args>),
 }
 
 /// Says a line on standard output. A reader that has gone away does not end the program in the
@@ -35,12 +40,16 @@ fn say(line: &str) {
 }
 
 fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    // What serves has an operator, who has to hear when a disk or a witness fails.
+    let usual = if matches!(&command, Command::Ledger(args) if args.serves()) { "warn" } else { "off" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SDPP_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result = match Cli::parse().command {
+    let result = match command {
         Command::Demo(args) => demo::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
     };
     match result {
         Ok(code) => code,

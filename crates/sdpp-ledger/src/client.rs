@@ -10,7 +10,9 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use sdpp_log::{Checkpoint, Frontier, Hash, Policy, SignedCheckpoint, leaf_hash, verify_consistency, verify_inclusion};
+use sdpp_log::{
+    Checkpoint, Frontier, Hash, Policy, SignedCheckpoint, leaf_hash, peaks_before, verify_consistency, verify_inclusion,
+};
 use sdpp_proto::identity::PublicKey;
 use sdpp_rail::{MemoryStore, RailError, Store, StoreError};
 use tokio::sync::Mutex;
@@ -39,22 +41,22 @@ impl fmt::Display for ClientError {
         match self {
             Self::BadKey => f.write_str("the log's key is not an acceptable Ed25519 key"),
             Self::Store(error) => error.fmt(f),
-            Self::WrongState => f.write_str(
-                "what is remembered of this log was not signed by it: name another file, or remove this one",
-            ),
+            Self::WrongState => {
+                f.write_str("what the store remembers is not a checkpoint of this log: another has its name")
+            }
         }
     }
 }
 
 impl std::error::Error for ClientError {}
 
-/// A checkpoint that the log signed.
+/// A checkpoint that was accepted.
 #[derive(Clone)]
 struct Known {
     note: Arc<str>,
     checkpoint: Checkpoint,
-    /// Whether the policy accepts it. One that was remembered may have been accepted by another.
-    accepted: bool,
+    /// By the policy of now: one that is remembered may have been accepted by another.
+    acceptable: bool,
 }
 
 struct Replica {
@@ -77,7 +79,8 @@ pub struct LedgerClient {
 impl LedgerClient {
     /// A client that trusts by this policy. With a store it remembers the last checkpoint, so that
     /// a ledger cannot tell it another history after a restart, and the state that it has folded, so
-    /// that it goes on from there.
+    /// that it goes on from there. The policy may be another than it was, about the same log: what is
+    /// remembered stays, and what comes must satisfy the new one.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -93,11 +96,9 @@ impl LedgerClient {
         let mut known = None;
         if let Some(bytes) = store.head(&head).map_err(ClientError::Store)? {
             let note = String::from_utf8(bytes).map_err(|_| ClientError::WrongState)?;
-            let log = std::slice::from_ref(policy.log());
-            let signed = SignedCheckpoint::open(note.as_bytes(), origin, log, &Verifier);
-            let checkpoint = signed.map_err(|_| ClientError::WrongState)?.checkpoint().clone();
-            let accepted = accept(&policy, &note).is_some();
-            known = Some(Known { note: note.into(), checkpoint, accepted });
+            let checkpoint = signed(&policy, &note).ok_or(ClientError::WrongState)?;
+            let acceptable = accept(&policy, &note).is_some();
+            known = Some(Known { note: note.into(), checkpoint, acceptable });
         }
         let stored_peaks = store.head(&peaks).map_err(ClientError::Store)?.unwrap_or_default();
         let fold = Fold::open(origin, log, store).map_err(ClientError::Store)?;
@@ -183,22 +184,53 @@ impl LedgerClient {
     /// # Errors
     /// [`RailError::Unavailable`], [`RailError::Dishonest`].
     pub async fn entry(&self, index: u64) -> Result<Option<Entry>, RailError> {
+        Ok(self.entries(index, 1).await?.pop())
+    }
+
+    /// Entries of the replica from an index on, fetched again and proved to be in its tree: at least
+    /// one if there is one, at most `max` and at most [`limits::ENTRIES_PAGE_MAX`].
+    ///
+    /// # Errors
+    /// [`RailError::Unavailable`], [`RailError::Dishonest`].
+    pub async fn entries(&self, from: u64, max: usize) -> Result<Vec<Entry>, RailError> {
         self.honest()?;
-        let (frontier, known) = {
+        let (whole, known) = {
             let replica = self.replica.lock().await;
             (replica.frontier.clone(), replica.known.clone())
         };
-        let Some(known) = known.filter(|_| index < frontier.size()) else {
-            return Ok(None);
+        let left = usize::try_from(whole.size().saturating_sub(from)).unwrap_or(usize::MAX);
+        let max = max.min(limits::ENTRIES_PAGE_MAX).min(left);
+        let Some(Known { note, .. }) = known.filter(|_| max > 0) else {
+            return Ok(Vec::new());
         };
-        let wrong = || self.caught(Contradiction::WrongEntries, [&known.note], None);
-        let page = self.service.entries(index, 1).await.map_err(|error| withheld(error).unwrap_or_else(wrong))?;
-        let bytes = page.first().ok_or(RailError::Unavailable)?;
-        let proof = self.service.inclusion(index, frontier.size()).await;
+        let wrong = || self.caught(Contradiction::WrongEntries, [&note], None);
+        let page = self.service.entries(from, max).await;
+        let mut page = page.map_err(|error| withheld(error).unwrap_or_else(wrong))?;
+        page.truncate(max);
+        let first = page.first().ok_or(RailError::Unavailable)?;
+        let proof = self.service.inclusion(from, whole.size()).await;
         let proof = proof.map_err(|error| withheld(error).unwrap_or_else(wrong))?;
-        let leaf = leaf_hash(bytes);
-        verify_inclusion(&leaf, index, frontier.size(), &proof, &frontier.root()).map_err(|_| wrong())?;
-        Entry::parse(bytes).map(Some).map_err(|_| wrong())
+        verify_inclusion(&leaf_hash(first), from, whole.size(), &proof, &whole.root()).map_err(|_| wrong())?;
+        if page.len() > 1 {
+            // The way to the first one tells the tree before it: with all of them it is a part of the whole.
+            let peaks = peaks_before(from, whole.size(), &proof).map_err(|_| wrong())?;
+            let mut part = Frontier::from_parts(from, peaks).map_err(|_| wrong())?;
+            for bytes in &page {
+                part.append(leaf_hash(bytes)).map_err(|_| wrong())?;
+            }
+            self.is_part(&part, &whole, &note).await?;
+        }
+        page.iter().map(|bytes| Entry::parse(bytes).map_err(|_| wrong())).collect()
+    }
+
+    /// Has it shown that a tree of entries is a part of the whole one.
+    async fn is_part(&self, part: &Frontier, whole: &Frontier, note: &Arc<str>) -> Result<(), RailError> {
+        let wrong = || self.caught(Contradiction::WrongEntries, [note], None);
+        if part.size() == whole.size() && part.root() != whole.root() {
+            return Err(wrong());
+        }
+        let head = |tree: &Frontier| Checkpoint::new(self.origin(), tree.size(), tree.root()).map_err(|_| wrong());
+        self.consistent(&head(part)?, &head(whole)?, Contradiction::WrongEntries, [note, note]).await
     }
 
     /// Where an entry is, after a fresh look.
@@ -237,10 +269,14 @@ impl LedgerClient {
     }
 
     async fn follow_to(&self, replica: &mut Replica, note: Arc<str>) -> Result<(), RailError> {
-        if replica.known.as_ref().is_none_or(|known| known.note != note || !known.accepted) {
+        if replica.known.as_ref().is_none_or(|known| !known.acceptable || known.note != note) {
             // Not signed by the log, or by too few witnesses: nobody's word, so nobody's lie.
             let checkpoint = accept(&self.policy, &note).ok_or(RailError::Unavailable)?;
-            self.advance(replica, Known { note, checkpoint, accepted: true }).await?;
+            self.advance(replica, Known { note, checkpoint, acceptable: true }).await?;
+        }
+        if replica.known.as_ref().is_some_and(|known| !known.acceptable) {
+            // What the policy of now accepts is older than what another one accepted before.
+            return Err(RailError::Unavailable);
         }
         self.catch_up(replica).await
     }
@@ -363,6 +399,13 @@ fn read_frontier(size: u64, peaks: &[u8]) -> Option<Frontier> {
 /// What to say when the own store fails: nothing was sent, and nothing is known.
 fn unreadable(_: StoreError) -> RailError {
     RailError::Unavailable
+}
+
+/// The checkpoint of a note, if the log signed it.
+fn signed(policy: &Policy, note: &str) -> Option<Checkpoint> {
+    let keys = std::slice::from_ref(policy.log());
+    let signed = SignedCheckpoint::open(note.as_bytes(), policy.log().name(), keys, &Verifier).ok()?;
+    Some(signed.checkpoint().clone())
 }
 
 /// The checkpoint of a note, if the policy accepts it.

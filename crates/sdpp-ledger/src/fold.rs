@@ -428,6 +428,14 @@ impl Fold {
         self.view().balance(asset, account)
     }
 
+    /// All that an account has. Balances lie by asset, so this reads those of every account.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn balances_of(&self, account: &PublicKey) -> Result<Vec<(AssetId, Amount)>, StoreError> {
+        self.view().balances_of(account)
+    }
+
     /// How much of an asset there is.
     ///
     /// # Errors
@@ -477,6 +485,14 @@ impl Fold {
     /// [`StoreError`].
     pub fn channels_of(&self, payer: &PublicKey) -> Result<Vec<(ChannelId, Channel)>, StoreError> {
         self.view().channels_of(payer)
+    }
+
+    /// The channels for a payee, open or closed. Channels lie by payer, so this reads all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn channels_for(&self, payee: &PublicKey) -> Result<Vec<(ChannelId, Channel)>, StoreError> {
+        self.view().channels_for(payee)
     }
 
     /// The whole state, as key and value: to compare two folds.

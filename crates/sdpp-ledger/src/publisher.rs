@@ -3,7 +3,7 @@
 //! and answers later, but stops no commit.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -38,11 +38,17 @@ struct Asked {
     /// Failures in a row, and until when it is left alone for them.
     failures: u32,
     rest_until: Option<Instant>,
+    /// What it signed last, and the size of that tree.
+    given: Option<(u64, Signature)>,
+    /// The operator was told that its signature is missing.
+    told: bool,
 }
 
 pub(crate) struct Publisher {
     public: Arc<Public>,
     witnesses: Vec<Asked>,
+    /// The shown head, while a cosignature of it is missing, and how often it was asked for in vain.
+    missing: Option<(Head, u32)>,
     /// Tells the thread that writes files; it looks for itself what is new.
     files: Option<SyncSender<()>>,
 }
@@ -58,8 +64,10 @@ impl Publisher {
             known: 0,
             failures: 0,
             rest_until: None,
+            given: None,
+            told: false,
         };
-        Self { public, witnesses: witnesses.iter().map(asked).collect(), files }
+        Self { public, witnesses: witnesses.iter().map(asked).collect(), missing: None, files }
     }
 
     /// Asks the witnesses whether they know more than the store does, then shows the head.
@@ -82,9 +90,22 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes until the writer ends.
+    /// Publishes until the writer ends. While a cosignature is missing it is asked for now and then, so
+    /// that an idle log becomes believable again too.
     pub(crate) fn run(mut self, groups: &Receiver<Group>) {
-        while let Ok(first) = groups.recv() {
+        loop {
+            let first = match &self.missing {
+                None => groups.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some((_, tries)) => groups.recv_timeout(rest(*tries)),
+            };
+            let first = match first {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.ask_again();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let mut waiting = first.waiting;
             let mut newest = first.head;
             while let Ok(group) = groups.try_recv() {
@@ -99,7 +120,17 @@ impl Publisher {
         }
     }
 
-    fn show(&self, head: Head, answers: Vec<Result<Signature, WitnessError>>) {
+    fn ask_again(&mut self) {
+        let Some((head, tries)) = self.missing.take() else { return };
+        let answers = self.ask_all(&head);
+        self.show(head, answers);
+        if let Some((_, count)) = &mut self.missing {
+            *count = tries.saturating_add(1);
+        }
+    }
+
+    fn show(&mut self, head: Head, answers: Vec<Result<Signature, WitnessError>>) {
+        self.missing = answers.iter().any(Result::is_err).then(|| (head.clone(), 0));
         let Head { edge, mut note } = head;
         for signature in answers.into_iter().flatten() {
             // A note with too many signatures stays as it is: the quorum then decides.
@@ -124,6 +155,9 @@ impl Asked {
     /// Asks for a cosignature, again if the witness knows another size than we thought. One that
     /// failed is left alone for a while, so that it does not hold up everybody each time.
     async fn ask(&mut self, public: &Public, edge: &Edge, note: &str) -> Result<Signature, WitnessError> {
+        if let Some((_, signature)) = self.given.as_ref().filter(|(size, _)| *size == edge.size()) {
+            return Ok(signature.clone());
+        }
         if self.rest_until.is_some_and(|until| Instant::now() < until) {
             return Err(WitnessError::Unavailable);
         }
@@ -137,18 +171,29 @@ impl Asked {
             answer = self.ask_once(public, edge, note).await;
         }
         match &answer {
-            Ok(_) => {
+            Ok(signature) => {
                 self.known = edge.size();
+                self.given = Some((edge.size(), signature.clone()));
                 (self.failures, self.rest_until) = (0, None);
             }
             Err(WitnessError::Unavailable) => {
-                let rest = limits::WITNESS_REST_MS << self.failures.min(limits::WITNESS_REST_DOUBLINGS);
+                self.rest_until = Instant::now().checked_add(rest(self.failures));
                 self.failures = self.failures.saturating_add(1);
-                self.rest_until = Instant::now().checked_add(Duration::from_millis(rest));
             }
             Err(WitnessError::Refused(_)) => {}
         }
+        self.tell(&answer);
         answer
+    }
+
+    /// Tells the operator once that a cosignature is missing, and once that it is there again.
+    fn tell(&mut self, answer: &Result<Signature, WitnessError>) {
+        match answer {
+            Ok(_) if self.told => tracing::warn!(size = self.known, "a witness cosigns again"),
+            Err(error) if !self.told => tracing::warn!(%error, "a cosignature is missing: clients may want it"),
+            Ok(_) | Err(_) => {}
+        }
+        self.told = answer.is_err();
     }
 
     async fn ask_once(&self, public: &Public, edge: &Edge, note: &str) -> Result<Signature, WitnessError> {
@@ -156,6 +201,11 @@ impl Asked {
             public.consistency(edge, self.known, edge.size()).map_err(|_| WitnessError::Unavailable)?;
         self.service.cosign(self.known, &proof, note).await
     }
+}
+
+/// How long a witness is left alone after so many failures before.
+fn rest(failures: u32) -> Duration {
+    Duration::from_millis(limits::WITNESS_REST_MS << failures.min(limits::WITNESS_REST_DOUBLINGS))
 }
 
 /// A refusal waits too: it may rest on an entry of its group. Whoever has gone away needs no answer.

@@ -78,6 +78,12 @@ fn value<T: for<'b> Decode<'b, ()> + Encode<()>>(key: &str, bytes: &[u8]) -> Res
         .map_err(|_| StoreError::Failed(format!("the value of {key} is damaged: restore the ledger, then run fsck")))
 }
 
+/// The channel that a key under a prefix ends with.
+fn channel_of(prefix: &str, key: &str) -> Option<ChannelId> {
+    let id = Base64UrlUnpadded::decode_vec(key.strip_prefix(prefix)?).ok()?;
+    <[u8; 32]>::try_from(id).ok().map(ChannelId)
+}
+
 fn get<T: for<'b> Decode<'b, ()> + Encode<()>>(
     store: &(impl StoreReader + ?Sized),
     key: &str,
@@ -135,12 +141,36 @@ impl<S: StoreReader + ?Sized> View<'_, S> {
         let mut found = Vec::new();
         let prefix = format!("p/{}/", name(payer.as_bytes()));
         self.each(&prefix, |key, _| {
-            let id = key.strip_prefix(&prefix).and_then(|id| Base64UrlUnpadded::decode_vec(id).ok());
-            let id = id.and_then(|id| <[u8; 32]>::try_from(id).ok()).map(ChannelId);
-            if let Some(id) = id
+            if let Some(id) = channel_of(&prefix, key)
                 && let Some(channel) = self.channel(&id)?
             {
                 found.push((id, channel));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The channels for a payee, open or closed.
+    pub(crate) fn channels_for(&self, payee: &PublicKey) -> Result<Vec<(ChannelId, Channel)>, StoreError> {
+        let mut found = Vec::new();
+        self.each(CHANNELS, |key, bytes| {
+            let channel: Channel = value(key, bytes)?;
+            if let Some(id) = channel_of(CHANNELS, key).filter(|_| channel.payee == *payee) {
+                found.push((id, channel));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// What an account has of each asset.
+    pub(crate) fn balances_of(&self, account: &PublicKey) -> Result<Vec<(AssetId, Amount)>, StoreError> {
+        let mut found = Vec::new();
+        let end = format!("/{}", name(account.as_bytes()));
+        self.each(BALANCES, |key, bytes| {
+            if let Some(asset) = key.strip_prefix(BALANCES).and_then(|rest| rest.strip_suffix(&end)) {
+                found.push((AssetId::new(asset), value(key, bytes)?));
             }
             Ok(())
         })?;

@@ -241,9 +241,17 @@ fn handle(core: &mut Core, job: Job, waiting: &mut Vec<Waiting>) -> bool {
         Ok(place) => waiting.push((reply, Ok(place))),
         Err(FoldError::Refused(refusal)) => waiting.push((reply, Err(refusal))),
         // Frozen from here on; whether anything of the group is durable only opening again tells.
-        Err(FoldError::Store(_)) => drop(reply.send(Err(ServiceError::Unknown))),
+        Err(FoldError::Store(error)) => {
+            tell_frozen(&error);
+            let _ = reply.send(Err(ServiceError::Unknown));
+        }
     }
     true
+}
+
+/// The operator has to look after it: nothing is taken before the ledger is opened again.
+fn tell_frozen(error: &StoreError) {
+    tracing::error!(%error, "a write failed: the ledger takes nothing more until it is started again");
 }
 
 /// Makes the group durable and hands it to the publisher, which answers.
@@ -252,7 +260,11 @@ fn finish(core: &mut Core, waiting: Vec<Waiting>, groups: &SyncSender<Group>) {
         Ok(None) if waiting.is_empty() => {}
         // Fails only if the publisher has panicked: then everybody is told that nothing is known.
         Ok(head) => drop(groups.send(Group { head, waiting })),
-        Err(_) => {
+        Err(error) => {
+            // Once frozen, every further round comes by here with nobody waiting.
+            if !waiting.is_empty() {
+                tell_frozen(&error);
+            }
             for (reply, _) in waiting {
                 let _ = reply.send(Err(ServiceError::Unknown));
             }

@@ -304,6 +304,30 @@ fn an_entry_that_changes_later_is_caught() {
 }
 
 #[test]
+fn pages_of_entries_are_proved_and_a_changed_one_is_caught() {
+    let all: Vec<Entry> = (1..40).map(|number| issue(PAYER, 10, number)).collect();
+    let open = || {
+        let service = Arc::new(Patched::new(&all));
+        let client = LedgerClient::new(service.clone(), policy(), None).unwrap();
+        assert_eq!(block_on(client.follow()), Ok(39));
+        (service, client)
+    };
+    let (_, client) = open();
+    for from in 0..42 {
+        for max in 0..42 {
+            let there: Vec<Entry> = all.iter().skip(from).take(max).cloned().collect();
+            assert_eq!(block_on(client.entries(from as u64, max)), Ok(there), "{max} from {from}");
+        }
+    }
+    for (from, max) in [(0, 2), (0, 39), (1, 38), (1, 2)] {
+        let (service, client) = open();
+        service.lie(issue(PAYER, 11, 2).bytes());
+        assert!(matches!(block_on(client.entries(from, max)), Err(RailError::Dishonest(_))), "{max} from {from}");
+        assert_caught(&client, Contradiction::WrongEntries);
+    }
+}
+
+#[test]
 fn a_record_with_a_forged_statement_verifies_nothing() {
     let statement = voucher(channel(1), 1).erase();
     let mut record = Record::of(&statement, Form::Full);

@@ -10,12 +10,13 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
 use sdpp_ledger::{
-    LedgerClient, LedgerService, LocalLedger, StartError, Witness, WitnessError, WitnessService, witness_key,
+    Cosigning, LedgerClient, LedgerService, LocalLedger, StartError, Witness, WitnessError, WitnessService, witness_key,
 };
-use sdpp_log::{Policy, Refusal};
+use sdpp_log::{Hash, Policy, Refusal};
 use sdpp_rail::{FlushFault, MemoryDisk, MemoryStore, RailError};
 
 const WITNESS: u8 = 50;
@@ -58,6 +59,58 @@ fn without_a_quorum_nothing_is_believed() {
     let client = LedgerClient::new(Arc::new(ledger), strict(), None).unwrap();
     assert_eq!(block_on(client.follow()), Err(RailError::Unavailable));
     assert_eq!(client.evidence(), None);
+}
+
+#[test]
+fn a_stricter_policy_goes_on_from_what_is_remembered() {
+    let witness = witness(&MemoryDisk::new());
+    let (ledger, disk) = (fresh_ledger(), MemoryDisk::new());
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    let open = |ledger: &LocalLedger, policy| {
+        LedgerClient::new(Arc::new(ledger.clone()), policy, Some(Box::new(disk.open()))).unwrap()
+    };
+    assert_eq!(block_on(open(&ledger, policy()).follow()), Ok(2));
+    let stricter = open(&ledger, strict());
+    assert_eq!(block_on(stricter.follow()), Err(RailError::Unavailable), "the same checkpoint is not enough now");
+    drop(stricter);
+    // A cosigned part of it is no way around.
+    let shorter = witnessed(&witness, MemoryStore::new()).unwrap();
+    assert_eq!(block_on(open(&shorter, strict()).follow()), Err(RailError::Unavailable));
+    submit(&shorter, &issue(PAYER, 100, 1)).unwrap();
+    assert_eq!(block_on(open(&shorter, strict()).follow()), Ok(2), "now the witness has seen what is remembered");
+    let other = witnessed(&self::witness(&MemoryDisk::new()), MemoryStore::new()).unwrap();
+    submit(&other, &issue(STRANGER, 100, 1)).unwrap();
+    let turned = open(&other, strict());
+    assert!(matches!(block_on(turned.follow()), Err(RailError::Dishonest(_))), "memory outlives a change of policy");
+}
+
+/// A witness that is away at times.
+struct Away(Arc<Witness>, AtomicBool);
+
+impl WitnessService for Away {
+    fn cosign<'a>(&'a self, old: u64, proof: &'a [Hash], note: &'a str) -> Cosigning<'a> {
+        if self.1.load(Ordering::SeqCst) {
+            return Box::pin(std::future::ready(Err(WitnessError::Unavailable)));
+        }
+        self.0.cosign(old, proof, note)
+    }
+}
+
+#[test]
+fn an_idle_log_is_cosigned_when_its_witness_is_back() {
+    let away = Arc::new(Away(witness(&MemoryDisk::new()), AtomicBool::new(false)));
+    let ledger = LocalLedger::start(config(&Hand::new(), vec![away.clone()]), Box::new(MemoryStore::new())).unwrap();
+    away.1.store(true, Ordering::SeqCst);
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    let client = LedgerClient::new(Arc::new(ledger.clone()), strict(), None).unwrap();
+    assert_eq!(block_on(client.follow()), Err(RailError::Unavailable));
+    away.1.store(false, Ordering::SeqCst);
+    let start = std::time::Instant::now();
+    while block_on(client.follow()) != Ok(2) {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "nobody asks the witness again");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    ledger.stop();
 }
 
 #[test]

@@ -88,6 +88,7 @@ mod tests {
 
     use super::*;
     use crate::hash::leaf_hash;
+    use crate::proof::peaks_before;
     use crate::tree::Tree;
 
     #[test]
@@ -100,6 +101,25 @@ mod tests {
             let leaf = leaf_hash(&i.to_be_bytes());
             assert_eq!(frontier.append(leaf), Ok(tree.append(leaf)));
         }
+    }
+
+    #[test]
+    fn an_inclusion_proof_has_the_frontier_before_its_leaf() {
+        let (mut tree, mut before) = (Tree::new(), Vec::new());
+        let mut frontier = Frontier::new();
+        for size in 1..70u64 {
+            before.push(frontier.clone());
+            let leaf = leaf_hash(&size.to_be_bytes());
+            tree.append(leaf);
+            frontier.append(leaf).unwrap();
+            for (index, expected) in (0..).zip(&before) {
+                let proof = tree.inclusion_proof(index, size).unwrap();
+                let peaks = peaks_before(index, size, &proof).unwrap();
+                assert_eq!(Frontier::from_parts(index, peaks).as_ref(), Ok(expected), "{index} of {size}");
+            }
+        }
+        assert!(peaks_before(3, 3, &[]).is_err());
+        assert!(peaks_before(0, 2, &[]).is_err());
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub use hash::{Hash, leaf_hash, node_hash};
 pub use key::{KeyError, KeyId, NoteSigner, NoteVerifier, SignatureType, VerifierKey};
 pub use note::{Note, NoteError, Signature};
 pub use policy::{OpenError, Policy, PolicyError, SignedCheckpoint, TrustError, Trusted};
-pub use proof::{ProofError, inclusion_root, verify_consistency, verify_inclusion};
+pub use proof::{ProofError, inclusion_root, peaks_before, verify_consistency, verify_inclusion};
 pub use tiled::TiledError;
 pub use tiles::{TileError, TileKind, TilePath};
 pub use tlog_proof::{TlogProof, TlogProofError, TlogProofRefusal};

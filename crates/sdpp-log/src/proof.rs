@@ -1,5 +1,6 @@
 //! Checking proofs against roots that are already trusted.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::hash::{Hash, node_hash};
@@ -66,6 +67,27 @@ pub fn inclusion_root(leaf: &Hash, index: u64, size: u64, proof: &[Hash]) -> Res
     }
     path.finish()?;
     Ok(computed)
+}
+
+/// The hashes of an inclusion proof that stand left of the leaf, the largest subtree first: the peaks of the
+/// [`Frontier`](crate::Frontier) before it. They are as true as the proof, so verify that.
+///
+/// # Errors
+/// Those of [`inclusion_root`].
+pub fn peaks_before(index: u64, size: u64, proof: &[Hash]) -> Result<Vec<Hash>, ProofError> {
+    if index >= size {
+        return Err(ProofError::IndexOutOfRange);
+    }
+    let mut path = Path { node: index, last: size.saturating_sub(1) };
+    let mut peaks = Vec::new();
+    for sibling in proof {
+        if matches!(path.next()?, Side::Left) {
+            peaks.push(*sibling);
+        }
+    }
+    path.finish()?;
+    peaks.reverse();
+    Ok(peaks)
 }
 
 /// Checks that the old tree is a prefix of the new one (RFC 9162 §2.1.4.2).

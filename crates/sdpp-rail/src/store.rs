@@ -43,7 +43,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("the disk is full: make room and start again, nothing durable was lost"),
-            Self::Failed(why) => write!(f, "the journal cannot be written: {why}"),
+            Self::Failed(why) => write!(f, "the store cannot be used: {why}"),
         }
     }
 }

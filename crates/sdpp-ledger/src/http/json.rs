@@ -39,6 +39,14 @@ impl SubmittedJson {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(super) struct GrantJson {
+    pub(super) amount: String,
+    pub(super) asset: String,
+    #[serde(flatten)]
+    pub(super) submitted: SubmittedJson,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(super) struct PlaceJson {
     index: u64,
     id: String,

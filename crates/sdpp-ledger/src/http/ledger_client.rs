@@ -16,7 +16,7 @@ use super::caller::{Call, Caller, ClientOptions, Failed, HttpClientError, Reply}
 use super::json::{AboutJson, BalanceJson, ChannelJson, ProofJson, RecordJson, SubmittedJson, amount};
 use super::limits::{ANSWER_MAX, BUNDLE_MAX, READ_RETRIES, RETRY_AFTER_S};
 use super::problem::service_error;
-use super::routes::COSE;
+use super::routes::{COSE, TEXT};
 use crate::channel::Channel;
 use crate::fold::Recorded;
 use crate::fsck::{Source, SourceError};
@@ -93,6 +93,21 @@ impl HttpLedger {
     pub async fn claimed_key(&self) -> Result<VerifierKey, ServiceError> {
         let about: AboutJson = self.json("/".to_owned()).await?;
         about.key.parse().map_err(|_| ServiceError::Unavailable)
+    }
+
+    /// Asks for money for trials: where the ledger has put it. The server's word; follow the log to
+    /// be sure. None where the server gives none.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; asking again is safe.
+    pub async fn grant(&self, account: &PublicKey) -> Result<Option<Submitted>, ServiceError> {
+        let call = Call::post(&format!("/v1/dev/grant?account={account}"), TEXT, Vec::new(), ANSWER_MAX);
+        let answer = self.caller.call(call).await;
+        // Our own word that there is no such route.
+        if answer.as_ref().is_ok_and(|reply| reply.status == 404 && service_error(&reply.body).is_some()) {
+            return Ok(None);
+        }
+        outcome(answer).map(Some)
     }
 
     /// Something that may not be there.

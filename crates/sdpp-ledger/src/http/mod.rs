@@ -11,6 +11,7 @@
 mod bundle;
 mod caller;
 mod connection;
+mod grant;
 mod json;
 mod ledger_client;
 pub mod limits;
@@ -32,6 +33,7 @@ use crate::host::LedgerHost;
 use crate::witness::Witness;
 
 pub use caller::{ClientOptions, HttpClientError, Roots};
+pub use grant::DevGrant;
 pub use ledger_client::HttpLedger;
 pub use limits::{Limits, Rate};
 pub use server::{Server, ServerConfig};
@@ -46,7 +48,8 @@ pub use witness_client::HttpWitness;
 /// # Panics
 /// Outside a tokio runtime.
 pub fn serve_ledger(host: Arc<dyn LedgerHost>, listener: TcpListener, config: ServerConfig) -> io::Result<Server> {
-    Server::start(listener, routes::router(host, &config.limits), config)
+    let router = routes::router(host, &config.limits, config.grant.clone());
+    Server::start(listener, router, config)
 }
 
 /// Serves a witness on a listener until the [`Server`] is stopped or dropped.

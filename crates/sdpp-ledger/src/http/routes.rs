@@ -22,7 +22,8 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use super::bundle::Bundle;
-use super::json::{AboutJson, BalanceJson, ChannelJson, ProofJson, RecordJson, SubmittedJson, hex32, size};
+use super::grant::DevGrant;
+use super::json::{AboutJson, BalanceJson, ChannelJson, GrantJson, ProofJson, RecordJson, SubmittedJson, hex32, size};
 use super::limits::Limits;
 use super::problem::{Code, Problem};
 use super::query::parameters;
@@ -48,11 +49,12 @@ struct App {
     host: Arc<dyn LedgerHost>,
     body: Duration,
     bundles: Arc<Semaphore>,
+    grant: Option<Arc<DevGrant>>,
 }
 
 type Answer = Result<Response<Body>, Problem>;
 
-/// Method, path and handler of every route: the one place to add another.
+/// Method, path and handler of every route that is always there: the one place to add another.
 fn table() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
     // Signatures and keys hardly shrink, so more effort than the least is wasted.
     let gzip = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
@@ -75,11 +77,17 @@ fn table() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
     ]
 }
 
+/// Gives money for trials, where the server does.
+const GRANT: &str = "/v1/dev/grant";
+
 /// All routes of a ledger.
-pub(super) fn router(host: Arc<dyn LedgerHost>, limits: &Limits) -> Router {
-    let routes = table().into_iter().fold(Router::new(), |router, (_, path, route)| router.route(path, route));
+pub(super) fn router(host: Arc<dyn LedgerHost>, limits: &Limits, grant: Option<DevGrant>) -> Router {
+    let mut routes = table().into_iter().fold(Router::new(), |router, (_, path, route)| router.route(path, route));
+    if grant.is_some() {
+        routes = routes.route(GRANT, post(give));
+    }
     let bundles = Arc::new(Semaphore::new(limits.bundles_max));
-    let app = App { host, body: Duration::from_millis(limits.body_ms), bundles };
+    let app = App { host, body: Duration::from_millis(limits.body_ms), bundles, grant: grant.map(Arc::new) };
     routes.fallback(not_found).method_not_allowed_fallback(bad_method).with_state(app)
 }
 
@@ -171,6 +179,16 @@ async fn submit(State(app): State<App>, headers: HeaderMap, body: Body) -> Answe
     json(&SubmittedJson::from(&submitted))
 }
 
+async fn give(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
+    let grant = app.grant.ok_or(Code::NotFound)?;
+    let [account] = parameters(query.as_deref(), ["account"])?;
+    let account = account.parse().map_err(|_| Code::BadRequest)?;
+    let entry = grant.entry(app.host.key().name(), &account);
+    let submitted = app.host.submit(entry.bytes()).await?;
+    let (amount, asset) = (grant.amount.to_string(), grant.asset().to_string());
+    json(&GrantJson { amount, asset, submitted: SubmittedJson::from(&submitted) })
+}
+
 async fn entry(State(app): State<App>, Path(index): Path<String>) -> Answer {
     let page = app.host.entries(size(&index).ok_or(Code::BadRequest)?, 1).await?;
     let bytes = page.into_iter().next().ok_or(ServiceError::OutOfRange)?;
@@ -230,8 +248,11 @@ mod tests {
 
     #[test]
     fn openapi_has_these_routes_and_no_others() {
-        let served: BTreeSet<String> =
-            table().iter().map(|(method, path, _)| format!("{method} {}", path.replace("{*", "{"))).collect();
+        let served: BTreeSet<String> = table()
+            .iter()
+            .map(|(method, path, _)| format!("{method} {}", path.replace("{*", "{")))
+            .chain([format!("post {GRANT}")])
+            .collect();
         let openapi: Value = serde_json::from_str(OPENAPI).unwrap();
         assert_eq!(openapi["openapi"], "3.1.0");
         let paths = openapi["paths"].as_object().unwrap();

@@ -13,6 +13,7 @@ use tokio::time;
 use tracing::debug;
 
 use super::connection::{Connection, Welcome};
+use super::grant::DevGrant;
 use super::limits::{ACCEPT_PAUSE_MS, Limits, TURNED_AWAY_MAX};
 use super::tls::TlsIdentity;
 use super::visitors::Visitors;
@@ -27,6 +28,8 @@ pub struct ServerConfig {
     /// Addresses whose requests and connections are not counted one by one, for instance a proxy's
     /// or a monitor's. What a proxy says about its clients' addresses is not read.
     pub exempt: Vec<IpAddr>,
+    /// Money for trials, at a ledger; none: the route does not exist.
+    pub grant: Option<DevGrant>,
 }
 
 /// What all connections share.
@@ -49,7 +52,7 @@ pub struct Server {
 impl Server {
     pub(super) fn start(listener: TcpListener, router: Router, config: ServerConfig) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let ServerConfig { tls, limits, exempt } = config;
+        let ServerConfig { tls, limits, exempt, grant: _ } = config;
         let visitors = Arc::new(Visitors::new(limits, exempt));
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
         let shared = Arc::new(Shared { router, limits, visitors, tls, turned_away });

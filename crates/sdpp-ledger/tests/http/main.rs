@@ -13,6 +13,7 @@
 mod common;
 
 mod answers;
+mod grants;
 mod hostile;
 mod kit;
 mod limits;

@@ -1,0 +1,254 @@
+//! The home of all roles on a machine: below it each has a folder with its key, its stores and
+//! their locks, so that nobody signs or books in another's name by mistake.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use sdpp_proto::identity::SigningKey;
+use sdpp_rail::{Durability, SqliteStore, Store as _};
+use zeroize::Zeroizing;
+
+use crate::text::hex32;
+
+/// What a key file begins with, so that nobody takes it for anything but a secret.
+const KEY_PREFIX: &str = "SDPP-SECRET-KEY-1 ";
+/// More than any of the small files of a home has.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+type Failure = Box<dyn Error>;
+
+/// Somebody with a key of its own.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// Writes the log.
+    Ledger,
+    /// Cosigns it.
+    Witness,
+    /// Buys data.
+    Buyer,
+    /// Sells data.
+    Seller,
+    /// Makes money.
+    Issuer,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ledger => "ledger",
+            Self::Witness => "witness",
+            Self::Buyer => "buyer",
+            Self::Seller => "seller",
+            Self::Issuer => "issuer",
+        })
+    }
+}
+
+/// The folder of all roles.
+pub(crate) struct Home {
+    folder: PathBuf,
+}
+
+/// The folder of one role. It exists.
+pub(crate) struct RoleHome {
+    role: Role,
+    folder: PathBuf,
+}
+
+impl Home {
+    /// The folder that was given, else `SDPP_HOME`, else `sdpp` in the platform's folder for data.
+    pub(crate) fn find(given: Option<&Path>) -> Result<Self, Failure> {
+        let chosen = given.map(Path::to_owned).or_else(|| env_path("SDPP_HOME"));
+        let folder = chosen.or_else(|| data_folder().map(|data| data.join("sdpp")));
+        let folder = folder.ok_or("there is no home folder here: say where keys are kept with --home or SDPP_HOME")?;
+        Ok(Self { folder })
+    }
+
+    /// A file of all roles.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes a small file of all roles, whole or not at all.
+    pub(crate) fn replace(&self, name: &str, text: &str) -> Result<(), Failure> {
+        make_folder(&self.folder)?;
+        let path = self.file(name);
+        let beside = beside(&path);
+        let written = write_private(&beside, text.as_bytes()).and_then(|()| fs::rename(&beside, &path));
+        written.map_err(|error| failed(&path, &error).into())
+    }
+
+    /// The folder of a role; made if need be, for its owner only.
+    pub(crate) fn role(&self, role: Role) -> Result<RoleHome, Failure> {
+        let folder = self.folder.join(role.to_string());
+        make_folder(&folder)?;
+        Ok(RoleHome { role, folder })
+    }
+}
+
+impl RoleHome {
+    /// Where a file of this role is.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The role's key; made on first use, which is said.
+    pub(crate) fn key(&self) -> Result<SigningKey, Failure> {
+        let path = self.file("key");
+        if let Some(key) = read_key(&path)? {
+            return Ok(key);
+        }
+        let seed = sdpp::entropy::draw()?;
+        let mut line = Zeroizing::new(String::with_capacity(KEY_PREFIX.len().saturating_add(65)));
+        line.push_str(KEY_PREFIX);
+        for byte in seed.iter() {
+            for digit in [byte >> 4, byte & 15] {
+                line.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
+            }
+        }
+        line.push('\n');
+        if create(&path, line.as_bytes())? {
+            eprintln!("made a key for the {}: {} (keep a copy in a safe place)", self.role, path.display());
+        }
+        // Another process may have been first: what is kept counts.
+        read_key(&path)?.ok_or_else(|| format!("{} is gone again", path.display()).into())
+    }
+
+    /// A small text that the role keeps.
+    pub(crate) fn kept(&self, name: &str) -> Result<Option<String>, Failure> {
+        read_text(&self.file(name))
+    }
+
+    /// Keeps a small text for ever; gives the one that was there first.
+    pub(crate) fn keep(&self, name: &str, text: &str) -> Result<String, Failure> {
+        let path = self.file(name);
+        create(&path, format!("{text}\n").as_bytes())?;
+        let kept = read_text(&path)?.ok_or_else(|| format!("{} is gone again", path.display()))?;
+        Ok(kept.trim_end().to_owned())
+    }
+
+    /// Adds a line to a small text that the role keeps.
+    pub(crate) fn add_line(&self, name: &str, line: &str) -> Result<(), Failure> {
+        let path = self.file(name);
+        let add = || {
+            let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
+            file.write_all(format!("{line}\n").as_bytes())?;
+            file.sync_all()
+        };
+        add().map_err(|error| failed(&path, &error).into())
+    }
+
+    /// Opens the role's store of this name; another process must not have it open.
+    pub(crate) fn store(&self, name: &str, durability: Durability) -> Result<SqliteStore, Failure> {
+        let mut store = SqliteStore::open(self.file(&format!("{name}.db")), durability)?;
+        store.flush()?;
+        Ok(store)
+    }
+}
+
+fn env_path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where programs keep their data on this platform.
+fn data_folder() -> Option<PathBuf> {
+    if cfg!(target_os = "macos") {
+        return env_path("HOME").map(|home| home.join("Library/Application Support"));
+    }
+    if cfg!(windows) {
+        return env_path("LOCALAPPDATA");
+    }
+    let chosen = env_path("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    chosen.or_else(|| env_path("HOME").map(|home| home.join(".local/share")))
+}
+
+fn failed(path: &Path, error: &io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
+
+/// Makes a folder that only its owner may look into; one that is there stays as it is.
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|error| failed(folder, &error).into())
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    PathBuf::from(name)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes a file, whole and durable, unless there is one; says whether it did.
+fn create(path: &Path, bytes: &[u8]) -> Result<bool, Failure> {
+    let beside = beside(path);
+    let made = write_private(&beside, bytes).and_then(|()| fs::hard_link(&beside, path));
+    // What is left over of it is not the file.
+    let _ = fs::remove_file(&beside);
+    match made {
+        Ok(()) => {
+            if let Some(folder) = path.parent().filter(|_| cfg!(unix)) {
+                File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(folder, &error))?;
+            }
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(failed(path, &error).into()),
+    }
+}
+
+fn read_text(path: &Path) -> Result<Option<String>, Failure> {
+    let mut text = String::new();
+    match File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text)) {
+        Ok(_) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path, &error).into()),
+    }
+}
+
+fn read_key(path: &Path) -> Result<Option<SigningKey>, Failure> {
+    let mut text = Zeroizing::new(String::with_capacity(256));
+    let mut file = match File::open(path) {
+        Ok(file) => file.take(256),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(path, &error).into()),
+    };
+    private(path, file.get_ref())?;
+    let wrong = || format!("{} is not a key: put it back from your copy, or name another --home", path.display());
+    file.read_to_string(&mut text).map_err(|_| wrong())?;
+    let digits = text.strip_suffix('\n').unwrap_or(&text).strip_prefix(KEY_PREFIX).ok_or_else(wrong)?;
+    let seed = Zeroizing::new(hex32(digits).ok_or_else(wrong)?);
+    Ok(Some(SigningKey::from_seed(&seed)))
+}
+
+/// A key that others can read may be theirs by now.
+#[cfg(unix)]
+fn private(path: &Path, file: &File) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = file.metadata().map_err(|error| failed(path, &error))?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(format!("others can use {path}: if nobody did, run `chmod 600 {path}`; else make a new key").into())
+}
+
+#[cfg(not(unix))]
+fn private(_: &Path, _: &File) -> Result<(), Failure> {
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! Reaching a ledger: its server, whom to believe about it, and the replica of a role.
+
+use std::fs::{File, TryLockError};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sdpp_ledger::http::{ClientOptions, HttpLedger, Roots};
+use sdpp_ledger::{Answer, Entry, Fold, LedgerClient, LedgerService, ServiceError, Submitted, Verifier};
+use sdpp_log::{Checkpoint, Hash, Note, VerifierKey};
+use sdpp_proto::hash::sha256;
+use sdpp_proto::identity::SigningKey;
+use sdpp_rail::{Durability, RailError, StoreError};
+
+use super::{Failure, station, trust};
+use crate::home::{Home, Role, RoleHome};
+use crate::text::hex;
+
+/// How long another command of the same role may use the replica.
+const TURN_MS: u64 = 30_000;
+/// How often to look whether it is done.
+const TURN_LOOK_MS: u64 = 20;
+/// How often progress is shown.
+const PROGRESS_MS: u64 = 1_000;
+
+/// Which ledger, and whom to believe about it.
+#[derive(clap::Args)]
+pub(super) struct Reach {
+    /// Where the ledger is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7420")]
+    ledger: String,
+    /// Its verifier key; if not given, the one that it shows at first is trusted and remembered.
+    #[arg(long, value_name = "VKEY")]
+    trust_ledger: Option<VerifierKey>,
+    /// Verifier key of a witness; remembered, may be given several times.
+    #[arg(long, value_name = "VKEY")]
+    witness: Vec<VerifierKey>,
+    /// How many witnesses must have cosigned; all that are given if not said.
+    #[arg(long, value_name = "N")]
+    quorum: Option<usize>,
+    /// Certificates to believe, as PEM; else the system's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+/// A ledger that was reached, followed in the name of a role.
+pub(super) struct Remote {
+    url: String,
+    role: RoleHome,
+    pub(super) key: SigningKey,
+    pub(super) service: Arc<Watched>,
+    pub(super) client: Arc<LedgerClient>,
+    /// Holds the replica until the end.
+    _turn: File,
+}
+
+impl Remote {
+    /// Finds out who answers, decides whom to believe, and opens the role's replica.
+    pub(super) async fn open(home: &Home, role: Role, reach: &Reach) -> Result<Self, Failure> {
+        let url = reach.ledger.trim_end_matches('/').to_owned();
+        let mut options = ClientOptions::new(tokio::runtime::Handle::current());
+        if let Some(ca) = &reach.ca {
+            options.roots = Roots::Pem(station::read(ca)?);
+        }
+        let http = HttpLedger::new(&url, options).map_err(|error| format!("--ledger {url}: {error}"))?;
+        let claimed = http.claimed_key().await.map_err(|_| unreachable(&url))?;
+        let asked =
+            trust::Asked { key: reach.trust_ledger.clone(), witnesses: reach.witness.clone(), quorum: reach.quorum };
+        let policy = trust::policy(home, &url, &claimed, &asked)?;
+        let role = home.role(role)?;
+        let key = role.key()?;
+        let name = replica_name(policy.log().name());
+        let turn = take_turn(&role, &name).await?;
+        // It is derived from the log: what a power cut takes of it is fetched again.
+        let store = role.store(&name, Durability::Process)?;
+        let service = Arc::new(Watched::new(http));
+        let client = LedgerClient::new(service.clone(), policy, Some(Box::new(store))).map_err(|error| {
+            let file = role.file(&format!("{name}.db"));
+            format!("{error}: under another quorum it was; remove {} to follow the log from its start", file.display())
+        })?;
+        Ok(Self { url, role, key, service, client: Arc::new(client), _turn: turn })
+    }
+
+    /// The server itself, whose word is only its word.
+    pub(super) fn http(&self) -> &HttpLedger {
+        &self.service.http
+    }
+
+    /// Follows the log to its newest checkpoint; gives the number of entries. Long ways are shown.
+    pub(super) async fn follow(&self) -> Result<u64, Failure> {
+        let mut following = pin!(self.client.follow());
+        let mut shown = false;
+        let size = loop {
+            let pause = tokio::time::sleep(Duration::from_millis(PROGRESS_MS));
+            tokio::select! {
+                size = &mut following => break size,
+                () = pause => shown |= self.service.show_progress(),
+            }
+        };
+        if shown && std::io::stderr().is_terminal() {
+            eprintln!();
+        }
+        size.map_err(|error| self.explain(error))
+    }
+
+    /// Looks at the own replica, as it was followed last.
+    pub(super) async fn look<T>(&self, look: impl FnOnce(&Fold) -> Result<T, StoreError> + Send) -> Result<T, Failure> {
+        self.client.look(look).await.map_err(|error| self.explain(error))
+    }
+
+    /// What is wrong, and what to do next.
+    pub(super) fn explain(&self, error: RailError) -> Failure {
+        match error {
+            RailError::Dishonest(what) => self.keep_evidence(what).into(),
+            RailError::Declined(why) => format!("the ledger refused: {why}").into(),
+            RailError::Unknown => "no answer, so nobody knows whether the ledger took it. Run the same command again, \
+                                   with the same --reference where there is one: it is taken once at most"
+                .into(),
+            RailError::Unavailable => self.unavailable(),
+        }
+    }
+
+    fn unavailable(&self) -> Failure {
+        let seen = self.service.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match (seen.error, &seen.note) {
+            (Some(ServiceError::Frozen), _) => {
+                format!("{}: the ledger could not write and takes nothing more: tell its operator", self.url).into()
+            }
+            (None, Some(note)) => match self.client.policy().check(note.as_bytes(), &Verifier) {
+                Err(error) => format!(
+                    "{} shows a checkpoint that is not to be believed: {error}. Ask its operator whether its witnesses \
+                     run, or say whom to believe with --witness and --quorum",
+                    self.url
+                )
+                .into(),
+                Ok(_) => {
+                    format!("{}: the replica cannot be written; is the disk full?", self.role.file("").display()).into()
+                }
+            },
+            (Some(_) | None, _) => unreachable(&self.url),
+        }
+    }
+
+    /// Writes down how the ledger was caught: whoever shows it to others proves it.
+    fn keep_evidence(&self, what: &str) -> String {
+        let Some(evidence) = self.client.evidence() else { return format!("the ledger is not to be trusted: {what}") };
+        let mut text = format!("{}: {what}\n", self.client.origin());
+        for note in &evidence.notes {
+            text.push_str(&format!("\n{note}"));
+        }
+        if let Some(entry) = &evidence.entry {
+            text.push_str(&format!("\nentry {}\n", hex(entry)));
+        }
+        let file = self.role.file(&format!("evidence-{}.txt", hash8(text.as_bytes())));
+        match std::fs::write(&file, text) {
+            Ok(()) => format!("the ledger is not to be trusted: {what}. The proof is in {}", file.display()),
+            Err(error) => format!("the ledger is not to be trusted: {what}. {}: {error}", file.display()),
+        }
+    }
+
+    /// Submits an entry and sees it in the log; says whether it was there before.
+    pub(super) async fn submit(&self, entry: &Entry) -> Result<Done, Failure> {
+        let before = self.follow().await?;
+        let place = self.client.submit(entry).await.map_err(|error| self.explain(error))?;
+        let size = self.look(|fold| Ok(fold.size())).await?;
+        Ok(Done { index: place.index, id: place.id.to_string(), size, again: place.index < before })
+    }
+}
+
+/// An entry that is in the log.
+pub(super) struct Done {
+    pub(super) index: u64,
+    pub(super) id: String,
+    pub(super) size: u64,
+    /// It was there already.
+    pub(super) again: bool,
+}
+
+fn unreachable(url: &str) -> Failure {
+    let hint = if url.starts_with("https") { " Is its certificate believed (--ca)?" } else { "" };
+    format!("{url} does not answer, or not as a ledger: does `sdpp ledger serve` run there?{hint}").into()
+}
+
+fn hash8(bytes: &[u8]) -> String {
+    hex(&sha256(bytes)).chars().take(16).collect()
+}
+
+fn replica_name(origin: &str) -> String {
+    format!("ledger-replica-{}", hash8(origin.as_bytes()))
+}
+
+/// Commands of one role follow a log one after the other.
+async fn take_turn(role: &RoleHome, name: &str) -> Result<File, Failure> {
+    let path = role.file(&format!("{name}.turn"));
+    let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
+            Err(TryLockError::WouldBlock) if start.elapsed() > Duration::from_millis(TURN_MS) => {
+                return Err(format!("another command uses {}: wait for it, or end it", path.display()).into());
+            }
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(TURN_LOOK_MS)).await,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    /// How the last question failed, if it did.
+    error: Option<ServiceError>,
+    /// The last checkpoint.
+    note: Option<Arc<str>>,
+}
+
+/// A served ledger, with a memory of what it said last: for progress, and for what to say when it
+/// fails.
+pub(super) struct Watched {
+    http: HttpLedger,
+    seen: Mutex<Seen>,
+    /// End of the entries that came.
+    reached: AtomicU64,
+}
+
+impl Watched {
+    fn new(http: HttpLedger) -> Self {
+        Self { http, seen: Mutex::default(), reached: AtomicU64::new(0) }
+    }
+
+    fn note<T>(&self, answer: Result<T, ServiceError>) -> Result<T, ServiceError> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).error = answer.as_ref().err().copied();
+        answer
+    }
+
+    /// Says how far it is; whether there is something to say.
+    fn show_progress(&self) -> bool {
+        let reached = self.reached.load(Ordering::Relaxed);
+        let note = self.seen.lock().unwrap_or_else(PoisonError::into_inner).note.clone();
+        let note = note.and_then(|note| Note::parse(note.as_bytes()).ok());
+        let checkpoint = note.and_then(|note| Checkpoint::parse(note.text()).ok());
+        let Some(checkpoint) = checkpoint.filter(|_| reached > 0) else { return false };
+        let line = format!("followed {reached} of {} entries of {}", checkpoint.size(), checkpoint.origin());
+        if std::io::stderr().is_terminal() {
+            eprint!("\r{line}");
+            // Only a display.
+            let _ = std::io::stderr().flush();
+        } else {
+            eprintln!("{line}");
+        }
+        true
+    }
+}
+
+impl LedgerService for Watched {
+    fn submit<'a>(&'a self, entry: &'a [u8]) -> Answer<'a, Submitted> {
+        Box::pin(async move { self.note(self.http.submit(entry).await) })
+    }
+
+    fn checkpoint(&self) -> Answer<'_, Arc<str>> {
+        Box::pin(async move {
+            let answer = self.note(self.http.checkpoint().await);
+            if let Ok(note) = &answer {
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).note = Some(note.clone());
+            }
+            answer
+        })
+    }
+
+    fn entries(&self, from: u64, max: usize) -> Answer<'_, Vec<Vec<u8>>> {
+        Box::pin(async move {
+            let answer = self.note(self.http.entries(from, max).await);
+            let count = answer.as_ref().map_or(0, Vec::len);
+            self.reached.fetch_max(from.saturating_add(u64::try_from(count).unwrap_or(0)), Ordering::Relaxed);
+            answer
+        })
+    }
+
+    fn inclusion(&self, index: u64, size: u64) -> Answer<'_, Vec<Hash>> {
+        Box::pin(async move { self.note(self.http.inclusion(index, size).await) })
+    }
+
+    fn consistency(&self, old: u64, new: u64) -> Answer<'_, Vec<Hash>> {
+        Box::pin(async move { self.note(self.http.consistency(old, new).await) })
+    }
+}

@@ -1,0 +1,195 @@
+//! What a served ledger and a served witness have in common: where they listen, what they are
+//! called, and how they end.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use sdpp_ledger::http::{ServerConfig, TlsIdentity};
+use sdpp_ledger::{log_key, witness_key};
+use sdpp_log::{KeyError, VerifierKey};
+use sdpp_proto::identity::SigningKey;
+use sdpp_rail::Durability;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use zeroize::Zeroizing;
+
+use super::Failure;
+use crate::home::{Role, RoleHome};
+
+/// Where a ledger listens unless it is told otherwise.
+pub(super) const LEDGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420);
+/// Where a witness listens unless it is told otherwise.
+pub(super) const WITNESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421);
+/// The file with the name of a ledger or a witness.
+const NAME: &str = "name";
+
+/// What a flush of the store survives.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Class {
+    /// A power cut.
+    Power,
+    /// A killed process; a power cut may take the last moments.
+    Process,
+}
+
+impl Class {
+    pub(super) const fn durability(self) -> Durability {
+        match self {
+            Self::Power => Durability::Power,
+            Self::Process => Durability::Process,
+        }
+    }
+}
+
+/// TLS of a server.
+#[derive(clap::Args)]
+pub(super) struct Tls {
+    /// The server's certificate chain, as PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of its certificate, as PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// How to serve: loopback callers are not counted.
+    pub(super) fn config(&self) -> Result<ServerConfig, Failure> {
+        let exempt = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(chain), Some(key)) => {
+                let (chain, key) = (read(chain)?, Zeroizing::new(read(key)?));
+                Some(TlsIdentity::from_pem(&chain, &key)?)
+            }
+            _ => None,
+        };
+        Ok(ServerConfig { tls, exempt, ..ServerConfig::default() })
+    }
+}
+
+/// Reads a file, or says which one it could not.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// The runtime of a server, and of the witnesses that a ledger asks.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Takes a port.
+pub(super) fn bind(runtime: &Runtime, listen: SocketAddr) -> Result<TcpListener, Failure> {
+    runtime.block_on(TcpListener::bind(listen)).map_err(|error| {
+        let kind = error.kind();
+        if kind == io::ErrorKind::AddrInUse {
+            return format!("{listen}: another program listens there; stop it, or choose another with --listen").into();
+        }
+        format!("{listen}: {error}; choose another with --listen").into()
+    })
+}
+
+/// The URL of a server.
+pub(super) fn url(address: SocketAddr, config: &ServerConfig) -> String {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{address}")
+}
+
+/// Warns of a server that others reach without TLS.
+pub(super) fn warn_if_open(address: SocketAddr, config: &ServerConfig) {
+    if !address.ip().is_loopback() && config.tls.is_none() {
+        eprintln!("warning    others reach it without TLS: give --tls-cert and --tls-key, or put a proxy before it");
+    }
+}
+
+/// The verifier key of a ledger or a witness of this name.
+pub(super) fn verifier_key(role: Role, name: &str, key: &SigningKey) -> Result<VerifierKey, KeyError> {
+    if role == Role::Witness { witness_key(name, key) } else { log_key(name, key) }
+}
+
+/// The name under which a ledger or a witness signs: the one that it has, else the one asked for,
+/// else one after its address. It is chosen once, for all that was signed names it.
+pub(super) fn name(
+    (role, home, key): (Role, &RoleHome, &SigningKey),
+    asked: Option<&str>,
+    address: SocketAddr,
+) -> Result<VerifierKey, Failure> {
+    let kept = home.kept(NAME)?.map(|name| name.trim_end().to_owned());
+    if let (Some(kept), Some(asked)) = (&kept, asked)
+        && kept != asked
+    {
+        return Err(
+            format!("this {role} is called {kept} for ever, not {asked}: name another --home for another").into()
+        );
+    }
+    if let Some(kept) = kept {
+        return Ok(verifier_key(role, &kept, key)?);
+    }
+    let name = match asked {
+        Some(asked) => asked.to_owned(),
+        None if address.ip().is_unspecified() => {
+            let flag = if role == Role::Witness { "--name" } else { "--origin" };
+            return Err(
+                format!("{address} is no good name for ever: say {flag} NAME, best a URL without http://").into()
+            );
+        }
+        None => format!("{address}/{role}"),
+    };
+    // A name that cannot stand in a key is refused before it is kept.
+    verifier_key(role, &name, key)
+        .map_err(|_| format!("'{name}' cannot be a name: no spaces, no plus, no control characters"))?;
+    let name = home.keep(NAME, &name)?;
+    Ok(verifier_key(role, &name, key)?)
+}
+
+/// Ctrl-C, and what a supervisor sends.
+pub(super) struct Ending {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Ending {
+    /// Listens from now on. Inside a runtime.
+    pub(super) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn come(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Ending {
+    /// Listens from now on.
+    #[allow(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn come(&mut self) {
+        // Without a handler the system ends the program itself.
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+impl Ending {
+    /// Waits to be told; from then on a second time leaves at once.
+    pub(super) async fn wait(mut self) {
+        self.come().await;
+        eprintln!("stopping: what runs is finished; Ctrl-C again leaves at once");
+        tokio::spawn(async move {
+            self.come().await;
+            eprintln!("sdpp: left at once; nothing that was answered is lost");
+            std::process::exit(130);
+        });
+    }
+}

@@ -1,0 +1,129 @@
+//! Small texts for people: ids, times, durations.
+
+use sdpp_proto::identity::PublicKey;
+use sdpp_proto::money::AssetId;
+use sdpp_proto::time::Timestamp;
+
+/// First characters of an account that are shown where it need not be copied.
+const SHORT: usize = 14;
+/// The last second of the year 9999: later times are shown as numbers.
+const LAST_S: u64 = 253_402_300_799;
+
+/// 32 bytes as 64 lower-case hexadecimal digits.
+pub(crate) fn hex32(text: &str) -> Option<[u8; 32]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => byte.checked_sub(b'0'),
+        b'a'..=b'f' => byte.checked_sub(b'a')?.checked_add(10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != 32 || !rest.is_empty() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An account, cut.
+pub(crate) fn short_key(key: &PublicKey) -> String {
+    let text: String = key.to_string().chars().take(SHORT).collect();
+    format!("{text}…")
+}
+
+/// Name of an asset without its issuer.
+pub(crate) fn symbol(asset: &AssetId) -> &str {
+    asset.as_str().split('@').next().unwrap_or_default()
+}
+
+/// A duration like `500ms`, `90s`, `30m`, `1h`, `2d`, in milliseconds.
+pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
+    let wrong = || format!("'{text}' is not a duration: write for example 90s, 30m, 1h or 2d");
+    let end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at_checked(end).ok_or_else(wrong)?;
+    let each = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(each)).ok_or_else(wrong)
+}
+
+const fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+/// Takes whole years or months off a number of days: how many, and the days that are left.
+fn take_whole(mut days: u64, lengths: impl Iterator<Item = u64>) -> (u64, u64) {
+    let mut whole = 0u64;
+    for length in lengths {
+        let Some(rest) = days.checked_sub(length) else { break };
+        (days, whole) = (rest, whole.saturating_add(1));
+    }
+    (whole, days)
+}
+
+/// A time as RFC 3339 has it, in UTC, to the second.
+pub(crate) fn time(at: Timestamp) -> String {
+    let seconds = at.as_ms() / 1000;
+    if seconds > LAST_S {
+        return at.to_string();
+    }
+    let (years, days) = take_whole(seconds / 86_400, (1970..).map(|year| if is_leap(year) { 366 } else { 365 }));
+    let year = years.saturating_add(1970);
+    let february = if is_leap(year) { 29 } else { 28 };
+    let (months, days) = take_whole(days, [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31].into_iter());
+    let (month, day) = (months.saturating_add(1), days.saturating_add(1));
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_704_067_199, "2023-12-31T23:59:59Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (LAST_S, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(time(Timestamp::from_ms(seconds * 1000 + 999)), text);
+        }
+        assert_eq!(time(Timestamp::NEVER), "18446744073709551615ms");
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration_ms("1h"), Ok(3_600_000));
+        assert_eq!(duration_ms("250ms"), Ok(250));
+        for bad in ["", "1", "h", "1.5h", "-1s", "1w", "99999999999999999999s", "18446744073709551615d"] {
+            assert!(duration_ms(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hexadecimal_has_one_spelling() {
+        assert_eq!(hex32(&"0f".repeat(32)), Some([15; 32]));
+        assert_eq!(hex(&[0, 255]), "00ff");
+        for bad in ["", "0", &"0F".repeat(32), &"0f".repeat(31), &"0f".repeat(33), &"g0".repeat(32)] {
+            assert_eq!(hex32(bad), None, "{bad}");
+        }
+    }
+}
