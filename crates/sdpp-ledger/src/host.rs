@@ -16,6 +16,10 @@ pub trait LedgerHost: LedgerService {
     /// The log's key; its name is the origin.
     fn key(&self) -> &VerifierKey;
 
+    /// Whether it takes entries: [`ServiceError::Frozen`](crate::ServiceError::Frozen) after a write that
+    /// failed.
+    fn health(&self) -> Answer<'_, ()>;
+
     /// The bytes of a tile or an entry bundle (C2SP tlog-tiles) of the newest published tree:
     /// [`ServiceError::OutOfRange`](crate::ServiceError::OutOfRange) if that tree is too small for it.
     /// A partial tile stays readable for ever, by its width.

@@ -1,6 +1,7 @@
 //! What everybody may read of a ledger: the newest published tree and the rows under it. Readers do
 //! not ask the thread that writes; they read the store beside it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
 use sdpp_log::{Edge, Hash, TileKind, TilePath, TiledError, TlogProof, bundle, tiled};
@@ -29,6 +30,8 @@ pub(crate) struct Published {
 /// The public face of a ledger, shared by its threads and handles.
 pub(crate) struct Public {
     published: RwLock<Arc<Published>>,
+    /// A write failed: nothing more is taken.
+    frozen: AtomicBool,
     readers: Vec<Mutex<Box<dyn StoreReader>>>,
 }
 
@@ -38,7 +41,7 @@ impl Public {
         let reader = || store.reader().map(Mutex::new);
         let readers = (0..limits::READERS).map(|_| reader()).collect::<Result<_, _>>()?;
         let nothing = Published { edge: Edge::new(), note: Arc::from("") };
-        Ok(Self { published: RwLock::new(Arc::new(nothing)), readers })
+        Ok(Self { published: RwLock::new(Arc::new(nothing)), frozen: AtomicBool::new(false), readers })
     }
 
     pub(crate) fn now(&self) -> Arc<Published> {
@@ -47,6 +50,15 @@ impl Public {
 
     pub(crate) fn show(&self, published: Published) {
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
+    }
+
+    /// Notes that nothing more is taken; says whether that was known.
+    pub(crate) fn freeze(&self) -> bool {
+        self.frozen.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Relaxed)
     }
 
     /// Reads durable rows and state with whichever reader is free.

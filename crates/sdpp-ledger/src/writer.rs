@@ -70,7 +70,8 @@ impl LocalLedger {
         let (group_queue, groups) = sync_channel(limits::GROUPS_WAITING_MAX);
         threads.start("sdpp-ledger-publisher", move || publisher.run(&groups))?;
         let (queue, jobs) = sync_channel(limits::QUEUE_MAX);
-        threads.start("sdpp-ledger", move || run(core, &jobs, &group_queue))?;
+        let writer = Writer { core, public: public.clone(), groups: group_queue };
+        threads.start("sdpp-ledger", move || writer.run(&jobs))?;
         // The writer ends first, then the publisher, then the files.
         threads.0.reverse();
         Ok(Self { queue, key, signing_key: config.key, public, threads: Arc::new(Mutex::new(threads.0)) })
@@ -168,6 +169,10 @@ impl LedgerHost for LocalLedger {
         &self.key
     }
 
+    fn health(&self) -> Answer<'_, ()> {
+        ready(if self.public.is_frozen() { Err(ServiceError::Frozen) } else { Ok(()) })
+    }
+
     fn tile(&self, path: TilePath) -> Answer<'_, Vec<u8>> {
         ready(self.public.tile(path))
     }
@@ -193,27 +198,87 @@ impl LedgerHost for LocalLedger {
     }
 }
 
-fn run(mut core: Core, jobs: &Receiver<Job>, groups: &SyncSender<Group>) {
-    let mut last_group = 0;
-    loop {
-        let mut waiting = Vec::new();
-        let mut go_on = match jobs.recv_timeout(Duration::from_millis(limits::TICK_LOOK_MS)) {
-            Ok(first) => handle(&mut core, first, &mut waiting),
-            // A failed tick freezes the core, which the next caller is told.
-            Err(RecvTimeoutError::Timeout) => core.tick_if_due().is_ok() || core.is_frozen(),
-            Err(RecvTimeoutError::Disconnected) => false,
-        };
-        let gather = if last_group < limits::GROUP_BUSY { 0 } else { limits::GROUP_GATHER_MS };
-        let start = Instant::now();
-        let until = start.checked_add(Duration::from_millis(gather)).unwrap_or(start);
-        while go_on && waiting.len() < limits::GROUP_MAX {
-            let Ok(job) = next(jobs, until) else { break };
-            go_on = handle(&mut core, job, &mut waiting);
+/// The thread that owns the ledger.
+struct Writer {
+    core: Core,
+    public: Arc<Public>,
+    groups: SyncSender<Group>,
+}
+
+impl Writer {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        let mut last_group = 0;
+        loop {
+            let mut waiting = Vec::new();
+            let mut go_on = match jobs.recv_timeout(Duration::from_millis(limits::TICK_LOOK_MS)) {
+                Ok(first) => self.handle(first, &mut waiting),
+                Err(RecvTimeoutError::Timeout) => self.tick_if_due(),
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            let gather = if last_group < limits::GROUP_BUSY { 0 } else { limits::GROUP_GATHER_MS };
+            let start = Instant::now();
+            let until = start.checked_add(Duration::from_millis(gather)).unwrap_or(start);
+            while go_on && waiting.len() < limits::GROUP_MAX {
+                let Ok(job) = next(jobs, until) else { break };
+                go_on = self.handle(job, &mut waiting);
+            }
+            last_group = waiting.len();
+            self.finish(waiting);
+            if !go_on {
+                return;
+            }
         }
-        last_group = waiting.len();
-        finish(&mut core, waiting, groups);
-        if !go_on {
-            return;
+    }
+
+    /// Handles one job; says whether to go on. Whoever has gone away needs no answer.
+    fn handle(&mut self, job: Job, waiting: &mut Vec<Waiting>) -> bool {
+        let (reply, outcome) = match job {
+            Job::Submit(_, reply) | Job::Tick(reply) if self.core.is_frozen() => {
+                let _ = reply.send(Err(ServiceError::Frozen));
+                return true;
+            }
+            Job::Submit(entry, reply) => (reply, self.core.stage(&entry)),
+            Job::Tick(reply) => (reply, self.core.tick_now()),
+            Job::Stop => return false,
+        };
+        match outcome {
+            Ok(place) => waiting.push((reply, Ok(place))),
+            Err(FoldError::Refused(refusal)) => waiting.push((reply, Err(refusal))),
+            // Whether anything of the group is durable only opening again tells.
+            Err(FoldError::Store(error)) => {
+                self.freeze(&error);
+                let _ = reply.send(Err(ServiceError::Unknown));
+            }
+        }
+        true
+    }
+
+    fn tick_if_due(&mut self) -> bool {
+        if let Err(FoldError::Store(error)) = self.core.tick_if_due() {
+            self.freeze(&error);
+        }
+        true
+    }
+
+    /// Makes the group durable and hands it to the publisher, which answers.
+    fn finish(&mut self, waiting: Vec<Waiting>) {
+        match self.core.commit() {
+            Ok(None) if waiting.is_empty() => {}
+            // Fails only if the publisher has panicked: then everybody is told that nothing is known.
+            Ok(head) => drop(self.groups.send(Group { head, waiting })),
+            Err(error) => {
+                self.freeze(&error);
+                for (reply, _) in waiting {
+                    let _ = reply.send(Err(ServiceError::Unknown));
+                }
+            }
+        }
+    }
+
+    /// The operator has to look after it: nothing is taken before the ledger is opened again. Said once.
+    fn freeze(&self, error: &StoreError) {
+        if !self.public.freeze() {
+            tracing::error!(%error, "a write failed: the ledger takes nothing more until it is started again");
         }
     }
 }
@@ -223,51 +288,5 @@ fn next(jobs: &Receiver<Job>, until: Instant) -> Result<Job, RecvTimeoutError> {
     match jobs.try_recv() {
         Ok(job) => Ok(job),
         Err(_) => jobs.recv_timeout(until.saturating_duration_since(Instant::now())),
-    }
-}
-
-/// Handles one job; says whether to go on. Whoever has gone away needs no answer.
-fn handle(core: &mut Core, job: Job, waiting: &mut Vec<Waiting>) -> bool {
-    let (reply, outcome) = match job {
-        Job::Submit(_, reply) | Job::Tick(reply) if core.is_frozen() => {
-            let _ = reply.send(Err(ServiceError::Frozen));
-            return true;
-        }
-        Job::Submit(entry, reply) => (reply, core.stage(&entry)),
-        Job::Tick(reply) => (reply, core.tick_now()),
-        Job::Stop => return false,
-    };
-    match outcome {
-        Ok(place) => waiting.push((reply, Ok(place))),
-        Err(FoldError::Refused(refusal)) => waiting.push((reply, Err(refusal))),
-        // Frozen from here on; whether anything of the group is durable only opening again tells.
-        Err(FoldError::Store(error)) => {
-            tell_frozen(&error);
-            let _ = reply.send(Err(ServiceError::Unknown));
-        }
-    }
-    true
-}
-
-/// The operator has to look after it: nothing is taken before the ledger is opened again.
-fn tell_frozen(error: &StoreError) {
-    tracing::error!(%error, "a write failed: the ledger takes nothing more until it is started again");
-}
-
-/// Makes the group durable and hands it to the publisher, which answers.
-fn finish(core: &mut Core, waiting: Vec<Waiting>, groups: &SyncSender<Group>) {
-    match core.commit() {
-        Ok(None) if waiting.is_empty() => {}
-        // Fails only if the publisher has panicked: then everybody is told that nothing is known.
-        Ok(head) => drop(groups.send(Group { head, waiting })),
-        Err(error) => {
-            // Once frozen, every further round comes by here with nobody waiting.
-            if !waiting.is_empty() {
-                tell_frozen(&error);
-            }
-            for (reply, _) in waiting {
-                let _ = reply.send(Err(ServiceError::Unknown));
-            }
-        }
     }
 }

@@ -76,6 +76,12 @@ impl House {
         let policy = Policy::new(log, vec![witness.key().clone()], 1)?;
         let mut config = LedgerConfig::new(ORIGIN, ledger_key.clone(), clock());
         config.witnesses.push(witness.clone());
+        if !temporary {
+            // For whoever looks at it afterwards.
+            config.folder = Some(home.join("ledger/public"));
+            std::fs::write(home.join("ledger/log.vkey"), format!("{}\n", policy.log()))?;
+            std::fs::write(home.join("witness/witness.vkey"), format!("{}\n", witness.key()))?;
+        }
         let ledger = LocalLedger::start(config, Box::new(open_store(&home, "ledger", args.durability())?))?;
         let asset = asset_id(SYMBOL, &ledger_key.public());
         let grant = Issue { symbol: SYMBOL.to_owned(), to: buyer.public(), amount: GRANT, reference: Bytes32([1; 32]) };

@@ -283,11 +283,13 @@ async fn conclude(
     }
     if house.args.home.is_some() {
         crate::say(&format!(
-            "\n  check it again, off line:\n  sdpp audit {} --seller {} --ledger '{}' --witness '{}'",
+            "\n  check it again, off line:\n  sdpp audit {} --seller {} --ledger '{log}' --witness '{witness}'\n  \
+             sdpp ledger fsck {} --log '{log}' --witness '{witness}'",
             house.folder().join("order.bundle").display(),
             house.seller.public(),
-            house.policy.log(),
-            house.witness.key(),
+            house.folder().join("ledger/public").display(),
+            log = house.policy.log(),
+            witness = house.witness.key(),
         ));
     }
     Ok(clean)

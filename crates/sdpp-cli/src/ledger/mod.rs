@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use crate::home::Home;
 
 mod channel;
+mod fsck;
 mod key;
 mod log;
 mod money;
@@ -57,6 +58,8 @@ enum Verb {
     Prove(prove::Args),
     /// Checks an entry by its proofs, off line.
     Verify(verify::Args),
+    /// Checks a whole ledger from what it publishes: tree, rules, balances, channels.
+    Fsck(fsck::Args),
 }
 
 impl Args {
@@ -68,22 +71,20 @@ impl Args {
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    if let Verb::Verify(args) = &args.verb {
-        return verify::run(args);
-    }
-    let home = Home::find(args.home.as_deref())?;
+    let home = || Home::find(args.home.as_deref());
     match &args.verb {
-        Verb::Serve(args) => serve::run(&home, args),
-        Verb::Witness(args) => witness::run(&home, args),
-        Verb::Key(args) => key::run(&home, args),
-        Verb::Balance(args) => wait(money::balance(&home, args)),
-        Verb::Issue(args) => wait(money::issue(&home, args)),
-        Verb::Transfer(args) => wait(money::transfer(&home, args)),
-        Verb::Grant(args) => wait(money::grant(&home, args)),
-        Verb::Channel(verb) => wait(channel::run(&home, verb)),
-        Verb::Log(args) => wait(log::run(&home, args)),
-        Verb::Prove(args) => wait(prove::run(&home, args)),
+        Verb::Serve(args) => serve::run(&home()?, args),
+        Verb::Witness(args) => witness::run(&home()?, args),
+        Verb::Key(args) => key::run(&home()?, args),
+        Verb::Balance(args) => wait(money::balance(&home()?, args)),
+        Verb::Issue(args) => wait(money::issue(&home()?, args)),
+        Verb::Transfer(args) => wait(money::transfer(&home()?, args)),
+        Verb::Grant(args) => wait(money::grant(&home()?, args)),
+        Verb::Channel(verb) => wait(channel::run(&home()?, verb)),
+        Verb::Log(args) => wait(log::run(&home()?, args)),
+        Verb::Prove(args) => wait(prove::run(&home()?, args)),
         Verb::Verify(args) => verify::run(args),
+        Verb::Fsck(args) => fsck::run(args),
     }
 }
 

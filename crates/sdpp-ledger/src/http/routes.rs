@@ -133,7 +133,7 @@ async fn about(State(app): State<App>) -> Answer {
 }
 
 async fn healthz(State(app): State<App>) -> Answer {
-    app.host.checkpoint().await?;
+    app.host.health().await?;
     Ok(content(TEXT, NEVER, "ok\n"))
 }
 

@@ -53,6 +53,10 @@ impl LedgerHost for Failing {
         self.0.key()
     }
 
+    fn health(&self) -> Answer<'_, ()> {
+        self.fail()
+    }
+
     fn tile(&self, _: TilePath) -> Answer<'_, Vec<u8>> {
         self.fail()
     }

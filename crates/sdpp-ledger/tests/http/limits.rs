@@ -164,6 +164,10 @@ impl LedgerHost for Gated {
         self.inner.key()
     }
 
+    fn health(&self) -> Answer<'_, ()> {
+        self.inner.health()
+    }
+
     fn tile(&self, path: TilePath) -> Answer<'_, Vec<u8>> {
         self.inner.tile(path)
     }

@@ -11,7 +11,7 @@ use sdpp_ledger::{
 };
 use sdpp_log::{Policy, leaf_hash};
 use sdpp_proto::statement::Form;
-use sdpp_rail::{MemoryStore, RailError};
+use sdpp_rail::{FlushFault, MemoryDisk, MemoryStore, RailError};
 
 use crate::common::*;
 use crate::kit::*;
@@ -157,6 +157,22 @@ fn proofs_travel() {
     assert_eq!(block_on(http.proof_of(2)), Err(ServiceError::OutOfRange));
     assert_eq!(block_on(http.receipt_of(2)), Err(ServiceError::OutOfRange));
     assert_eq!(block_on(http.claimed_key()), Ok(log_vkey()));
+}
+
+#[test]
+fn a_frozen_ledger_says_so() {
+    let runtime = runtime();
+    let disk = MemoryDisk::new();
+    let ledger = ledger(&Hand::new(), disk.open());
+    let server = serve(&runtime, Arc::new(ledger.clone()), ServerConfig::default());
+    let http = http(&runtime, server.local_addr());
+    let kept = submit(&http, &issue(PAYER, 100, 1)).unwrap();
+    assert_eq!(get(server.local_addr(), "/healthz").status, 200);
+    disk.fail_next_flush(FlushFault::Full);
+    assert_eq!(submit(&http, &issue(PAYER, 100, 2)), Err(ServiceError::Unknown));
+    assert_eq!(get(server.local_addr(), "/healthz").problem(), (503, "frozen".to_owned()));
+    assert_eq!(submit(&http, &issue(PAYER, 100, 3)), Err(ServiceError::Frozen));
+    assert_eq!(block_on(http.entries(kept.index, 1)).unwrap().len(), 1, "what is there can be read");
 }
 
 #[test]
