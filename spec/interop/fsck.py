@@ -35,7 +35,7 @@ def from_folder(folder):
 
 def from_url(base):
     def fetch(path):
-        request = urllib.request.Request(base + path, headers={"Accept-Encoding": "gzip, identity"})
+        request = urllib.request.Request(f"{base.rstrip('/')}/{path}", headers={"Accept-Encoding": "gzip, identity"})
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 data = answer.read(FILE_BYTES_MAX + 1)
