@@ -264,3 +264,29 @@ fn a_ledger_is_served_with_tls() {
     assert!(refused(&people, &["balance", "--ledger", &url]).contains("--ca"));
     ledger.stop();
 }
+
+#[test]
+fn fsck_finds_a_served_and_a_published_ledger_sound_and_a_changed_one_not() {
+    let world = World::new("fsck");
+    world.line(&["grant"]);
+    let home = world.home();
+    let check = |source: &str| {
+        let trust = ["--log", &world.log, "--witness", &world.cosigner];
+        line(&home, &[&["fsck", source], &trust[..]].concat())
+    };
+    let served = check(&world.url);
+    assert_eq!((&served["sound"], &served["witnesses"]), (&Value::Bool(true), &Value::from(1)));
+    let World { folder, ledger, witness, log, .. } = world;
+    ledger.stop();
+    witness.stop();
+    let tiles = folder.text("tiles");
+    let offline = ["fsck", &tiles, "--log", &log];
+    let published = line(&home, &[&offline[..], &["--sample", "2", "--seed", "9"]].concat());
+    assert_eq!((&published["root"], &published["seed"]), (&served["root"], &Value::from(9)));
+    let bundle = folder.path("tiles/tile/entries/000.p").join(published["size"].to_string());
+    let mut bytes = std::fs::read(&bundle).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&bundle, bytes).unwrap();
+    let said = refused(&home, &offline);
+    assert!(said.contains("entry") && said.contains("leaf"), "{said}");
+}
