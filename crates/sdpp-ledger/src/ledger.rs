@@ -191,6 +191,17 @@ impl Core {
 
     /// Takes an entry whose signatures are verified; a tick stands before it if the last one is old.
     pub(crate) fn stage(&mut self, entry: &Entry) -> Result<Place, FoldError> {
+        let staged = self.try_stage(entry);
+        self.note(&staged);
+        staged
+    }
+
+    /// After any error of the store, also of a read, nothing may be added to what is not durable.
+    fn note<T>(&mut self, outcome: &Result<T, FoldError>) {
+        self.frozen |= matches!(outcome, Err(FoldError::Store(_)));
+    }
+
+    fn try_stage(&mut self, entry: &Entry) -> Result<Place, FoldError> {
         let now = (self.clock)();
         match self.fold.check(entry) {
             Ok(_) => {
@@ -232,9 +243,7 @@ impl Core {
 
     fn take(&mut self, entry: &Entry) -> Result<Place, FoldError> {
         let taken = self.try_take(entry);
-        if matches!(taken, Err(FoldError::Store(_))) {
-            self.frozen = true;
-        }
+        self.note(&taken);
         taken
     }
 

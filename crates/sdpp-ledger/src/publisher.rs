@@ -49,8 +49,30 @@ pub(crate) struct Publisher {
     witnesses: Vec<Asked>,
     /// The shown head, while a cosignature of it is missing, and how often it was asked for in vain.
     missing: Option<(Head, u32)>,
+    /// A witness knows another log of this name: nothing is shown any more.
+    contradicted: bool,
     /// Tells the thread that writes files; it looks for itself what is new.
     files: Option<SyncSender<()>>,
+}
+
+impl Drop for Publisher {
+    /// Whatever ended it: nobody would be answered any more.
+    fn drop(&mut self) {
+        self.public.freeze();
+    }
+}
+
+/// What witnesses say that this log cannot be the only one of its name.
+fn contradiction(size: u64, answers: &[Result<Signature, WitnessError>]) -> Option<StartError> {
+    answers.iter().find_map(|answer| match answer {
+        Err(WitnessError::Refused(sdpp_log::Refusal::Conflict { known_size })) if *known_size > size => {
+            Some(StartError::RolledBack { size, witnessed: *known_size })
+        }
+        Err(WitnessError::Refused(sdpp_log::Refusal::Fork { .. } | sdpp_log::Refusal::BadProof(_))) => {
+            Some(StartError::Forked)
+        }
+        Ok(_) | Err(_) => None,
+    })
 }
 
 impl Publisher {
@@ -67,24 +89,17 @@ impl Publisher {
             given: None,
             told: false,
         };
-        Self { public, witnesses: witnesses.iter().map(asked).collect(), missing: None, files }
+        Self { public, witnesses: witnesses.iter().map(asked).collect(), missing: None, contradicted: false, files }
     }
 
     /// Asks the witnesses whether they know more than the store does, then shows the head.
     pub(crate) fn greet(&mut self, head: Head, without_witness: bool) -> Result<(), StartError> {
-        let size = head.edge.size();
         let answers = self.ask_all(&head);
-        for answer in &answers {
-            match answer {
-                Err(WitnessError::Refused(sdpp_log::Refusal::Conflict { known_size })) if *known_size > size => {
-                    return Err(StartError::RolledBack { size, witnessed: *known_size });
-                }
-                Err(WitnessError::Refused(sdpp_log::Refusal::Fork { .. } | sdpp_log::Refusal::BadProof(_))) => {
-                    return Err(StartError::Forked);
-                }
-                Err(WitnessError::Unavailable) if !without_witness => return Err(StartError::WitnessSilent),
-                Ok(_) | Err(_) => {}
-            }
+        if let Some(contradiction) = contradiction(head.edge.size(), &answers) {
+            return Err(contradiction);
+        }
+        if !without_witness && answers.contains(&Err(WitnessError::Unavailable)) {
+            return Err(StartError::WitnessSilent);
         }
         self.show(head, answers);
         Ok(())
@@ -113,20 +128,34 @@ impl Publisher {
                 newest = group.head.or(newest);
             }
             if let Some(head) = newest {
-                let answers = self.ask_all(&head);
-                self.show(head, answers);
+                self.publish(head);
             }
-            answer_all(waiting, &self.public.now().note);
+            let note = self.public.now().note.clone();
+            answer_all(waiting, if self.contradicted { None } else { Some(&note) });
         }
     }
 
     fn ask_again(&mut self) {
         let Some((head, tries)) = self.missing.take() else { return };
-        let answers = self.ask_all(&head);
-        self.show(head, answers);
+        self.publish(head);
         if let Some((_, count)) = &mut self.missing {
             *count = tries.saturating_add(1);
         }
+    }
+
+    /// Shows a head, unless a witness knows another log of this name: going on would fork it.
+    fn publish(&mut self, head: Head) {
+        if self.contradicted {
+            return;
+        }
+        let answers = self.ask_all(&head);
+        if let Some(contradiction) = contradiction(head.edge.size(), &answers) {
+            self.contradicted = true;
+            self.public.freeze();
+            tracing::error!(%contradiction, "the ledger takes nothing more: stop it and find out which log is the right one");
+            return;
+        }
+        self.show(head, answers);
     }
 
     fn show(&mut self, head: Head, answers: Vec<Result<Signature, WitnessError>>) {
@@ -209,12 +238,14 @@ fn rest(failures: u32) -> Duration {
 }
 
 /// A refusal waits too: it may rest on an entry of its group. Whoever has gone away needs no answer.
-fn answer_all(waiting: Vec<Waiting>, note: &Arc<str>) {
+/// Without a note nobody knows what becomes of the group.
+fn answer_all(waiting: Vec<Waiting>, note: Option<&Arc<str>>) {
     for (reply, outcome) in waiting {
         let place = outcome.or_else(|refusal| refusal.known().ok_or(refusal));
-        let answer = match place {
-            Err(refusal) => Err(ServiceError::Refused(refusal)),
-            Ok(Place { index, id }) => Ok(Submitted { index, id, checkpoint: note.clone() }),
+        let answer = match (place, note) {
+            (_, None) => Err(ServiceError::Unknown),
+            (Err(refusal), Some(_)) => Err(ServiceError::Refused(refusal)),
+            (Ok(Place { index, id }), Some(note)) => Ok(Submitted { index, id, checkpoint: note.clone() }),
         };
         let _ = reply.send(answer);
     }

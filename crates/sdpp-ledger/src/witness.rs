@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sdpp_log::{Checkpoint, Hash, LogState, Note, Refusal, Signature, VerifierKey, cosign};
 use sdpp_proto::identity::SigningKey;
-use sdpp_rail::{Store, StoreError};
+use sdpp_rail::{Row, Store, StoreError};
 
 use crate::keys::{Signer, Verifier, witness_key};
 use crate::ledger::Clock;
@@ -184,7 +184,8 @@ impl Witness {
         let next = match state.rule.check(old, proof, note.as_bytes(), &Verifier) {
             Ok(next) => next,
             Err(refusal) => {
-                if matches!(refusal, Refusal::Fork { .. } | Refusal::BadProof(_)) {
+                // A proof is whoever asks', so a bad one says nothing about the log.
+                if matches!(refusal, Refusal::Fork { .. }) {
                     state.keep_fork(note);
                 }
                 return Err(WitnessError::Refused(refusal));
@@ -240,8 +241,12 @@ impl State {
         let stream = forks_stream(checkpoint.origin());
         let accepted = self.store.head(&accepted_head(checkpoint.origin())).ok().flatten();
         let full = self.store.read(&stream, 0, crate::limits::REPLAY_PAGE_MAX);
+        // The same other history again is no news, whoever signed along.
+        let known = |row: &Row| stored_state(&row.body).map(|state| (state.size, state.root));
+        let shown = Some((checkpoint.size(), checkpoint.root()));
         if let (Some(accepted), Ok(rows)) = (accepted, full)
             && rows.len() < crate::limits::FORK_ROWS_MAX
+            && !rows.iter().any(|row| known(row) == shown)
         {
             let kept = self.store.append(&stream, &accepted).and_then(|_| self.store.append(&stream, note.as_bytes()));
             self.frozen = kept.and_then(|_| self.store.flush()).is_err();

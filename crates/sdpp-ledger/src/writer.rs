@@ -212,7 +212,7 @@ impl Writer {
             let mut waiting = Vec::new();
             let mut go_on = match jobs.recv_timeout(Duration::from_millis(limits::TICK_LOOK_MS)) {
                 Ok(first) => self.handle(first, &mut waiting),
-                Err(RecvTimeoutError::Timeout) => self.tick_if_due(),
+                Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
             let gather = if last_group < limits::GROUP_BUSY { 0 } else { limits::GROUP_GATHER_MS };
@@ -223,6 +223,8 @@ impl Writer {
                 go_on = self.handle(job, &mut waiting);
             }
             last_group = waiting.len();
+            // Also where everybody was refused: their number must not keep time from passing.
+            self.tick_if_due();
             self.finish(waiting);
             if !go_on {
                 return;
@@ -233,7 +235,8 @@ impl Writer {
     /// Handles one job; says whether to go on. Whoever has gone away needs no answer.
     fn handle(&mut self, job: Job, waiting: &mut Vec<Waiting>) -> bool {
         let (reply, outcome) = match job {
-            Job::Submit(_, reply) | Job::Tick(reply) if self.core.is_frozen() => {
+            // The publisher may have learnt that this log is not the only one of its name.
+            Job::Submit(_, reply) | Job::Tick(reply) if self.core.is_frozen() || self.public.is_frozen() => {
                 let _ = reply.send(Err(ServiceError::Frozen));
                 return true;
             }
@@ -253,11 +256,10 @@ impl Writer {
         true
     }
 
-    fn tick_if_due(&mut self) -> bool {
+    fn tick_if_due(&mut self) {
         if let Err(FoldError::Store(error)) = self.core.tick_if_due() {
             self.freeze(&error);
         }
-        true
     }
 
     /// Makes the group durable and hands it to the publisher, which answers.
@@ -280,6 +282,13 @@ impl Writer {
         if !self.public.freeze() {
             tracing::error!(%error, "a write failed: the ledger takes nothing more until it is started again");
         }
+    }
+}
+
+impl Drop for Writer {
+    /// Whatever ended it: nothing is taken any more.
+    fn drop(&mut self) {
+        self.public.freeze();
     }
 }
 

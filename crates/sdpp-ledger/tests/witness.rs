@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
 use sdpp_ledger::{
-    Cosigning, LedgerClient, LedgerService, LocalLedger, StartError, Witness, WitnessError, WitnessService, witness_key,
+    Cosigning, LedgerClient, LedgerHost, LedgerService, LocalLedger, ServiceError, StartError, Witness, WitnessError,
+    WitnessService, witness_key,
 };
 use sdpp_log::{Hash, Policy, Refusal};
 use sdpp_rail::{FlushFault, MemoryDisk, MemoryStore, RailError};
@@ -123,15 +124,20 @@ fn a_fork_is_refused_across_a_restart_and_kept_as_evidence() {
     submit(&fork, &issue(STRANGER, 100, 1)).unwrap();
 
     let restarted = witness(&disk);
-    let answer = block_on(restarted.cosign(2, &[], &note(&fork)));
+    let other = note(&fork);
+    let answer = block_on(restarted.cosign(2, &[], &other));
     assert_eq!(answer, Err(WitnessError::Refused(Refusal::Fork { known_size: 2 })));
     // A larger fork: no proof leads there.
     submit(&fork, &issue(STRANGER, 100, 2)).unwrap();
     let proof = block_on(fork.consistency(2, 3)).unwrap();
     let answer = block_on(restarted.cosign(2, &proof, &note(&fork)));
     assert!(matches!(answer, Err(WitnessError::Refused(Refusal::BadProof(_)))), "{answer:?}");
+    // The same fork again, and a wrong proof for an honest note: neither is evidence of anything new.
+    assert!(block_on(restarted.cosign(2, &[], &other)).is_err());
+    let wrong = block_on(restarted.cosign(2, &[sdpp_log::Hash([7; 32])], &note(&honest)));
+    assert!(matches!(wrong, Err(WitnessError::Refused(Refusal::BadProof(_)))), "{wrong:?}");
     let forks = restarted.forks(ORIGIN).unwrap();
-    assert_eq!(forks.len(), 2);
+    assert_eq!(forks.len(), 1);
     for (accepted, other) in &forks {
         assert_ne!(accepted, other);
         policy().check(accepted.as_bytes(), &sdpp_ledger::Verifier).expect("signed by the log");
@@ -236,4 +242,41 @@ fn a_client_that_asks_for_more_witnesses_than_before_waits_for_them() {
 
 fn fresh_ledger_on(disk: &MemoryDisk) -> LocalLedger {
     common::ledger(&Hand::new(), disk.open())
+}
+
+#[test]
+fn a_ledger_that_learns_of_another_log_of_its_name_takes_nothing_more() {
+    let disk = MemoryDisk::new();
+    let shared = witness(&disk);
+    // Two copies of one ledger, both started while the witness saw nothing yet.
+    let (first, second) =
+        (witnessed(&shared, MemoryStore::new()).unwrap(), witnessed(&shared, MemoryStore::new()).unwrap());
+    submit(&first, &issue(PAYER, 100, 1)).unwrap();
+    let before = note(&second);
+    assert_eq!(submit(&second, &issue(STRANGER, 100, 1)), Err(ServiceError::Unknown), "not promised");
+    assert_eq!(note(&second), before, "nothing of it was shown");
+    assert_eq!(submit(&second, &issue(STRANGER, 100, 2)), Err(ServiceError::Frozen));
+    assert_eq!(block_on(second.health()), Err(ServiceError::Frozen));
+    submit(&first, &issue(PAYER, 100, 2)).expect("the other one goes on");
+    // An old backup, started while the witness was away.
+    let shared: Arc<dyn WitnessService> = Arc::new(Absent(shared, true.into()));
+    let config = sdpp_ledger::LedgerConfig { without_witness: true, ..config(&Hand::new(), vec![shared.clone()]) };
+    let absent = LocalLedger::start(config, Box::new(MemoryStore::new())).unwrap();
+    let mut answers = (0..40).map(|number| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        submit(&absent, &issue(STRANGER, 1, number))
+    });
+    assert!(answers.any(|answer| answer == Err(ServiceError::Frozen)), "it was told, and stopped");
+}
+
+/// A witness that does not answer the first time.
+struct Absent(Arc<Witness>, std::sync::atomic::AtomicBool);
+
+impl WitnessService for Absent {
+    fn cosign<'a>(&'a self, old: u64, proof: &'a [sdpp_log::Hash], note: &'a str) -> sdpp_ledger::Cosigning<'a> {
+        if self.1.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            return Box::pin(std::future::ready(Err(WitnessError::Unavailable)));
+        }
+        self.0.cosign(old, proof, note)
+    }
 }

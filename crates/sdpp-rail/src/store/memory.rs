@@ -52,6 +52,7 @@ struct Disk {
     next_flush: Option<FlushFault>,
     next_append: Option<StoreError>,
     next_put: Option<StoreError>,
+    next_read: Option<StoreError>,
     flushes: u64,
     appends: u64,
 }
@@ -98,6 +99,12 @@ impl MemoryDisk {
         self.lock().next_put = Some(error);
     }
 
+    /// The next read of rows or of a head by the store itself gives this error, and takes back what is not
+    /// flushed, as SQLite does when the medium fails.
+    pub fn fail_next_read(&self, error: StoreError) {
+        self.lock().next_read = Some(error);
+    }
+
     /// How many more bytes of rows and heads may be written before the disk is full; `None`: any.
     pub fn set_room(&self, room_bytes: Option<u64>) {
         self.lock().room_bytes = room_bytes;
@@ -141,6 +148,15 @@ impl MemoryStore {
             Ok(disk)
         } else {
             Err(StoreError::Failed("this handle is from before the crash: open the store again".to_owned()))
+        }
+    }
+
+    /// For the store's own reads: they may fail.
+    fn sound(&self) -> Result<MutexGuard<'_, Disk>, StoreError> {
+        let mut disk = self.reading()?;
+        match disk.next_read.take() {
+            Some(error) => Err(disk.freeze(error)),
+            None => Ok(disk),
         }
     }
 
@@ -209,13 +225,13 @@ impl Disk {
 
 impl StoreReader for MemoryStore {
     fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
-        let disk = self.reading()?;
+        let disk = self.sound()?;
         let rows = disk.streams.get(stream).map_or(&[][..], Vec::as_slice);
         Ok(page(rows, from, rows_max))
     }
 
     fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.reading()?.heads.get(key).cloned())
+        Ok(self.sound()?.heads.get(key).cloned())
     }
 
     fn heads(&self, prefix: &str, after: Option<&str>, heads_max: usize) -> Result<Vec<Head>, StoreError> {

@@ -36,6 +36,9 @@ pub struct SqliteStore {
     checkpointer: Checkpointer,
     db: Db,
     _lock: File,
+    /// A transaction was begun and not ended by us. SQLite takes one back by itself after some errors, also
+    /// of a read.
+    open: bool,
     /// Next position of the streams appended to so far.
     next: BTreeMap<String, u64>,
     frozen: Option<StoreError>,
@@ -56,7 +59,7 @@ impl SqliteStore {
         let lock = lock(&path)?;
         let db = Db::open_writer(path, durability)?;
         let checkpointer = Checkpointer::start(&db.path)?;
-        Ok(Self { checkpointer, db, _lock: lock, next: BTreeMap::new(), frozen: None })
+        Ok(Self { checkpointer, db, _lock: lock, open: false, next: BTreeMap::new(), frozen: None })
     }
 
     /// Where the file is, with all links followed.
@@ -68,11 +71,29 @@ impl SqliteStore {
         self.frozen.clone().map_or(Ok(()), Err)
     }
 
-    fn begin(&self) -> rusqlite::Result<()> {
-        if self.db.connection.is_autocommit() {
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        if !self.open {
             self.db.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            self.open = true;
         }
         Ok(())
+    }
+
+    /// Freezes if what was written since the last flush is gone: then nothing may be added to it.
+    fn whole(&mut self) -> Result<(), StoreError> {
+        self.writable()?;
+        if self.open && self.db.connection.is_autocommit() {
+            let error = failed(&self.db.path, "the medium failed, and what was not flushed was taken back");
+            self.freeze(&error);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn freeze(&mut self, error: &StoreError) {
+        self.open = false;
+        self.next.clear();
+        self.frozen = Some(error.clone());
     }
 
     /// Passes a good answer on; takes everything back and freezes on a bad one.
@@ -83,8 +104,7 @@ impl SqliteStore {
                 // If even this fails, the transaction ends with the connection.
                 drop(self.db.connection.execute_batch("ROLLBACK"));
             }
-            self.next.clear();
-            self.frozen = Some(error.clone());
+            self.freeze(&error);
             error
         })
     }
@@ -108,7 +128,7 @@ impl SqliteStore {
         Ok(position)
     }
 
-    fn try_put(&self, key: &str, value: &[u8]) -> rusqlite::Result<()> {
+    fn try_put(&mut self, key: &str, value: &[u8]) -> rusqlite::Result<()> {
         self.begin()?;
         self.db.connection.prepare_cached(PUT)?.execute(params![key, value])?;
         Ok(())
@@ -146,7 +166,7 @@ impl StoreReader for SqliteStore {
 
 impl Store for SqliteStore {
     fn append(&mut self, stream: &str, body: &[u8]) -> Result<u64, StoreError> {
-        self.writable()?;
+        self.whole()?;
         self.checkpointer.wrote();
         let answer = self.try_append(stream, body);
         self.settle(answer)
@@ -157,27 +177,29 @@ impl Store for SqliteStore {
     }
 
     fn put(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.writable()?;
+        self.whole()?;
         self.checkpointer.wrote();
         let answer = self.try_put(key, value);
         self.settle(answer)
     }
 
     fn swap(&mut self, key: &str, expected: Option<&[u8]>, value: &[u8]) -> Result<bool, StoreError> {
-        self.writable()?;
-        if self.head(key)?.as_deref() != expected {
+        self.whole()?;
+        let answer = db::head(&self.db.connection, key);
+        if self.settle(answer)?.as_deref() != expected {
             return Ok(false);
         }
         self.put(key, value).map(|()| true)
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        self.writable()?;
-        if self.db.connection.is_autocommit() {
+        self.whole()?;
+        if !self.open {
             return Ok(());
         }
         let answer = self.db.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]).map(drop));
         self.settle(answer)?;
+        self.open = false;
         // Durable already: a log that could not be tidied is tidied later.
         let _ = self.checkpointer.committed(&self.db.connection);
         Ok(())

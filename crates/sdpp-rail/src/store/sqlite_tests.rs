@@ -222,3 +222,23 @@ fn a_closed_store_leaves_no_log_behind_whoever_still_reads() {
     assert_eq!(log, 0);
     assert_eq!(reader.read("s", 0, 9).unwrap().len(), 1);
 }
+
+#[test]
+fn a_transaction_that_was_taken_back_is_not_gone_on_with() {
+    let folder = Folder::new();
+    let mut store = open(&folder.file()).unwrap();
+    store.append("s", b"kept").unwrap();
+    store.flush().unwrap();
+    store.append("s", b"lost").unwrap();
+    // What SQLite does by itself when a read meets a bad medium.
+    store.db.connection.execute_batch("ROLLBACK").unwrap();
+    assert!(store.put("h", b"a head that rests on it").is_err());
+    assert!(store.flush().is_err(), "nothing of it became durable");
+    assert!(store.append("s", b"x").is_err(), "frozen");
+    drop(store);
+    let mut store = open(&folder.file()).unwrap();
+    assert_eq!((store.read("s", 0, 9).unwrap().len(), store.head("h")), (1, Ok(None)));
+    store.append("s", b"lost").unwrap();
+    store.db.connection.execute_batch("ROLLBACK").unwrap();
+    assert!(store.flush().is_err(), "also where nothing else is written");
+}
