@@ -64,6 +64,8 @@ struct Replica {
     known: Option<Known>,
     frontier: Frontier,
     fold: Fold,
+    /// The own store failed in the middle of a page: what is in memory is not what it has.
+    broken: bool,
 }
 
 /// A follower of one ledger. Shared by all rails and records of a role.
@@ -107,7 +109,7 @@ impl LedgerClient {
         if fold.size() > behind {
             return Err(ClientError::WrongState);
         }
-        let replica = Mutex::new(Replica { known, frontier, fold });
+        let replica = Mutex::new(Replica { known, frontier, fold, broken: false });
         Ok(Self { service, policy, head, peaks, replica, evidence: OnceLock::new() })
     }
 
@@ -269,6 +271,9 @@ impl LedgerClient {
     }
 
     async fn follow_to(&self, replica: &mut Replica, note: Arc<str>) -> Result<(), RailError> {
+        if replica.broken {
+            return Err(RailError::Unavailable);
+        }
         if replica.known.as_ref().is_none_or(|known| !known.acceptable || known.note != note) {
             // Not signed by the log, or by too few witnesses: nobody's word, so nobody's lie.
             let checkpoint = accept(&self.policy, &note).ok_or(RailError::Unavailable)?;
@@ -340,6 +345,8 @@ impl LedgerClient {
                 return Err(wrong());
             }
             self.consistent(&part, &checkpoint, Contradiction::WrongEntries, [&note, &note]).await?;
+            // A fault of the own store must not look like one of the ledger: nothing is added to the half.
+            replica.broken = true;
             for (offset, bytes) in (from..).zip(&page) {
                 fold_in(&mut replica.fold, bytes).map_err(|error| match error {
                     FoldError::Refused(refusal) => {
@@ -351,6 +358,7 @@ impl LedgerClient {
             }
             replica.frontier = next;
             replica.keep(&self.peaks).map_err(unreadable)?;
+            replica.broken = false;
         }
         Ok(())
     }

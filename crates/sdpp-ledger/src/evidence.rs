@@ -17,7 +17,7 @@ pub enum Contradiction {
     RolledBack,
     /// Entries that do not lead to the signed root, or none where there must be some.
     WrongEntries,
-    /// An entry in the log breaks a rule. Entry and note prove it.
+    /// An entry in the log breaks a rule. Entry and note tell; who has the log proves it with `fsck`.
     BadEntry {
         /// Its index.
         index: u64,
@@ -29,6 +29,12 @@ pub enum Contradiction {
 }
 
 impl Contradiction {
+    /// Whether what is kept proves it to others, by the log's own signatures. The rest was seen, and on an
+    /// open network somebody between may have caused it.
+    pub const fn is_proof(&self) -> bool {
+        matches!(self, Self::SplitView)
+    }
+
     /// The same in fixed words for people.
     pub const fn text(&self) -> &'static str {
         match self {

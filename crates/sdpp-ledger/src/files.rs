@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -55,19 +55,31 @@ impl Files {
         if public.root(edge, shown.size()).map_err(|_| StartError::WrongCheckpoint)? != shown.root() {
             return Err(StartError::Forked);
         }
-        Ok(Self { folder, size: shown.size(), note: signed.note().to_string() })
+        let (size, note) = (shown.size(), signed.note().to_string());
+        // Files that somebody removed, or a power cut took: then all are written again.
+        if !tiles_of(size).all(|path| folder.join(path.to_string()).is_file()) {
+            return Ok(Self { folder, size: 0, note: String::new() });
+        }
+        Ok(Self { folder, size, note })
     }
 
     /// Writes the newest published tree whenever it is told that there is one, now and then at most.
     pub(crate) fn run(mut self, public: &Public, nudges: &Receiver<()>) {
-        let mut going = true;
+        let (mut going, mut behind) = (true, false);
         while going {
-            going = nudges.recv().is_ok();
+            going = if behind {
+                // The store has everything: try again from the same place, also where nothing is new.
+                let pause = Duration::from_millis(limits::FILES_RETRY_MS);
+                nudges.recv_timeout(pause) != Err(RecvTimeoutError::Disconnected)
+            } else {
+                nudges.recv().is_ok()
+            };
             let published = public.now();
-            if let Err(error) = self.publish(public, &published) {
-                // The store has everything; the next round tries again from the same place.
+            let outcome = self.publish(public, &published);
+            if let Err(error) = &outcome {
                 tracing::warn!(folder = %self.folder.display(), %error, "published files are behind");
             }
+            behind = outcome.is_err();
             if going {
                 thread::sleep(Duration::from_millis(limits::FILES_EVERY_MS));
             }
@@ -96,6 +108,16 @@ impl Files {
         (self.size, self.note) = (new, published.note.to_string());
         Ok(())
     }
+}
+
+/// All tiles and bundles that a tree of this size has.
+fn tiles_of(size: u64) -> impl Iterator<Item = TilePath> {
+    let hashes = (0..=log_limits::TILE_LEVEL_MAX).map(|level| TileKind::Hashes { level });
+    let kinds = hashes.take_while(move |kind| TilePath::last(*kind, size).is_some()).chain([TileKind::Entries]);
+    kinds.flat_map(move |kind| {
+        let count = TilePath::last(kind, size).map_or(0, |last| last.index().saturating_add(1));
+        (0..count).filter_map(move |index| TilePath::within(kind, index, size))
+    })
 }
 
 /// One round of writing.
@@ -149,7 +171,8 @@ impl Round<'_> {
         file.write_all(bytes)?;
         file.sync_data()?;
         fs::rename(&beside, &path)?;
-        self.touched.insert(parent);
+        // A folder that is new is a name in the one above it.
+        self.touched.extend(parent.ancestors().take_while(|above| above.starts_with(self.folder)).map(Path::to_owned));
         Ok(())
     }
 

@@ -26,6 +26,8 @@ pub const GROUPS_WAITING_MAX: usize = 16;
 pub const READERS: usize = 4;
 /// Shortest time between two publications of files.
 pub const FILES_EVERY_MS: u64 = 250;
+/// Time after which files that could not be written are tried again.
+pub const FILES_RETRY_MS: u64 = 5_000;
 /// Age of the last tick after which the log ticks by itself, while a channel is open.
 pub const TICK_IDLE_MS: u64 = 10_000;
 /// How often an idle writer looks at the clock.

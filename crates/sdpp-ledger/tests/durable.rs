@@ -22,7 +22,7 @@ use sdpp_ledger::{
 };
 use sdpp_log::{Checkpoint, Hash, Note, TileKind, TilePath, Tree, leaf_hash, tiled};
 use sdpp_proto::statement::{Form, Payment, Signed};
-use sdpp_rail::{Durability, FlushFault, MemoryDisk, MemoryStore, SqliteStore, Store, StoreError};
+use sdpp_rail::{Durability, FlushFault, MemoryDisk, MemoryStore, RailError, SqliteStore, Store, StoreError};
 
 /// A folder that goes away with the test.
 struct Temporary(PathBuf);
@@ -196,6 +196,24 @@ fn a_client_that_crashes_on_the_way_starts_again_at_a_page() {
     assert_eq!(block_on(start().fresh(Fold::dump)), block_on(common::client(ledger.clone()).fresh(Fold::dump)));
 }
 
+#[test]
+fn a_fault_of_the_own_store_is_not_blamed_on_the_ledger() {
+    let ledger = fresh_ledger();
+    fill(&ledger, 0..600);
+    for skip in [0, 3, 50, 700, 1500] {
+        let disk = MemoryDisk::new();
+        let start = || LedgerClient::new(Arc::new(ledger.clone()), policy(), Some(Box::new(disk.open()))).unwrap();
+        let client = start();
+        // The medium fails for a moment, at some look-up of the way.
+        disk.fail_read_after(skip, StoreError::Failed("medium".to_owned()));
+        for _ in 0..3 {
+            assert_eq!(block_on(client.follow()), Err(RailError::Unavailable), "after {skip}");
+        }
+        assert_eq!(client.evidence(), None);
+        assert_eq!(block_on(start().follow()), Ok(601), "opened again it goes on");
+    }
+}
+
 /// All published files under a folder, but for the checkpoint.
 fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
@@ -247,6 +265,11 @@ fn published_files_are_the_tiles_of_the_published_checkpoint() {
     ledger.stop();
     assert_eq!(std::fs::read(public.join("checkpoint")).unwrap(), note);
     assert_eq!(files(&public).len(), kept.len() + bundles.len());
+    for name in ["tile/entries/000", "tile/1/000.p/2"] {
+        std::fs::remove_file(public.join(name)).unwrap();
+        start(&disk).unwrap().stop();
+        assert!(public.join(name).is_file(), "a single one, too: {name}");
+    }
     let ledger = start(&disk).unwrap();
     fill(&ledger, 599..900);
     ledger.stop();

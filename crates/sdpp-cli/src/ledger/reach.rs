@@ -72,14 +72,14 @@ impl Remote {
         let policy = trust::policy(home, &url, &claimed, &asked)?;
         let role = home.role(role)?;
         let key = role.key()?;
-        let name = replica_name(policy.log().name());
+        let name = replica_name(policy.log());
         let turn = take_turn(&role, &name).await?;
-        // It is derived from the log: what a power cut takes of it is fetched again.
-        let store = role.store(&name, Durability::Process)?;
+        // The state would be fetched again, but the checkpoint in it is the memory against forks.
+        let store = role.store(&name, Durability::Power)?;
         let service = Arc::new(Watched::new(http));
         let client = LedgerClient::new(service.clone(), policy, Some(Box::new(store))).map_err(|error| {
-            let file = role.file(&format!("{name}.db"));
-            format!("{error}: under another quorum it was; remove {} to follow the log from its start", file.display())
+            // What it remembers is what tells a replaced ledger from the right one: no advice to remove it.
+            format!("{}: {error}", role.file(&format!("{name}.db")).display())
         })?;
         Ok(Self { url, role, key, service, client: Arc::new(client), _turn: turn })
     }
@@ -156,7 +156,13 @@ impl Remote {
         }
         let file = self.role.file(&format!("evidence-{}.txt", hash8(text.as_bytes())));
         match std::fs::write(&file, text) {
-            Ok(()) => format!("the ledger is not to be trusted: {what}. The proof is in {}", file.display()),
+            Ok(()) if evidence.what.is_proof() => {
+                format!("the ledger is not to be trusted: {what}. The proof is in {}", file.display())
+            }
+            Ok(()) => {
+                let file = file.display();
+                format!("the ledger is not to be trusted: {what}. What was seen is in {file}; ask its witnesses")
+            }
             Err(error) => format!("the ledger is not to be trusted: {what}. {}: {error}", file.display()),
         }
     }
@@ -188,8 +194,9 @@ fn hash8(bytes: &[u8]) -> String {
     hex(&sha256(bytes)).chars().take(16).collect()
 }
 
-fn replica_name(origin: &str) -> String {
-    format!("ledger-replica-{}", hash8(origin.as_bytes()))
+/// By name and key: many ledgers of beginners have the same name.
+fn replica_name(log: &VerifierKey) -> String {
+    format!("ledger-replica-{}", hash8(log.to_string().as_bytes()))
 }
 
 /// Commands of one role follow a log one after the other.

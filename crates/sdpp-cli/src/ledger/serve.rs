@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use sdpp_ledger::http::{ClientOptions, DevGrant, HttpWitness, Roots, ServerConfig, serve_ledger};
+use sdpp_ledger::http::{ClientOptions, DevGrant, HttpWitness, Roots, ServerConfig, limits, serve_ledger};
 use sdpp_ledger::{LedgerConfig, LedgerHost as _, LedgerService as _, LocalLedger, StartError, Verifier};
 use sdpp_log::{Policy, VerifierKey};
 use sdpp_proto::money::Amount;
+use sdpp_rail::Durability;
 use tokio::runtime::Runtime;
 
-use super::station::{self, Class, Ending, Tls};
+use super::station::{self, Ending, Tls};
 use super::{Failure, show};
 use crate::home::{Home, Role};
 
@@ -63,9 +64,6 @@ pub(crate) struct Args {
     dev_grant: Option<Amount>,
     #[command(flatten)]
     tls: Tls,
-    /// What every answer survives.
-    #[arg(long, value_enum, default_value = "power")]
-    durability: Class,
 }
 
 /// Serves until it is told to end.
@@ -82,7 +80,7 @@ pub(super) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     let address = listener.local_addr()?;
     let role = home.role(Role::Ledger)?;
     let key = role.key()?;
-    let store = role.store("ledger", args.durability.durability())?;
+    let store = role.store("ledger", Durability::Power)?;
     let vkey = station::name((Role::Ledger, &role, &key), args.origin.as_deref(), address)?;
     if let Some(amount) = args.dev_grant {
         let key = home.role(Role::Issuer)?.key()?;
@@ -114,6 +112,7 @@ pub(super) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
 impl Args {
     fn asking(&self, runtime: &Runtime) -> Result<ClientOptions, Failure> {
         let mut options = ClientOptions::new(runtime.handle().clone());
+        (options.connect_ms, options.call_ms) = (limits::WITNESS_CONNECT_MS, limits::WITNESS_CALL_MS);
         if let Some(ca) = &self.ca {
             options.roots = Roots::Pem(station::read(ca)?);
         }

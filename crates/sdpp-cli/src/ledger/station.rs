@@ -10,7 +10,6 @@ use sdpp_ledger::http::{ServerConfig, TlsIdentity};
 use sdpp_ledger::{log_key, witness_key};
 use sdpp_log::{KeyError, VerifierKey};
 use sdpp_proto::identity::SigningKey;
-use sdpp_rail::Durability;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
@@ -24,24 +23,6 @@ pub(super) const LEDGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCAL
 pub(super) const WITNESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421);
 /// The file with the name of a ledger or a witness.
 const NAME: &str = "name";
-
-/// What a flush of the store survives.
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Class {
-    /// A power cut.
-    Power,
-    /// A killed process; a power cut may take the last moments.
-    Process,
-}
-
-impl Class {
-    pub(super) const fn durability(self) -> Durability {
-        match self {
-            Self::Power => Durability::Power,
-            Self::Process => Durability::Process,
-        }
-    }
-}
 
 /// TLS of a server.
 #[derive(clap::Args)]

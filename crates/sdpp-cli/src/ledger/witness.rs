@@ -9,7 +9,9 @@ use sdpp_ledger::http::serve_witness;
 use sdpp_log::{SignatureType, VerifierKey};
 
 use super::Failure;
-use super::station::{self, Class, Ending, Tls};
+use sdpp_rail::Durability;
+
+use super::station::{self, Ending, Tls};
 use crate::home::{Home, Role, RoleHome};
 
 /// The file with the keys of the followed logs.
@@ -28,9 +30,6 @@ pub(crate) struct Args {
     log: Vec<VerifierKey>,
     #[command(flatten)]
     tls: Tls,
-    /// What every cosignature survives.
-    #[arg(long, value_enum, default_value = "power")]
-    durability: Class,
 }
 
 /// Serves until it is told to end.
@@ -41,7 +40,7 @@ pub(super) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     let address = listener.local_addr()?;
     let role = home.role(Role::Witness)?;
     let key = role.key()?;
-    let store = role.store("witness", args.durability.durability())?;
+    let store = role.store("witness", Durability::Power)?;
     let vkey = station::name((Role::Witness, &role, &key), args.name.as_deref(), address)?;
     let logs = remember(&role, &args.log)?;
     let witness = Arc::new(Witness::start(vkey.name(), key, Arc::new(sdpp::now), Box::new(store), &logs)?);

@@ -57,6 +57,10 @@ pub const CALL_MS: u64 = 30_000;
 pub const READ_RETRIES: u32 = 5;
 /// Time for a client to connect.
 pub const CONNECT_MS: u64 = 5_000;
+/// Time for a ledger to connect to a witness: whoever submits waits for the slowest.
+pub const WITNESS_CONNECT_MS: u64 = 1_000;
+/// Time for a witness to answer.
+pub const WITNESS_CALL_MS: u64 = 2_000;
 /// Time that a client keeps an idle connection: less than a server does, so that it is not used
 /// just when the server closes it.
 pub const IDLE_MS: u64 = 5_000;

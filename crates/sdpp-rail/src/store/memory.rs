@@ -52,7 +52,7 @@ struct Disk {
     next_flush: Option<FlushFault>,
     next_append: Option<StoreError>,
     next_put: Option<StoreError>,
-    next_read: Option<StoreError>,
+    next_read: Option<(u64, StoreError)>,
     flushes: u64,
     appends: u64,
 }
@@ -102,7 +102,12 @@ impl MemoryDisk {
     /// The next read of rows or of a head by the store itself gives this error, and takes back what is not
     /// flushed, as SQLite does when the medium fails.
     pub fn fail_next_read(&self, error: StoreError) {
-        self.lock().next_read = Some(error);
+        self.fail_read_after(0, error);
+    }
+
+    /// The same after so many reads that go well.
+    pub fn fail_read_after(&self, reads: u64, error: StoreError) {
+        self.lock().next_read = Some((reads, error));
     }
 
     /// How many more bytes of rows and heads may be written before the disk is full; `None`: any.
@@ -155,7 +160,11 @@ impl MemoryStore {
     fn sound(&self) -> Result<MutexGuard<'_, Disk>, StoreError> {
         let mut disk = self.reading()?;
         match disk.next_read.take() {
-            Some(error) => Err(disk.freeze(error)),
+            Some((0, error)) => Err(disk.freeze(error)),
+            Some((left, error)) => {
+                disk.next_read = Some((left.saturating_sub(1), error));
+                Ok(disk)
+            }
             None => Ok(disk),
         }
     }
