@@ -17,13 +17,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 use tracing::debug;
 
 use super::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::problem::{Code, Problem};
 use super::server::{Shared, stopping};
-use super::visitors::Visit;
+use super::visitors::{Peer, Visit, counted};
 use crate::service::ServiceError;
 
 /// How a connection is met.
@@ -46,6 +47,10 @@ impl Connection {
     /// Serves it to its end.
     pub(super) async fn run(self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
+        // Who takes nothing of its answer for a while holds memory for nothing.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(Duration::from_millis(self.shared.limits.stall_ms)));
+        let stream = Box::pin(stream);
         let Some(tls) = self.shared.tls.clone() else { return self.talk(stream).await };
         let mut stopped = self.stopped.clone();
         let limit = Duration::from_millis(self.shared.limits.handshake_ms);
@@ -94,7 +99,8 @@ fn turned_away() -> Response<Body> {
     Problem(Code::TooManyConnections).into_response()
 }
 
-async fn answered(shared: &Shared, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
+async fn answered(shared: &Shared, peer: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
+    request.extensions_mut().insert(Peer(counted(peer)));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = match shared.visitors.ask(peer) {
         Ok(()) => in_time(shared, request.map(Body::new)).await,

@@ -20,6 +20,10 @@ pub const RATE_PER_SECOND: u32 = 1000;
 pub const RATE_BURST: u32 = 4000;
 /// Entry bundles on their way out at the same time. Each may have some 15 MB, and its reader may be slow.
 pub const BUNDLES_MAX: usize = 32;
+/// Of those, by one address.
+pub const BUNDLES_PER_ADDRESS_MAX: usize = 8;
+/// Time in which a reader must take something of what it is sent.
+pub const STALL_MS: u64 = 15_000;
 /// Piece of a bundle that is handed to a connection at once.
 pub const PIECE_BYTES: usize = 64 * 1024;
 /// Time between two searches for addresses that can be forgotten.
@@ -85,6 +89,10 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// [`BUNDLES_MAX`].
     pub bundles_max: usize,
+    /// [`BUNDLES_PER_ADDRESS_MAX`].
+    pub bundles_per_address_max: usize,
+    /// [`STALL_MS`].
+    pub stall_ms: u64,
     /// How often one address may ask; none for no limit, for instance behind a proxy that has one.
     pub rate: Option<Rate>,
     /// [`HEADER_MS`].
@@ -107,6 +115,8 @@ impl Default for Limits {
             connections_max: CONNECTIONS_MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
             bundles_max: BUNDLES_MAX,
+            bundles_per_address_max: BUNDLES_PER_ADDRESS_MAX,
+            stall_ms: STALL_MS,
             rate: Some(Rate { per_second: RATE_PER_SECOND, burst: RATE_BURST }),
             header_ms: HEADER_MS,
             body_ms: BODY_MS,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, Response, Uri};
 use axum::response::IntoResponse;
@@ -16,17 +16,17 @@ use sdpp_log::{Checkpoint, Note, TilePath};
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::money::AssetId;
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tokio::time;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, Room};
 use super::grant::DevGrant;
 use super::json::{AboutJson, BalanceJson, ChannelJson, GrantJson, ProofJson, RecordJson, SubmittedJson, hex32, size};
 use super::limits::Limits;
 use super::problem::{Code, Problem};
 use super::query::parameters;
+use super::visitors::Peer;
 use crate::host::LedgerHost;
 use crate::limits::ENTRY_MAX;
 use crate::service::ServiceError;
@@ -48,7 +48,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 struct App {
     host: Arc<dyn LedgerHost>,
     body: Duration,
-    bundles: Arc<Semaphore>,
+    bundles: Arc<Room>,
     grant: Option<Arc<DevGrant>>,
 }
 
@@ -86,7 +86,7 @@ pub(super) fn router(host: Arc<dyn LedgerHost>, limits: &Limits, grant: Option<D
     if grant.is_some() {
         routes = routes.route(GRANT, post(give));
     }
-    let bundles = Arc::new(Semaphore::new(limits.bundles_max));
+    let bundles = Arc::new(Room::new(limits));
     let app = App { host, body: Duration::from_millis(limits.body_ms), bundles, grant: grant.map(Arc::new) };
     routes.fallback(not_found).method_not_allowed_fallback(bad_method).with_state(app)
 }
@@ -157,11 +157,11 @@ async fn tile(State(app): State<App>, uri: Uri) -> Answer {
     Ok(content(OCTETS, FOR_EVER, bytes))
 }
 
-async fn bundle(State(app): State<App>, uri: Uri) -> Answer {
+async fn bundle(State(app): State<App>, Extension(Peer(peer)): Extension<Peer>, uri: Uri) -> Answer {
     let path = tile_path(&uri)?;
-    let permit = app.bundles.clone().try_acquire_owned().map_err(|_| ServiceError::Unavailable)?;
+    let place = app.bundles.enter(peer).ok_or(ServiceError::Unavailable)?;
     let bytes = app.host.tile(path).await?;
-    Ok(content(OCTETS, FOR_EVER, Body::new(Bundle { left: bytes.into(), permit: Some(permit) })))
+    Ok(content(OCTETS, FOR_EVER, Body::new(Bundle { left: bytes.into(), place: Some(place) })))
 }
 
 /// Whether the body is said to be COSE, whatever its parameters say.

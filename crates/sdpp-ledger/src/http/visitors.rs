@@ -46,8 +46,12 @@ impl Drop for Visit {
     }
 }
 
+/// Who asks, as it is counted: goes with a request.
+#[derive(Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// What is counted as one: an IPv6 network of 64 bits belongs to one customer.
-fn counted(address: IpAddr) -> IpAddr {
+pub(super) fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
