@@ -39,6 +39,9 @@ impl Checkpointer {
     pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = connect(path, flags)?;
+        // On a Mac fsync alone stops at the disk's cache; elsewhere this does nothing.
+        let set = connection.pragma_update(None, "checkpoint_fullfsync", "ON");
+        set.and_then(|()| connection.pragma_update(None, "fullfsync", "ON")).map_err(|error| failed(path, error))?;
         let (nudge, nudges) = sync_channel(1);
         let long = Arc::new(AtomicBool::new(false));
         let tell = long.clone();
