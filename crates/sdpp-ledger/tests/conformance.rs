@@ -91,14 +91,19 @@ impl World {
     fn new(channel: bool, storm: Option<u64>) -> Self {
         let hand = Hand::new();
         let ledger = ledger(&hand, MemoryStore::new());
+        let inner = ledger.clone();
+        Self::over(channel, hand, ledger, move |seed| match storm {
+            Some(storm) => client(Stormy { ledger: inner.clone(), dice: Mutex::new(Dice(storm ^ seed)) }),
+            None => client(inner.clone()),
+        })
+    }
+
+    /// The same, with lines to the ledger of any kind.
+    fn over(channel: bool, hand: Hand, ledger: LocalLedger, line: impl Fn(u64) -> Arc<LedgerClient>) -> Self {
         submit(&ledger, &issue(PAYER, 100_000, 1)).unwrap();
         let gold =
             Issue { symbol: "gold".into(), to: public(PAYER), amount: Amount::new(100_000), reference: reference(1) };
         submit(&ledger, &entry(ISSUER, Body::Issue(gold))).unwrap();
-        let line = |seed: u64| match storm {
-            Some(storm) => client(Stormy { ledger: ledger.clone(), dice: Mutex::new(Dice(storm ^ seed)) }),
-            None => client(ledger.clone()),
-        };
         let config =
             PayeeConfig { key: test_key(PAYEE), asset: coin(), grace_min_ms: 60_000, pay_by_ms: 5_000, url: None };
         let store = Box::new(MemoryStore::new());
@@ -210,4 +215,36 @@ fn the_records_conform() {
         };
         block_on(suite::records(&records, fresh, || std::future::ready(())));
     }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn both_rails_and_the_records_conform_over_http() {
+    use sdpp_ledger::http::{ClientOptions, HttpLedger, ServerConfig, serve_ledger};
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let serve = |ledger: &LocalLedger| {
+        let listener = runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let _inside = runtime.enter();
+        let config = ServerConfig { exempt: vec!["127.0.0.1".parse().unwrap()], ..ServerConfig::default() };
+        serve_ledger(Arc::new(ledger.clone()), listener, config).unwrap()
+    };
+    let line = |url: &str| client(HttpLedger::new(url, ClientOptions::new(runtime.handle().clone())).unwrap());
+    for channel in [true, false] {
+        let hand = Hand::new();
+        let ledger = ledger(&hand, MemoryStore::new());
+        let server = serve(&ledger);
+        let url = format!("http://{}", server.local_addr());
+        let world = World::over(channel, hand, ledger, |_| line(&url));
+        block_on(suite::payer_payee(&world));
+        world.audit();
+    }
+    let ledger = fresh_ledger();
+    let server = serve(&ledger);
+    let records = LedgerRecords::new(line(&format!("http://{}", server.local_addr())), test_key(PAYER));
+    let mut number = 0;
+    let fresh = || {
+        number += 1;
+        reference(number)
+    };
+    block_on(suite::records(&records, fresh, || std::future::ready(())));
 }
