@@ -15,10 +15,13 @@ use tokio::runtime::Runtime;
 
 use super::station::{self, Ending, Tls};
 use super::{Failure, show};
-use crate::home::{Home, Role};
+use crate::home::{Home, Role, RoleHome};
 
 /// Name of the money of `--dev-grant`: millionths of a trial dollar.
 const SYMBOL: &str = "uUSD";
+
+/// The file with the witnesses of a ledger, a line each. Remove the line of one that is gone for good.
+const WITNESSES: &str = "witnesses";
 
 /// A witness and where it is.
 #[derive(Clone, Debug)]
@@ -39,7 +42,7 @@ impl FromStr for WitnessAt {
     }
 }
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub(crate) struct Args {
     /// Where it listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value_t = station::LEDGER)]
@@ -47,7 +50,7 @@ pub(crate) struct Args {
     /// The log's name for ever, best a URL without http://; after its address if not given at the first start.
     #[arg(long, value_name = "NAME")]
     origin: Option<String>,
-    /// A witness that is asked to cosign; may be given several times.
+    /// A witness that is asked to cosign; remembered, may be given several times.
     #[arg(long, value_name = "VKEY=URL")]
     witness: Vec<WitnessAt>,
     /// Start although a witness does not answer: only if it is gone for good.
@@ -79,6 +82,8 @@ pub(super) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     let listener = station::bind(&runtime, args.listen)?;
     let address = listener.local_addr()?;
     let role = home.role(Role::Ledger)?;
+    // Who was asked once may know more of this log than the store: it is not to be forgotten.
+    let args = &Args { witness: remember(&role, &args.witness)?, ..args.clone() };
     let key = role.key()?;
     let store = role.store("ledger", Durability::Power)?;
     let vkey = station::name((Role::Ledger, &role, &key), args.origin.as_deref(), address)?;
@@ -120,13 +125,38 @@ impl Args {
     }
 }
 
+/// All witnesses that were ever given, each where it was said to be last.
+fn remember(role: &RoleHome, given: &[WitnessAt]) -> Result<Vec<WitnessAt>, Failure> {
+    let mut witnesses: Vec<WitnessAt> = Vec::new();
+    let mut put = |witness: WitnessAt| match witnesses.iter_mut().find(|known| known.key == witness.key) {
+        Some(known) if known.url == witness.url => false,
+        Some(known) => {
+            known.url = witness.url;
+            true
+        }
+        None => {
+            witnesses.push(witness);
+            true
+        }
+    };
+    for line in role.kept(WITNESSES)?.unwrap_or_default().lines() {
+        put(line.parse().map_err(|error| format!("{}: {error}", role.file(WITNESSES).display()))?);
+    }
+    for witness in given {
+        if put(witness.clone()) {
+            role.add_line(WITNESSES, &format!("{}={}", witness.key, witness.url))?;
+        }
+    }
+    Ok(witnesses)
+}
+
 /// Why it does not start, and by which option it might.
 fn explain(error: &StartError, args: &Args) -> Failure {
     match error {
         StartError::WitnessSilent => {
             let urls: Vec<&str> = args.witness.iter().map(|witness| witness.url.as_str()).collect();
             let urls = urls.join(", ");
-            format!("{error} (--without-witness); asked: {urls}").into()
+            format!("{error} (--without-witness); asked: {urls}, as remembered in the ledger's folder").into()
         }
         StartError::BadOrigin
         | StartError::TooManyWitnesses

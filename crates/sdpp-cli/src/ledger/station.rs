@@ -25,7 +25,7 @@ pub(super) const WITNESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 const NAME: &str = "name";
 
 /// TLS of a server.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub(super) struct Tls {
     /// The server's certificate chain, as PEM.
     #[arg(long, value_name = "FILE", requires = "tls_key")]

@@ -119,11 +119,11 @@ fn a_witness_needs_a_log_and_keeps_to_it() {
     let place = fixed_address();
     let (witness, at) = Served::start(&home, &["witness", "--listen", &place, "--log", &log]);
     let key = text(&line(&home, &["key", "--as", "witness"])["verifier"]).to_owned();
-    assert!(witness.said().contains(&key));
+    until(|| witness.said().contains(&key));
     let option = format!("{key}={at}");
     let serve = ["serve", "--listen", ANY, "--witness", &option];
     let (ledger, url) = Served::start(&home, &serve);
-    assert!(ledger.said().contains("cosigned"), "{}", ledger.said());
+    until(|| ledger.said().contains("cosigned"));
     let balance = ["balance", "--ledger", &url, "--witness", &key];
     assert!(sdpp(&home, &balance).status.success());
     ledger.stop();
@@ -137,8 +137,10 @@ fn a_witness_needs_a_log_and_keeps_to_it() {
     // A ledger whose witness is away may start when it is told to; then its witness comes back.
     let said = refused(&home, &serve);
     assert!(said.contains("--without-witness") && said.contains(&at), "{said}");
+    let forgetful = refused(&home, &["serve", "--listen", ANY]);
+    assert!(forgetful.contains("--without-witness"), "who was asked once is remembered: {forgetful}");
     let (ledger, url) = Served::start(&home, &[&serve[..], &["--without-witness"]].concat());
-    assert!(ledger.said().contains("did not cosign"), "{}", ledger.said());
+    until(|| ledger.said().contains("did not cosign"));
     let balance = ["balance", "--ledger", &url, "--witness", &key];
     assert!(refused(&home, &balance).contains("0 of 1 needed witnesses"));
     let (witness, _) = Served::start(&home, &["witness", "--listen", &place]);

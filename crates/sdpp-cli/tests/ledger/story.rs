@@ -46,7 +46,8 @@ impl World {
         let serve =
             ["serve", "--listen", "127.0.0.1:0", "--witness", &option, "--dev-grant", "1000", "--publish", &files];
         let (ledger, url) = Served::start(&home, &serve);
-        assert!(ledger.said().contains(&log), "it says who it is");
+        // It says who it is; another pipe carries that than the one that said that it is ready.
+        until(|| ledger.said().contains(&log));
         Self { folder, ledger, witness, url, log, cosigner }
     }
 
