@@ -10,7 +10,7 @@ use std::time::Duration;
 use sdpp_ledger::entry::{Issue, Record, Transfer, asset_id};
 use sdpp_ledger::http::{ClientOptions, HttpLedger};
 use sdpp_ledger::{Body, Entry, LedgerClient, LedgerService as _, ServiceError, Submitted, Verifier};
-use sdpp_log::{Checkpoint, Hash, Policy, SignedCheckpoint, VerifierKey, verify_consistency};
+use sdpp_log::{Checkpoint, Frontier, Hash, Policy, SignedCheckpoint, VerifierKey, leaf_hash, verify_consistency};
 use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::{Amount, AssetId};
@@ -83,6 +83,8 @@ struct World {
     key: VerifierKey,
     asset: AssetId,
     told: Mutex<Told>,
+    /// The tree of the entries that were read so far: they never change.
+    replica: Mutex<Frontier>,
     /// Entries that must be there, whatever happened.
     least: AtomicU64,
     /// The writers finish what they are at.
@@ -167,24 +169,58 @@ impl World {
         let (checkpoints, fresh) = (std::mem::take(&mut told.checkpoints), std::mem::take(&mut told.fresh));
         self.hear(&mut told, now.clone());
         drop(told);
+        let start = self.replica.lock().unwrap().size();
+        let expected = self.grow(&checkpoints, fresh.iter().copied().collect(), &now);
         for old in checkpoints {
             // While this looks, others write: what they hear is newer than `now`.
             if old.size() >= now.size() {
                 self.told.lock().unwrap().checkpoints.push(old);
-                continue;
-            }
-            if old.size() > 0 {
+            } else if (1..=start).contains(&old.size()) {
+                // Heard late; the others were compared with the entries themselves.
                 let proof = self.runtime.block_on(self.http.consistency(old.size(), now.size())).expect("a proof");
                 let shown = verify_consistency(old.size(), &old.root(), now.size(), &now.root(), &proof);
                 shown.unwrap_or_else(|error| panic!("{} is no part of {}: {error}", old.size(), now.size()));
             }
         }
         // So that all earlier ones are parts of the next one too.
-        self.told.lock().unwrap().checkpoints.push(now);
-        for (index, id) in fresh {
+        self.told.lock().unwrap().checkpoints.push(now.clone());
+        for (index, id) in expected {
+            if index >= now.size() {
+                self.told.lock().unwrap().fresh.push((index, id));
+                continue;
+            }
             let page = self.runtime.block_on(self.http.entries(index, 1)).expect("an acknowledged entry");
             assert_eq!(Entry::parse(&page[0]).unwrap().id(), id, "the entry at {index}");
         }
+    }
+
+    /// Reads all entries up to a checkpoint, page by page, and compares them with what was acknowledged and
+    /// their roots with all checkpoints on the way. Gives the acknowledged entries that it did not pass.
+    fn grow(
+        &self,
+        checkpoints: &[Checkpoint],
+        mut expected: BTreeMap<u64, StatementId>,
+        now: &Checkpoint,
+    ) -> BTreeMap<u64, StatementId> {
+        let roots: BTreeMap<u64, Hash> =
+            checkpoints.iter().chain([now]).map(|checkpoint| (checkpoint.size(), checkpoint.root())).collect();
+        let mut replica = self.replica.lock().unwrap();
+        while replica.size() < now.size() {
+            let page = self.runtime.block_on(self.http.entries(replica.size(), 256)).expect("entries");
+            for bytes in page {
+                if replica.size() == now.size() {
+                    break;
+                }
+                let index = replica.append(leaf_hash(&bytes)).unwrap();
+                if let Some(id) = expected.remove(&index) {
+                    assert_eq!(Entry::parse(&bytes).unwrap().id(), id, "the entry at {index}");
+                }
+                if let Some(root) = roots.get(&replica.size()) {
+                    assert_eq!(replica.root(), *root, "the checkpoint of size {}", replica.size());
+                }
+            }
+        }
+        expected
     }
 }
 
@@ -300,6 +336,7 @@ fn what_was_acknowledged_survives_a_hundred_kills() {
         key: text(&verifier["verifier"]).parse().unwrap(),
         asset: asset_id("coin", &issuer.public()),
         told: Mutex::default(),
+        replica: Mutex::default(),
         least: AtomicU64::new(0),
         done: AtomicBool::new(false),
         failed: AtomicBool::new(false),
