@@ -336,6 +336,22 @@ fn the_log_ticks_by_itself_while_a_channel_is_open() {
 }
 
 #[test]
+fn refused_entries_do_not_keep_time_from_passing() {
+    let hand = Hand::new();
+    let ledger = ledger(&hand, MemoryStore::new());
+    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
+    submit(&ledger, &open(40, 500, 1)).unwrap();
+    let before = head(&ledger).size();
+    hand.pass(10_000);
+    let patience = Instant::now();
+    while head(&ledger).size() == before {
+        assert!(patience.elapsed() < Duration::from_secs(20), "no tick came");
+        submit(&ledger, &transfer(STRANGER, PAYEE, 1, 1)).unwrap_err();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn no_acknowledged_entry_is_lost_whenever_the_power_goes() {
     for seed in 0..40 {
         let (mut dice, hand, disk) = (Dice(seed), Hand::new(), MemoryDisk::new());
