@@ -6,14 +6,18 @@
 //!        └────────────┴────── LedgerClient ──────┴────────────┘             believes nothing, folds itself
 //!                                  │ LedgerService                          the seam: five questions
 //!                             LocalLedger ── writer ── Store                one thread, group commit
-//!                                  │ WitnessService
-//!                               Witness                                     remembers, against forks
+//!                                  │             │                          (readers beside it)
+//!                                  │         publisher ── files             cosigned, shown, answered
+//!                                  │             │ WitnessService
+//!                                  │          Witness                       remembers, against forks
+//!                             LedgerHost ── http                            what is served beside
 //! ```
 //!
-//! - [`entry`] is what may stand in the log, [`Fold`] what it means: pure, without a clock, the same
-//!   at the operator, at every client and at an auditor.
+//! - [`entry`] is what may stand in the log, [`Fold`] what it means: without a clock, the same at the
+//!   operator, at every client and at an auditor; its state lies in a store.
 //! - [`LocalLedger`] persists before it answers; [`LedgerClient`] checks every answer and keeps the
 //!   [`Evidence`] of a ledger that contradicts itself.
+//! - [`fsck`] checks all of it from what is published, [`receipt`] proves an entry to strangers.
 //! - It is a log, not consensus: an operator can refuse service, but cannot rewrite or fork unseen
 //!   where one honest witness stands in every quorum.
 

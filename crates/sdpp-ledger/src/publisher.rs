@@ -1,6 +1,6 @@
 //! The publisher: takes durable heads, has the witnesses cosign the newest one, shows it to everybody
 //! and answers who waited for it. It works beside the writer, so a slow witness makes groups larger
-//! and answers later, but stops no commit.
+//! and answers later; only where it falls many groups behind does the writer wait, and the queue fill.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};

@@ -318,37 +318,39 @@ fn a_silent_witness_keeps_a_ledger_from_starting_unless_told_otherwise() {
     submit(&ledger, &issue(PAYER, 1, 1)).unwrap();
 }
 
-#[test]
-fn the_log_ticks_by_itself_while_a_channel_is_open() {
+/// A ledger with an open channel whose last tick is just too old, and its size.
+fn due_for_a_tick() -> (LocalLedger, u64) {
     let hand = Hand::new();
     let ledger = ledger(&hand, MemoryStore::new());
     submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
     submit(&ledger, &open(40, 500, 1)).unwrap();
-    let before = head(&ledger).size();
+    let size = head(&ledger).size();
     hand.pass(10_000);
+    (ledger, size)
+}
+
+/// Waits until a log has grown.
+fn until_grown(ledger: &LocalLedger, size: u64, meanwhile: impl Fn()) {
     let patience = Instant::now();
-    while head(&ledger).size() == before {
+    while head(ledger).size() == size {
         assert!(patience.elapsed() < Duration::from_secs(60), "no tick came");
+        meanwhile();
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn the_log_ticks_by_itself_while_a_channel_is_open() {
+    let (ledger, before) = due_for_a_tick();
+    until_grown(&ledger, before, || {});
     let tick = Entry::parse(&block_on(ledger.entries(before, 1)).unwrap()[0]).unwrap();
     assert!(matches!(tick.body(), Body::Tick(_)));
 }
 
 #[test]
 fn refused_entries_do_not_keep_time_from_passing() {
-    let hand = Hand::new();
-    let ledger = ledger(&hand, MemoryStore::new());
-    submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
-    submit(&ledger, &open(40, 500, 1)).unwrap();
-    let before = head(&ledger).size();
-    hand.pass(10_000);
-    let patience = Instant::now();
-    while head(&ledger).size() == before {
-        assert!(patience.elapsed() < Duration::from_secs(20), "no tick came");
-        submit(&ledger, &transfer(STRANGER, PAYEE, 1, 1)).unwrap_err();
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let (ledger, before) = due_for_a_tick();
+    until_grown(&ledger, before, || assert!(submit(&ledger, &transfer(STRANGER, PAYEE, 1, 1)).is_err()));
 }
 
 #[test]
