@@ -10,6 +10,8 @@ use sdpp::audit::{Bundle, Trust, Verdict};
 use sdpp_log::{Policy, VerifierKey};
 use sdpp_proto::identity::PublicKey;
 
+use crate::exit::Exit;
+
 /// Checks the bundle of an order, off line.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -51,6 +53,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     Ok(match report.verdict {
         Verdict::Clean => ExitCode::SUCCESS,
         Verdict::False(_) => ExitCode::FAILURE,
-        Verdict::Incomplete(_) => ExitCode::from(3),
+        Verdict::Incomplete(_) => Exit::Incomplete.into(),
     })
 }

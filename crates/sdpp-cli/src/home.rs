@@ -11,6 +11,7 @@ use sdpp_proto::identity::SigningKey;
 use sdpp_rail::{Durability, SqliteStore, Store as _};
 use zeroize::Zeroizing;
 
+use crate::config::Config;
 use crate::text::hex32;
 
 /// What a key file begins with, so that nobody takes it for anything but a secret.
@@ -50,6 +51,8 @@ impl fmt::Display for Role {
 /// The folder of all roles.
 pub(crate) struct Home {
     folder: PathBuf,
+    /// The configuration file, if one was named.
+    config: Option<PathBuf>,
 }
 
 /// The folder of one role. It exists.
@@ -64,7 +67,17 @@ impl Home {
         let chosen = given.map(Path::to_owned).or_else(|| env_path("SDPP_HOME"));
         let folder = chosen.or_else(|| data_folder().map(|data| data.join("sdpp")));
         let folder = folder.ok_or("there is no home folder here: say where keys are kept with --home or SDPP_HOME")?;
-        Ok(Self { folder })
+        Ok(Self { folder, config: env_path("SDPP_CONFIG") })
+    }
+
+    /// The same with another configuration file.
+    pub(crate) fn with_config(self, config: Option<PathBuf>) -> Self {
+        Self { config: config.or(self.config), ..self }
+    }
+
+    /// The configuration: of the file that was named, else of the home.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        Config::read(self.config.as_deref(), &self.folder)
     }
 
     /// A file of all roles.

@@ -2,21 +2,37 @@
 
 #![allow(clippy::print_stderr, reason = "a program speaks to people")]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod address;
 mod audit;
+mod buy;
+mod config;
 mod demo;
+mod exit;
 mod export;
 mod home;
 mod ledger;
+mod price;
+mod sell;
 mod text;
+mod visit;
+
+use crate::home::Home;
 
 /// Sell and buy live data, paid message by message.
 #[derive(Parser)]
 #[command(name = "sdpp", version, about, max_term_width = 100)]
 struct Cli {
+    /// Folder of keys, journals and trusted ledgers; else SDPP_HOME, else the platform's folder for data.
+    #[arg(long, global = true, value_name = "DIR", display_order = 900)]
+    home: Option<PathBuf>,
+    /// Configuration file; else SDPP_CONFIG, else sdpp.toml in the home.
+    #[arg(long, global = true, value_name = "FILE", display_order = 901)]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -25,6 +41,16 @@ struct Cli {
 enum Command {
     /// A whole sale on this machine: a ledger with a witness, a seller of real weather, a buyer.
     Demo(demo::Args),
+    /// Sells products until Ctrl-C.
+    Sell(Box<sell::Args>),
+    /// Shows what a seller has.
+    Menu(visit::MenuArgs),
+    /// Shows what a purchase costs and what is at risk.
+    Quote(visit::QuoteArgs),
+    /// Prints a product's free sample.
+    Sample(visit::SampleArgs),
+    /// Buys a product: data on standard output, all else on standard error.
+    Buy(Box<buy::Args>),
     /// Checks the bundle of an order, off line: who is owed what, and who lied first.
     Audit(audit::Args),
     /// Runs a ledger or its witness, and looks after the money on one.
@@ -39,23 +65,44 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+impl Command {
+    /// Whether it runs until it is stopped: then warnings are for its operator.
+    const fn serves(&self) -> bool {
+        match self {
+            Self::Sell(_) => true,
+            Self::Ledger(args) => args.serves(),
+            Self::Demo(_) | Self::Audit(_) | Self::Menu(_) | Self::Quote(_) | Self::Sample(_) | Self::Buy(_) => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
-    // What serves has an operator, who has to hear when a disk or a witness fails.
-    let usual = if matches!(&command, Command::Ledger(args) if args.serves()) { "warn" } else { "off" };
+    let cli = Cli::parse();
+    let usual = if cli.command.serves() { "warn" } else { "off" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SDPP_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result = match command {
-        Command::Demo(args) => demo::run(&args),
-        Command::Audit(args) => audit::run(&args),
-        Command::Ledger(args) => ledger::run(&args),
-    };
-    match result {
+    match run(cli) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("sdpp: {error}");
-            ExitCode::FAILURE
+            exit::code_of(error.as_ref())
         }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let Cli { home: folder, config, command } = cli;
+    let home = || Home::find(folder.as_deref()).map(|home| home.with_config(config.clone()));
+    match command {
+        // The demo keeps nothing unless it is told where: never in the user's own home.
+        Command::Demo(args) => demo::run(&args.within(folder)),
+        Command::Sell(args) => sell::run(&home()?, &args),
+        Command::Menu(args) => visit::menu(&home()?, &args),
+        Command::Quote(args) => visit::quote(&home()?, &args),
+        Command::Sample(args) => visit::sample(&home()?, &args),
+        Command::Buy(args) => buy::run(&home()?, &args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Ledger(args) => ledger::run(home, &args),
     }
 }
