@@ -16,8 +16,8 @@ mod store;
 pub mod suite;
 
 pub use rail::{
-    Backing, Bill, Funding, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof, RailError, RecordId, Records,
-    Redeemed, Reply,
+    Backing, Bill, Funding, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof, RailError, RecordId,
+    Records, Redeemed, Reply,
 };
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;

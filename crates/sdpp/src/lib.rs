@@ -12,6 +12,7 @@ pub mod buyer;
 pub mod entropy;
 pub mod journal;
 mod link;
+pub mod metrics;
 mod recorder;
 pub mod seller;
 pub mod sink;

@@ -6,50 +6,38 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{Entry, StoreId};
-use sdpp_proto::message::Batch;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
-use sdpp_proto::seller::{self as core, Admission, Admit, Offered, Output, SellerOrder, Settle};
-use sdpp_proto::statement::{Kind, Order, Signed, Terms};
-use sdpp_rail::{Bill, Outcome, Payee, RailError};
+use sdpp_proto::seller::{self as core, Output};
+use sdpp_proto::statement::Kind;
+use sdpp_rail::RailError;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::registry::{Found, Reserved};
-use super::{Event, Shared, reason_of};
+use super::registry::Reserved;
+use super::{Event, Shared};
 use crate::journal::{Ack, order_stream};
 use crate::link::{Link, Read, WRITE_AHEAD};
 use crate::recorder::{Recorded, Recorder};
-use crate::source::{Filled, Source};
+use crate::source::Filled;
 use crate::{entropy, now, sleep_until};
 
-/// Pauses between two questions to a rail.
-const RAIL_RETRY: Duration = Duration::from_millis(20);
-/// Questions to a rail about one payment that get no answer.
-const RAIL_TRIES: u32 = 150;
+mod admission;
+mod money;
+mod supply;
+
+use admission::Decision;
+use money::Settled;
+use supply::Supply;
+
 /// Time that rail and journal have for what arrived before a connection ended.
 const DRAIN_WAIT: Duration = Duration::from_secs(3);
 /// Time that records of a finished order have.
 const RECORD_WAIT: Duration = Duration::from_secs(5);
 
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// What was decided about an order.
-struct Decision {
-    account: Option<Box<SellerOrder>>,
-    admission: Admission,
-    reserved: Reserved,
-}
-
-/// What a rail said about a payment.
-enum Settled {
-    Yes,
-    No,
-    Down(RailError),
-}
 
 pub(super) struct Session {
     shared: Arc<Shared>,
@@ -76,30 +64,6 @@ struct Halt {
     superseded: Arc<Notify>,
     /// The seller's end was heard of.
     stopped: bool,
-}
-
-/// Where this order's messages come from.
-#[derive(Default)]
-struct Supply {
-    source: Option<Box<dyn Source>>,
-    batch: Batch,
-    ended: bool,
-    /// The last offer found no room; a payment makes some.
-    stalled: bool,
-}
-
-impl Supply {
-    /// Nothing more is sold; what waits is dropped.
-    fn end(&mut self) {
-        self.ended = true;
-        self.batch.clear();
-    }
-
-    /// The source has failed: what it gave before is still sold.
-    fn fail(&mut self, error: &io::Error) {
-        tracing::error!(%error, "the product's source has failed; the order is ended and settled");
-        self.ended = true;
-    }
 }
 
 /// Runs a connection to its end.
@@ -248,143 +212,6 @@ impl Session {
         }
     }
 
-    /// Starts to decide about an order: who is it, what stands behind it, is there room.
-    fn admit(&mut self, admit: Admit) {
-        let (shared, menu, stop) = (self.shared.clone(), self.config.clone(), self.halt.superseded.clone());
-        self.order = Some(admit.order_id);
-        self.admitting = Some(Box::pin(decide((shared, menu), admit, stop)));
-    }
-
-    fn decided(&mut self, decision: Result<Decision, Reason>) {
-        let decision = match decision {
-            Ok(decision) => decision,
-            Err(reason) => return self.machine.refuse(now(), reason),
-        };
-        self.reserved = Some(decision.reserved);
-        match decision.account {
-            Some(account) => self.machine.readmit(now(), account, &decision.admission),
-            None => self.machine.admit(now(), &decision.admission),
-        };
-    }
-
-    /// Once live: the order's source, from where it stands.
-    fn open_source(&mut self) -> io::Result<()> {
-        let Some(account) = self.machine.order() else { return Ok(()) };
-        let order = &account.terms().order;
-        let offers = &self.shared.settings.offers;
-        let offer = offers.iter().find(|offer| offer.product.id == order.product);
-        let offer = offer.ok_or(io::ErrorKind::NotFound)?;
-        let mut source = (offer.source)(order)?;
-        source.seek(account.sent())?;
-        let form = order.record.form;
-        self.recorder = Some(Recorder::start(self.shared.settings.records.clone(), form));
-        self.supply = Supply { source: Some(source), ..Supply::default() };
-        Ok(())
-    }
-
-    /// Offers what the source has at hand.
-    fn sell(&mut self) -> io::Result<bool> {
-        if !self.machine.is_live() {
-            return Ok(false);
-        }
-        if self.supply.source.is_none()
-            && !self.supply.ended
-            && let Err(error) = self.open_source()
-        {
-            tracing::error!(%error, "the product's source cannot be opened");
-            self.machine.refuse(now(), Reason::Refused);
-            return Ok(true);
-        }
-        if self.supply.stalled || self.link.pending() >= WRITE_AHEAD {
-            return Ok(false);
-        }
-        let mut moved = self.refill()?;
-        if self.supply.batch.is_empty() {
-            if self.supply.ended {
-                // Harmless again and again.
-                self.machine.finish(now());
-            }
-            return Ok(moved);
-        }
-        let before = self.supply.batch.len();
-        match self.machine.offer(now(), &mut self.supply.batch) {
-            Offered::Taken => {}
-            Offered::Stalled => self.supply.stalled = true,
-            Offered::Done | Offered::NotLive => self.supply.end(),
-            Offered::TooLong => {
-                tracing::error!("the source has a message longer than the product allows; the order ends before it");
-                self.supply.end();
-            }
-        }
-        moved |= self.supply.batch.len() != before;
-        Ok(moved)
-    }
-
-    /// Reads ahead from a source that is ready; says whether the source has ended.
-    fn refill(&mut self) -> io::Result<bool> {
-        if !self.supply.batch.is_empty() || self.supply.ended {
-            return Ok(false);
-        }
-        let Some(source) = &mut self.supply.source else { return Ok(false) };
-        match source.fill(&mut self.supply.batch).now_or_never() {
-            Some(Ok(Filled::Some)) => Ok(true),
-            Some(Ok(Filled::End)) => {
-                self.supply.ended = true;
-                Ok(true)
-            }
-            Some(Err(error)) => {
-                self.supply.fail(&error);
-                Ok(true)
-            }
-            None => {
-                self.machine.idle(now());
-                Ok(false)
-            }
-        }
-    }
-
-    fn settle(&mut self, settle: Settle) {
-        let Some(account) = self.machine.order() else { return };
-        let terms = account.terms();
-        let id = settle.payment.id();
-        let Some(payee) = payee_of(&self.shared, terms) else { return };
-        let bill = bill_of(terms, &settle);
-        self.settling = Some((id, Box::pin(ask_rail(payee, bill, settle))));
-    }
-
-    fn settled(&mut self, id: &StatementId, settled: &Settled) {
-        match settled {
-            Settled::Yes => self.machine.settled(now(), id, true),
-            Settled::No => self.machine.settled(now(), id, false),
-            Settled::Down(error) => {
-                if let RailError::Dishonest(what) = error {
-                    (self.shared.settings.listener)(&Event::Dishonest(what));
-                }
-                self.machine.refuse(now(), reason_of(error));
-            }
-        }
-    }
-
-    fn redeem(&mut self, finished: bool) {
-        let Some(account) = self.machine.order() else { return };
-        let Some(payee) = payee_of(&self.shared, account.terms()) else { return };
-        let order = account.id();
-        self.redeeming = Some(Box::pin(async move { payee.redeem(&order, finished).await.map(|done| done.total) }));
-    }
-
-    fn redeemed(&mut self, result: Result<Amount, RailError>) {
-        let Some(order) = self.order else { return };
-        match result {
-            Ok(total) => (self.shared.settings.listener)(&Event::Redeemed { order, total }),
-            Err(RailError::Dishonest(what)) => {
-                (self.shared.settings.listener)(&Event::Dishonest(what));
-                self.machine.refuse(now(), Reason::LedgerDishonest);
-            }
-            // Tried again after the next windows, and at the end.
-            Err(error) => tracing::warn!(%error, "vouchers could not be redeemed yet"),
-        }
-    }
-
     fn recorded(&mut self, recorded: Recorded) {
         match recorded {
             Recorded::Done(statement, record) => {
@@ -519,16 +346,6 @@ impl Session {
         }
     }
 
-    async fn redeem_at_end(&mut self) {
-        let Some(account) = self.machine.order() else { return };
-        let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
-        let payee = payee_of(&self.shared, account.terms());
-        if let Some(payee) = payee.filter(|_| has_paid || finished) {
-            let result = redeem_finally(payee, order, finished).await;
-            self.redeemed(result);
-        }
-    }
-
     async fn flush_records(&mut self) {
         while let Some(recorder) = self.recorder.as_mut().filter(|recorder| recorder.is_busy()) {
             let recorded = recorder.next().await;
@@ -542,120 +359,4 @@ async fn optional<T>(task: &mut Option<Task<T>>) -> T {
         Some(task) => task.await,
         None => std::future::pending().await,
     }
-}
-
-/// The payee of an order's option: by rail, asset and address, so that an order finds it again after
-/// a restart with other settings.
-fn payee_of(shared: &Shared, terms: &Terms) -> Option<Arc<dyn Payee>> {
-    let wanted = &terms.option;
-    let same = |payee: &&Arc<dyn Payee>| {
-        let option = payee.option();
-        (&option.rail, &option.asset, &option.address) == (&wanted.rail, &wanted.asset, &wanted.address)
-    };
-    shared.settings.payees.iter().find(same).cloned()
-}
-
-fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
-    Bill {
-        order: settle.payment.order_id,
-        invoice: settle.invoice.id(),
-        payee: terms.option.address.clone(),
-        asset: terms.option.asset.clone(),
-        total: settle.invoice.due,
-        before: settle.before,
-        channel: terms.order.channel,
-    }
-}
-
-/// Asks until the rail has an answer: `settle` is idempotent.
-async fn ask_rail(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled {
-    for _ in 0..RAIL_TRIES {
-        match payee.settle(&bill, &settle.payment).await {
-            Ok(Outcome::Settled) => return Settled::Yes,
-            Err(RailError::Declined(why)) => {
-                tracing::warn!(why, "the rail refuses a payment");
-                return Settled::No;
-            }
-            Err(error @ RailError::Dishonest(_)) => return Settled::Down(error),
-            Ok(Outcome::Pending) | Err(RailError::Unavailable | RailError::Unknown) => {
-                tokio::time::sleep(RAIL_RETRY).await;
-            }
-        }
-    }
-    Settled::Down(RailError::Unavailable)
-}
-
-async fn redeem_finally(payee: Arc<dyn Payee>, order: StatementId, finished: bool) -> Result<Amount, RailError> {
-    let mut result = payee.redeem(&order, finished).await;
-    for _ in 0..RAIL_TRIES {
-        if !matches!(result, Err(RailError::Unavailable | RailError::Unknown)) {
-            break;
-        }
-        tokio::time::sleep(RAIL_RETRY).await;
-        result = payee.redeem(&order, finished).await;
-    }
-    result.map(|done| done.total)
-}
-
-async fn decide(
-    (shared, config): (Arc<Shared>, Arc<core::SellerConfig>),
-    admit: Admit,
-    stop: Arc<Notify>,
-) -> Result<Decision, Reason> {
-    let found = shared.registry.take(&admit.attach, admit.order.is_some(), &stop).await?;
-    let account = match found {
-        Found::Known(account) => Some(account),
-        Found::New => None,
-    };
-    let order = account.as_ref().map(|account| account.order().clone()).or_else(|| admit.order.clone());
-    let decided = match order {
-        Some(order) => {
-            let terms = match &account {
-                Some(account) => Some(account.terms().clone()),
-                None => Terms::resolve(&config.menu, &order),
-            };
-            admission(&shared, terms, &order).await
-        }
-        // The machine names the offence: an attach to nothing.
-        None => reserve(&shared, &admit, Amount::ZERO).map(|reserved| (Admission::nothing(), reserved)),
-    };
-    match decided {
-        Ok((admission, reserved)) => Ok(Decision { account, admission, reserved }),
-        Err(reason) => {
-            shared.registry.park(admit.order_id, account, &stop);
-            Err(reason)
-        }
-    }
-}
-
-fn reserve(shared: &Shared, admit: &Admit, exposure: Amount) -> Result<Reserved, Reason> {
-    let reserved = shared.registry.reserve(&admit.attach.issuer(), exposure);
-    reserved.map(|(reserved, _)| reserved).ok_or(Reason::Busy)
-}
-
-async fn admission(
-    shared: &Shared,
-    terms: Option<Terms>,
-    order: &Signed<Order>,
-) -> Result<(Admission, Reserved), Reason> {
-    let terms = terms.ok_or(Reason::Refused)?;
-    let payee = payee_of(shared, &terms).ok_or(Reason::Refused)?;
-    let backing = payee.admit(order).await.map_err(|error| {
-        if let RailError::Dishonest(what) = error {
-            (shared.settings.listener)(&Event::Dishonest(what));
-        }
-        tracing::warn!(%error, "an order is refused");
-        reason_of(&error)
-    })?;
-    let offers = &shared.settings.offers;
-    let offer = offers.iter().find(|offer| offer.product.id == order.product).ok_or(Reason::Refused)?;
-    let exposure = offer.exposure_max.min(order.exposure_max);
-    let (reserved, stranger) = shared.registry.reserve(&order.issuer(), exposure).ok_or(Reason::Busy)?;
-    let admission = Admission {
-        exposure,
-        windows: order.windows.min(offer.product.windows_max),
-        ramp: stranger,
-        ceiling: backing.deposit.unwrap_or(Amount::MAX),
-    };
-    Ok((admission, reserved))
 }
