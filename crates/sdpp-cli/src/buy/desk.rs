@@ -35,10 +35,7 @@ impl Desk {
             (_, Some(_)) => named,
             (Some(url), None) => named.or_menu(url),
             (None, None) => {
-                return Err(failed(
-                    Exit::Usage,
-                    "the menu does not say where the ledger is: name it with --ledger",
-                ));
+                return Err(failed(Exit::Usage, "the menu does not say where the ledger is: name it with --ledger"));
             }
         };
         let remote = Remote::open(home, Role::Buyer, &reach).await?;

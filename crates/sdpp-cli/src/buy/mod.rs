@@ -90,10 +90,7 @@ fn request(args: &Args, product: &Product, limit: Amount) -> Result<Request, Fai
     let windows = args.want.windows.unwrap_or(product.windows_max);
     if windows > product.windows_max {
         let most = product.windows_max;
-        return Err(failed(
-            Exit::Refused,
-            format!("the product allows {most} outstanding windows: --windows {most}"),
-        ));
+        return Err(failed(Exit::Refused, format!("the product allows {most} outstanding windows: --windows {most}")));
     }
     Ok(Request {
         topic: product.topic.clone(),

@@ -364,6 +364,7 @@ impl Session<'_> {
                 Some(Ack::Durable(_) | Ack::Failed(_)) | None => self.last_store = None,
             }
         }
+        self.link.end_output().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
         let Self { link, machine, funding, .. } = self;

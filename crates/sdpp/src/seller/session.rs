@@ -285,6 +285,8 @@ impl Session {
         let ended = self.ended.take().unwrap_or(core::Ended::Told(None));
         self.machine.poll_transmit(now(), self.link.output(), usize::MAX);
         self.flush_journal().await;
+        // The buyer has all it needs: it does not wait for the seller's own business.
+        self.link.end_output().await;
         self.redeem_at_end().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;

@@ -16,7 +16,7 @@ use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::statement::{Form, Product, RecordOffer, RecordPolicy, Signing, Stalled};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakePayer, FakeRecords, FakeWorld};
-use sdpp_rail::{MemoryDisk, Records};
+use sdpp_rail::{MemoryDisk, Payee, Records};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -79,6 +79,8 @@ pub struct World {
     pub pools: Pools,
     pub stop: watch::Sender<bool>,
     pub seller_events: Arc<Mutex<Vec<seller::Event>>>,
+    /// What stands between the seller and its rail.
+    pub payee: fn(FakePayee) -> Arc<dyn Payee>,
 }
 
 impl World {
@@ -95,6 +97,7 @@ impl World {
             pools: Pools { strangers: Amount::new(1 << 40), proven: Amount::new(1 << 40) },
             stop: watch::channel(false).0,
             seller_events: Arc::default(),
+            payee: |payee| Arc::new(payee),
         }
     }
 
@@ -112,7 +115,7 @@ impl World {
         let settings = seller::Settings {
             key: key(1),
             offers: vec![offer],
-            payees: vec![Arc::new(payee)],
+            payees: vec![(self.payee)(payee)],
             records: self.records.clone(),
             record_offer: RecordOffer { backend: "fake".into(), origin: "fake".into(), form: Form::Full },
             journal: Journal::start(self.seller_disk.open()).unwrap(),

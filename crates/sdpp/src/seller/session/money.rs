@@ -69,7 +69,14 @@ impl Session {
         }
     }
 
+    /// Redeems what the order has brought. Whatever was asked of the rail before is finished or given up
+    /// first: a rail may do one thing at a time, and nobody would wait for the older question any more.
     pub(super) async fn redeem_at_end(&mut self) {
+        self.settling = None;
+        if let Some(redeeming) = self.redeeming.take() {
+            let result = redeeming.await;
+            self.redeemed(result);
+        }
         let Some(account) = self.machine.order() else { return };
         let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
         let payee = payee_of(&self.shared, account.terms());
