@@ -12,14 +12,18 @@ mod audit;
 mod buy;
 mod config;
 mod demo;
+mod doctor;
 mod exit;
 mod export;
 mod home;
 mod ledger;
+mod manual;
 mod price;
 mod sell;
 mod text;
+mod validate;
 mod visit;
+mod wallet;
 
 use crate::home::Home;
 
@@ -51,6 +55,16 @@ enum Command {
     Sample(visit::SampleArgs),
     /// Buys a product: data on standard output, all else on standard error.
     Buy(Box<buy::Args>),
+    /// Shows what you have: balances, and deposits locked in channels.
+    Wallet(wallet::Args),
+    /// Looks at what a sale or a purchase on this machine will need, and says what to do.
+    Doctor(doctor::Args),
+    /// Checks a configuration.
+    Validate(validate::Args),
+    /// Prints the completions of a shell.
+    Completions(manual::CompletionArgs),
+    /// Writes the manual pages into a folder.
+    Man(manual::ManArgs),
     /// Checks the bundle of an order, off line: who is owed what, and who lied first.
     Audit(audit::Args),
     /// Runs a ledger or its witness, and looks after the money on one.
@@ -71,7 +85,7 @@ impl Command {
         match self {
             Self::Sell(_) => true,
             Self::Ledger(args) => args.serves(),
-            Self::Demo(_) | Self::Audit(_) | Self::Menu(_) | Self::Quote(_) | Self::Sample(_) | Self::Buy(_) => false,
+            _ => false,
         }
     }
 }
@@ -102,6 +116,11 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Quote(args) => visit::quote(&home()?, &args),
         Command::Sample(args) => visit::sample(&home()?, &args),
         Command::Buy(args) => buy::run(&home()?, &args),
+        Command::Wallet(args) => wallet::run(&home()?, &args),
+        Command::Doctor(args) => doctor::run(&home()?, &args),
+        Command::Validate(args) => validate::run(&home()?, &args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::pages(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Ledger(args) => ledger::run(home, &args),
     }

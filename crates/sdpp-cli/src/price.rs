@@ -53,12 +53,26 @@ impl TryFrom<String> for AskedPrice {
     }
 }
 
+/// A price with the name of its money: `3 uUSD per 1000 messages`.
+pub(crate) fn told(price: &Price, unit: &str) -> String {
+    let what = match price.unit {
+        Unit::Message => "message",
+        Unit::Byte => "byte",
+        Unit::Second => "second",
+    };
+    match price.per {
+        1 => format!("{} {unit} per {what}", price.amount),
+        per => format!("{} {unit} per {per} {what}s", price.amount),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn prices_are_read_as_people_write_them() {
+        assert_eq!(told(&"3/1000".parse::<AskedPrice>().unwrap().0, "uUSD"), "3 uUSD per 1000 messages");
         let price = |unit, amount, per| Ok(AskedPrice(Price { unit, amount: Amount::new(amount), per }));
         assert_eq!("3/1000".parse(), price(Unit::Message, 3, 1000));
         assert_eq!("25".parse(), price(Unit::Message, 25, 1));

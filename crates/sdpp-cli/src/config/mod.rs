@@ -310,6 +310,18 @@ impl Source {
         Ok(())
     }
 
+    /// What kind of source it is.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self { file: Some(_), .. } => "file",
+            Self { follow: Some(_), .. } => "follow",
+            Self { stdin: true, .. } => "stdin",
+            Self { command: Some(_), .. } => "command",
+            Self { mqtt: Some(_), .. } => "mqtt",
+            _ => "nothing",
+        }
+    }
+
     /// Whether each order has it from the beginning, instead of what comes now.
     pub(crate) const fn is_replayed(&self) -> bool {
         self.file.is_some()

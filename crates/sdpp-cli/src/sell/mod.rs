@@ -24,10 +24,11 @@ use crate::home::{Home, Role};
 use crate::ledger::Failure;
 use crate::ledger::reach::Remote;
 use crate::ledger::station::{self, Ending};
+use crate::price::told;
 use crate::text::{short_key, symbol};
 
 /// Where it listens if nothing is said.
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
+pub(crate) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
 /// Shortest grace period of a channel if nothing is said: an hour to notice and redeem.
 const GRACE_MS: u64 = 60 * 60 * 1000;
 /// Time from an invoice to `default` if nothing is said.
@@ -134,9 +135,9 @@ impl<'a> Shop<'a> {
         for offer in &self.offers {
             let product = &offer.product;
             eprintln!(
-                "product    {}: {} {unit}, K = {}, {} outstanding windows",
+                "product    {}: {}, K = {}, {} outstanding windows",
                 product.topic,
-                product.price(),
+                told(&product.price(), unit),
                 product.k,
                 product.windows_max
             );

@@ -11,6 +11,7 @@ use crate::address::Address;
 use crate::home::Home;
 use crate::ledger::Failure;
 use crate::ledger::show::Out;
+use crate::price::told;
 use crate::text::{symbol, time};
 
 /// Shows what a seller has, for what, and how it is paid.
@@ -63,7 +64,7 @@ fn address_of(address: &Address, menu: &Menu, product: &Product) -> Address {
 fn product_lines(address: &Address, menu: &Menu, product: &Product, unit: &str) -> String {
     let Product { topic, k, windows_max, schema, licence, available, .. } = product;
     let mut lines =
-        format!("\n{topic}\n  {} {unit}; K = {k}, up to {windows_max} outstanding windows", product.price());
+        format!("\n{topic}\n  {}; K = {k}, up to {windows_max} outstanding windows", told(&product.price(), unit));
     let mut more = |name: &str, text: String| lines.push_str(&format!("\n  {name:<9} {text}"));
     if !schema.is_empty() {
         more("schema", schema.clone());

@@ -14,6 +14,7 @@ use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::Failure;
 use crate::ledger::show::Out;
+use crate::price::told;
 use crate::text::symbol;
 
 /// Below so many messages on the way at once the link, and not the machine, sets the speed.
@@ -80,10 +81,10 @@ pub(super) async fn run(home: &Home, args: &QuoteArgs) -> Result<ExitCode, Failu
         Unit::Second => "seconds",
     };
     let mut lines = format!(
-        "{} {what} of {topic}\n  cost     {} {unit} ({} {unit})\n  fee      {} {unit}\n{bound}",
+        "{} {what} of {topic}\n  cost     {} {unit} ({})\n  fee      {} {unit}\n{bound}",
         args.count,
         quote.due,
-        product.price(),
+        told(&product.price(), unit),
         quote.fee,
     );
     let room = u64::from(product.k).saturating_mul(u64::from(windows));
