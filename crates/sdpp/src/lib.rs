@@ -16,6 +16,7 @@ mod recorder;
 pub mod seller;
 pub mod sink;
 pub mod source;
+pub mod topic;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
