@@ -181,6 +181,11 @@ impl Batch {
         self.len() == 0
     }
 
+    /// The messages not taken yet.
+    pub fn messages(&self) -> Messages<'_> {
+        Messages::new(self.peek(self.len()), Signing::Window)
+    }
+
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
         self.data.clear();
@@ -271,10 +276,10 @@ mod tests {
         batch.slot(3, 5).unwrap().copy_from_slice(b"three");
         assert_eq!([2, 3, 7, 8].map(|bytes| batch.fitting_payload(3, bytes)), [0, 2, 2, 3]);
         assert_eq!((batch.len(), batch.payload_max(3)), (3, 5));
-        let all: Vec<_> =
-            Messages::new(batch.peek(3), Signing::Window).map(|m| (m.time_us, m.bytes.to_vec())).collect();
+        let all: Vec<_> = batch.messages().map(|m| (m.time_us, m.bytes.to_vec())).collect();
         assert_eq!(all, [(1, b"one".to_vec()), (-2, b"".to_vec()), (3, b"three".to_vec())]);
         batch.take(2);
+        assert_eq!(batch.messages().map(|m| m.time_us).collect::<Vec<_>>(), [3]);
         assert_eq!((batch.len(), batch.fitting_payload(1, 4), batch.fitting_payload(1, 5)), (1, 0, 1));
         batch.take(1);
         assert!(batch.is_empty());

@@ -10,6 +10,7 @@ pub mod bound;
 pub mod bundle;
 pub mod buyer;
 pub mod entropy;
+pub mod feed;
 pub mod journal;
 mod link;
 pub mod metrics;
@@ -17,6 +18,9 @@ mod recorder;
 pub mod seller;
 pub mod sink;
 pub mod source;
+#[cfg(test)]
+mod testing;
+pub mod topic;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
