@@ -208,7 +208,7 @@ impl Session {
                     self.redeem(false);
                 }
             }
-            core::Event::Acknowledged(_) => {}
+            core::Event::Invoiced { .. } | core::Event::Acknowledged(_) => {}
         }
     }
 
