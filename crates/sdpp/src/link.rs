@@ -1,6 +1,7 @@
 //! One TCP connection as whole frames: read into one reused buffer, opened in place.
 
 use std::io;
+use std::time::Duration;
 
 use sdpp_proto::frame::FrameHeader;
 use sdpp_proto::limits::FRAME_MAX;
@@ -10,6 +11,8 @@ use tokio::net::TcpStream;
 
 /// Bytes read ahead: at least one whole frame fits.
 const READ_BUFFER: usize = 2 * FRAME_MAX;
+/// Time that the other side has to close a connection behind the last word.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// Frames are sealed ahead up to so many bytes.
 pub(crate) const WRITE_AHEAD: usize = 256 * 1024;
 
@@ -117,7 +120,12 @@ impl Link {
 
     /// Writes the rest, says goodbye and reads until the other side has done the same: closing with
     /// unread data would reset the connection and could lose the last statement.
-    pub(crate) async fn close(mut self) {
+    pub(crate) async fn close(self) {
+        self.close_within(CLOSE_WAIT).await;
+    }
+
+    /// The same, for a peer that has so long.
+    pub(crate) async fn close_within(mut self, patience: Duration) {
         use tokio::io::AsyncWriteExt as _;
         let drained = async {
             while self.has_output() {
@@ -134,6 +142,6 @@ impl Link {
             }
         };
         // A peer that does not close is not waited for; what matters is written.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), drained).await;
+        let _ = tokio::time::timeout(patience, drained).await;
     }
 }
