@@ -103,13 +103,20 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 /// Messages on their way from a source to a seller, already in canonical form.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     data: Vec<u8>,
     /// End of each message in `data`.
     ends: Vec<usize>,
     /// Messages taken already.
     taken: usize,
+    messages_max: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A batch is full, or a message is longer than any product allows: nothing was added.
@@ -135,7 +142,18 @@ impl core::error::Error for BatchError {}
 impl Batch {
     /// An empty batch.
     pub const fn new() -> Self {
-        Self { data: Vec::new(), ends: Vec::new(), taken: 0 }
+        Self::bounded(limits::BATCH_MESSAGES_MAX)
+    }
+
+    /// An empty batch for few messages, where each costs much: whoever fills it has to come back, and
+    /// others have their turn. At least one, at most [`limits::BATCH_MESSAGES_MAX`].
+    pub const fn bounded(messages_max: usize) -> Self {
+        let messages_max = match messages_max {
+            0 => 1,
+            many if many > limits::BATCH_MESSAGES_MAX => limits::BATCH_MESSAGES_MAX,
+            few => few,
+        };
+        Self { data: Vec::new(), ends: Vec::new(), taken: 0, messages_max }
     }
 
     /// Adds a message by copying it.
@@ -168,7 +186,7 @@ impl Batch {
 
     /// Whether no further message is taken.
     pub fn is_full(&self) -> bool {
-        self.ends.len() >= limits::BATCH_MESSAGES_MAX || self.data.len() >= limits::BATCH_BYTES_MAX
+        self.ends.len() >= self.messages_max || self.data.len() >= limits::BATCH_BYTES_MAX
     }
 
     /// Messages not taken yet.
@@ -283,6 +301,17 @@ mod tests {
         assert_eq!((batch.len(), batch.fitting_payload(1, 4), batch.fitting_payload(1, 5)), (1, 0, 1));
         batch.take(1);
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn a_bounded_batch_is_full_sooner() {
+        for (asked, taken) in [(0, 1), (1, 1), (3, 3), (usize::MAX, limits::BATCH_MESSAGES_MAX)] {
+            let mut batch = Batch::bounded(asked);
+            let all = core::iter::from_fn(|| batch.push(0, b"").ok()).count();
+            assert_eq!(all, taken);
+            batch.clear();
+            assert_eq!(batch.push(0, b""), Ok(()), "and takes more once it was emptied");
+        }
     }
 
     #[test]

@@ -136,7 +136,12 @@ impl Link {
 
     /// Writes the rest, says goodbye and reads until the other side has done the same: closing with
     /// unread data would reset the connection and could lose the last statement.
-    pub(crate) async fn close(mut self) {
+    pub(crate) async fn close(self) {
+        self.close_within(GOODBYE).await;
+    }
+
+    /// The same, for a peer that has so long.
+    pub(crate) async fn close_within(mut self, patience: Duration) {
         let drained = async {
             self.goodbye().await?;
             loop {
@@ -148,6 +153,6 @@ impl Link {
             }
         };
         // A peer that does not close is not waited for; what matters is written.
-        let _ = tokio::time::timeout(GOODBYE, drained).await;
+        let _ = tokio::time::timeout(patience, drained).await;
     }
 }

@@ -4,7 +4,6 @@
 //!
 //! Amounts are base units as `f64`, for displays and alarms only: above 2^53 they are rounded. What
 //! is owed and paid stands in the journal, as integers.
-#![allow(dead_code, reason = "seller and buyer begin to call it one after the other")]
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{Entry, StoreId};
@@ -14,12 +14,16 @@ use sdpp_proto::seller::{self as core, Output};
 use sdpp_proto::statement::Kind;
 use sdpp_rail::RailError;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
-use super::registry::Reserved;
+use super::door::Ticket;
+use super::limits::{FRAMES_PER_TURN, GOODBYE};
+use super::reins::{Reins, Word};
+use super::status::{OrderState, OrderStatus, Row, owed};
 use super::{Event, Shared};
 use crate::journal::{Ack, order_stream};
 use crate::link::{Link, Read, WRITE_AHEAD};
+use crate::metrics::{self, Role};
 use crate::recorder::{Recorded, Recorder};
 use crate::source::Filled;
 use crate::{entropy, now, sleep_until};
@@ -51,24 +55,43 @@ pub(super) struct Session {
     recorder: Option<Recorder>,
     supply: Supply,
     order: Option<StatementId>,
-    last_store: Option<StoreId>,
+    /// The newest write, and when it was handed over.
+    last_store: Option<(StoreId, Instant)>,
     halt: Halt,
-    /// Held for its drop: exposure goes back to its pool.
-    reserved: Option<Reserved>,
+    figures: Figures,
     ended: Option<core::Ended>,
 }
 
 /// What ends a session from outside.
 struct Halt {
-    /// A newer connection takes the order over.
-    superseded: Arc<Notify>,
+    /// How others reach this session.
+    reins: Arc<Reins>,
+    /// Its place among the connections.
+    ticket: Ticket,
     /// The seller's end was heard of.
     stopped: bool,
 }
 
+/// What the status shows of this session.
+#[derive(Default)]
+struct Figures {
+    /// Once it is live.
+    row: Option<Row>,
+    /// What of its debt is in the totals.
+    counted: Amount,
+    /// Messages that the order skipped.
+    skipped: u64,
+}
+
 /// Runs a connection to its end.
-pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, stop: watch::Receiver<bool>) {
-    let (Ok(link), Ok(seed), Ok(config)) = (Link::new(stream), entropy::draw(), shared.config(now())) else { return };
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    (ticket, reins): (Ticket, Arc<Reins>),
+    stop: watch::Receiver<bool>,
+) {
+    let config = shared.stock.config(&shared.house, now());
+    let (Ok(link), Ok(seed), Ok(config)) = (Link::new(stream), entropy::draw(), config) else { return };
     let session = Session {
         machine: core::Seller::new(config.clone(), *seed, now()),
         config,
@@ -82,8 +105,8 @@ pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, stop: watch::Rec
         supply: Supply::default(),
         order: None,
         last_store: None,
-        halt: Halt { superseded: Arc::new(Notify::new()), stopped: false },
-        reserved: None,
+        halt: Halt { reins, ticket, stopped: false },
+        figures: Figures::default(),
         ended: None,
     };
     session.run(stop).await;
@@ -120,7 +143,7 @@ impl Session {
             moved = true;
         }
         moved |= self.outputs();
-        moved |= self.sell()?;
+        moved |= self.sell();
         moved |= self.outputs();
         if self.link.pending() < WRITE_AHEAD {
             self.machine.poll_transmit(now(), self.link.output(), WRITE_AHEAD);
@@ -131,7 +154,7 @@ impl Session {
 
     fn frames(&mut self) -> bool {
         let mut moved = false;
-        loop {
+        for _ in 0..FRAMES_PER_TURN {
             match self.link.next_frame() {
                 // The machine tells by its output what was wrong.
                 Ok(Some(frame)) => drop(self.machine.handle_frame(now(), frame)),
@@ -143,12 +166,16 @@ impl Session {
             }
             moved = true;
         }
+        // More may lie in the buffer; others have their turn first.
+        moved
     }
 
     fn ack(&mut self, ack: Ack) {
         match ack {
             Ack::Durable(id) => {
-                self.last_store.take_if(|last| id >= *last);
+                if let Some((_, handed)) = self.last_store.take_if(|(last, _)| id >= *last) {
+                    metrics::stored(Role::Seller, handed.elapsed());
+                }
                 self.machine.stored(now(), id);
             }
             Ack::Failed(error) => {
@@ -180,7 +207,7 @@ impl Session {
 
     fn store(&mut self, id: StoreId, mut entries: Vec<Entry>) {
         let Some(order) = self.order else { return };
-        self.last_store = Some(id);
+        self.last_store = Some((id, Instant::now()));
         let has_order = entries.iter().any(|entry| matches!(entry, Entry::Statement(one) if one.kind == Kind::Order));
         if has_order {
             entries.insert(0, self.config.menu.erase().into());
@@ -192,23 +219,45 @@ impl Session {
         let (Some(order), Some(account)) = (self.order, self.machine.order()) else { return };
         match event {
             core::Event::Live { start } => {
+                let since = (OrderState::Live, now());
+                let row = Row::new(OrderStatus::of(account, since, self.figures.skipped));
+                self.shared.registry.show(&order, &self.halt.reins, &row);
+                self.figures.row = Some(row);
+                metrics::session_begins(Role::Seller);
                 (self.shared.settings.listener)(&Event::Live { order, buyer: account.buyer(), start: *start });
             }
+            core::Event::Invoiced { messages, bytes, windows, .. } => {
+                self.shared.tally.invoiced(*messages, *bytes, u64::from(*windows));
+            }
             core::Event::Paid { n, messages, total, .. } => {
-                let owed = account.due().saturating_sub(account.paid());
-                let buyer = account.buyer();
-                self.supply.stalled = false;
+                let owed = owed(account);
+                let before = self.figures.row.as_ref().map_or(Amount::ZERO, |row| row.read().paid);
+                self.shared.tally.paid(&account.terms().option.asset, total.saturating_sub(before));
                 if account.is_proven() {
-                    self.shared.registry.prove(buyer);
+                    self.shared.registry.prove(account.buyer());
                 }
+                self.supply.stalled = false;
                 let paid = Event::Paid { order, messages: *messages, total: *total, owed };
                 (self.shared.settings.listener)(&paid);
+                self.count_skipped();
                 let every = self.shared.settings.redeem_every;
                 if n.checked_rem(every) == Some(every.saturating_sub(1)) && self.redeeming.is_none() {
                     self.redeem(false);
                 }
             }
             core::Event::Acknowledged(_) => {}
+        }
+        self.publish();
+    }
+
+    /// Shows how the order stands.
+    fn publish(&mut self) {
+        let Some(account) = self.machine.order() else { return };
+        let debt = owed(account);
+        self.shared.tally.owes(&account.terms().option.asset, self.figures.counted, debt);
+        self.figures.counted = debt;
+        if let Some(row) = &self.figures.row {
+            row.write(account, self.figures.skipped);
         }
     }
 
@@ -229,7 +278,8 @@ impl Session {
     /// Waits for the next thing to happen; false when the connection is gone.
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         let supply = &mut self.supply;
-        let wants_source = self.machine.is_live() && supply.batch.is_empty() && !supply.ended && !supply.stalled;
+        let waits = supply.stalled && !supply.skips;
+        let wants_source = self.machine.is_live() && supply.batch.is_empty() && !supply.ended && !waits;
         let timeout = self.machine.poll_timeout();
         let stopped = self.halt.stopped;
         tokio::select! {
@@ -263,7 +313,7 @@ impl Session {
                 Err(error) => self.supply.fail(&error),
             },
             () = sleep_until(timeout) => self.machine.handle_timeout(now()),
-            () = self.halt.superseded.notified() => self.machine.refuse(now(), Reason::Superseded),
+            word = self.halt.reins.hear() => self.told(word),
             () = crate::stopped(stop), if !stopped => {
                 self.halt.stopped = true;
                 // The machine makes the last invoice; the buyer pays it and both sign.
@@ -274,6 +324,19 @@ impl Session {
             }
         }
         true
+    }
+
+    fn told(&mut self, word: Word) {
+        match word {
+            Word::Finish => self.machine.finish(now()),
+            Word::Closing => {
+                if !self.machine.order().is_some_and(sdpp_proto::seller::SellerOrder::is_settled) {
+                    tracing::warn!("the buyer has asked to close its channel in the middle of a sale: no more is sent");
+                    self.machine.refuse(now(), Reason::Refused);
+                }
+            }
+            Word::Stop(reason) => self.machine.refuse(now(), reason),
+        }
     }
 
     /// Writes what is left, redeems, waits for journal and records, lets go of the order.
@@ -290,9 +353,18 @@ impl Session {
         self.redeem_at_end().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
-        let Self { link, machine, shared, order, halt, reserved, admitting, .. } = self;
-        let stop = halt.superseded;
-        link.close().await;
+        self.count_skipped();
+        self.publish();
+        self.shared.tally.ended(&ended);
+        let Self { link, machine, shared, order, halt, figures, admitting, .. } = self;
+        let Halt { reins, ticket, .. } = halt;
+        match figures.row {
+            Some(_) => {
+                metrics::session_ends(Role::Seller);
+                link.close().await;
+            }
+            None => link.close_within(GOODBYE).await,
+        }
         let account = machine.into_order(now());
         let event = Event::Ended {
             order,
@@ -301,7 +373,6 @@ impl Session {
             due: account.as_ref().map_or(Amount::ZERO, |account| account.due()),
             paid: account.as_ref().map_or(Amount::ZERO, |account| account.paid()),
         };
-        drop(reserved);
         match (order, admitting) {
             // The decision may hold the account of a known order: it goes back when that is known.
             (Some(order), Some(deciding)) => drop(tokio::spawn({
@@ -309,13 +380,14 @@ impl Session {
                 async move {
                     // A refusal has given the account back already.
                     if let Ok(decision) = deciding.await {
-                        shared.registry.park(order, decision.account, &stop);
+                        shared.registry.park(order, (decision.account, decision.skipped), &reins);
                     }
                 }
             })),
-            (Some(order), None) => shared.registry.park(order, account, &stop),
+            (Some(order), None) => shared.registry.park(order, (account, figures.skipped), &reins),
             (None, _) => {}
         }
+        drop(ticket);
         (shared.settings.listener)(&event);
     }
 
@@ -340,7 +412,7 @@ impl Session {
 
     /// Waits until all that was handed to the journal is durable.
     async fn flush_journal(&mut self) {
-        while let Some(last) = self.last_store {
+        while let Some((last, _)) = self.last_store {
             match self.acks.1.recv().await {
                 Some(Ack::Durable(id)) if id < last => {}
                 Some(Ack::Durable(_) | Ack::Failed(_)) | None => self.last_store = None,

@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sdpp::buyer::{self, Address, Buyer, Request};
 use sdpp::journal::Journal;
-use sdpp::seller::{self, Offer, Pools, Seller};
+use sdpp::seller::{self, Limits, Offer, Pools, Seller};
 use sdpp::sink::Sink;
 use sdpp::source::Repeat;
 use sdpp_proto::identity::SigningKey;
@@ -77,6 +78,8 @@ pub struct World {
     pub seller_disk: MemoryDisk,
     pub messages: u64,
     pub pools: Pools,
+    pub limits: Limits,
+    pub tend_every: Duration,
     pub stop: watch::Sender<bool>,
     pub seller_events: Arc<Mutex<Vec<seller::Event>>>,
     /// What stands between the seller and its rail.
@@ -95,6 +98,8 @@ impl World {
             seller_disk: MemoryDisk::new(),
             messages,
             pools: Pools { strangers: Amount::new(1 << 40), proven: Amount::new(1 << 40) },
+            limits: Limits::default(),
+            tend_every: seller::TEND_EVERY,
             stop: watch::channel(false).0,
             seller_events: Arc::default(),
             payee: |payee| Arc::new(payee),
@@ -120,7 +125,9 @@ impl World {
             record_offer: RecordOffer { backend: "fake".into(), origin: "fake".into(), form: Form::Full },
             journal: Journal::start(self.seller_disk.open()).unwrap(),
             pools: self.pools,
+            limits: self.limits,
             redeem_every: 4,
+            tend_every: self.tend_every,
             listener: Arc::new(move |event| events.lock().unwrap().push(event.clone())),
         };
         let seller = Seller::start(settings).await.unwrap();

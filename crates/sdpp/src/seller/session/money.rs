@@ -1,7 +1,7 @@
 //! What a session asks its rail: to settle payments and to redeem vouchers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
@@ -11,11 +11,12 @@ use sdpp_proto::statement::Terms;
 use sdpp_rail::{Bill, Outcome, Payee, RailError};
 
 use super::Session;
+use crate::metrics::{self, Role};
 use crate::now;
 use crate::seller::{Event, Shared, reason_of};
 
 /// Pauses between two questions to a rail.
-const RAIL_RETRY: Duration = Duration::from_millis(20);
+pub(super) const RAIL_RETRY: Duration = Duration::from_millis(20);
 /// Questions to a rail about one payment that get no answer.
 const RAIL_TRIES: u32 = 150;
 
@@ -64,7 +65,7 @@ impl Session {
                 (self.shared.settings.listener)(&Event::Dishonest(what));
                 self.machine.refuse(now(), Reason::LedgerDishonest);
             }
-            // Tried again after the next windows, and at the end.
+            // Tried again after the next windows, at the end, and beside the sales.
             Err(error) => tracing::warn!(%error, "vouchers could not be redeemed yet"),
         }
     }
@@ -82,6 +83,9 @@ impl Session {
         let payee = payee_of(&self.shared, account.terms());
         if let Some(payee) = payee.filter(|_| has_paid || finished) {
             let result = redeem_finally(payee, order, finished).await;
+            if finished && result.is_err() {
+                self.shared.unfinished.add(order);
+            }
             self.redeemed(result);
         }
     }
@@ -95,7 +99,7 @@ pub(super) fn payee_of(shared: &Shared, terms: &Terms) -> Option<Arc<dyn Payee>>
         let option = payee.option();
         (&option.rail, &option.asset, &option.address) == (&wanted.rail, &wanted.asset, &wanted.address)
     };
-    shared.settings.payees.iter().find(same).cloned()
+    shared.house.payees.iter().find(same).cloned()
 }
 
 fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
@@ -112,6 +116,13 @@ fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
 
 /// Asks until the rail has an answer: `settle` is idempotent.
 async fn ask_rail(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled {
+    let asked = Instant::now();
+    let settled = ask_until_answered(payee, bill, settle).await;
+    metrics::settled(Role::Seller, asked.elapsed());
+    settled
+}
+
+async fn ask_until_answered(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled {
     for _ in 0..RAIL_TRIES {
         match payee.settle(&bill, &settle.payment).await {
             Ok(Outcome::Settled) => return Settled::Yes,
