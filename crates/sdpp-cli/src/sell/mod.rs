@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use sdpp::journal::Journal;
-use sdpp::seller::{Event, Listener, Offer, Pools, Seller, Settings, StartError};
+use sdpp::seller::{Event, Limits, Listener, Offer, Pools, Seller, Settings, StartError, TEND_EVERY};
 use sdpp_ledger::{DirectPayee, LedgerRecords, PayeeConfig, VoucherPayee};
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::{Form, RecordOffer};
@@ -106,7 +106,9 @@ impl<'a> Shop<'a> {
             },
             journal: Journal::start(role.store("journal", durability)?)?,
             pools: self.pools,
+            limits: Limits::default(),
             redeem_every: config.seller.redeem_every.unwrap_or(REDEEM_EVERY),
+            tend_every: TEND_EVERY,
             listener: listener(&self.asset),
         })
     }
@@ -226,6 +228,7 @@ fn listener(asset: &AssetId) -> Listener {
             eprintln!("order {order}: {}; sent {sent} messages, due {due}, paid {paid} {unit}", how(ended));
         }
         Event::Ended { order: None, ended, .. } => tracing::info!(?ended, "a connection ended without an order"),
+        Event::Skipped { order, messages } => eprintln!("order {order}: {messages} live messages went by unpaid"),
         Event::Dishonest(what) => eprintln!("warning: the ledger is not to be trusted: {what}"),
         Event::Paid { .. } | Event::Redeemed { .. } | Event::Recorded(_) => {}
     })
