@@ -49,6 +49,7 @@ impl fmt::Display for Role {
 }
 
 /// The folder of all roles.
+#[derive(Clone)]
 pub(crate) struct Home {
     folder: PathBuf,
     /// The configuration file, if one was named.

@@ -11,6 +11,7 @@ mod address;
 mod audit;
 mod buy;
 mod config;
+mod control;
 mod demo;
 mod doctor;
 mod exit;
@@ -55,6 +56,8 @@ enum Command {
     Sample(visit::SampleArgs),
     /// Buys a product: data on standard output, all else on standard error.
     Buy(Box<buy::Args>),
+    /// Looks at a running seller or buyer, and tells it what to do.
+    Status(control::Args),
     /// Shows what you have: balances, and deposits locked in channels.
     Wallet(wallet::Args),
     /// Looks at what a sale or a purchase on this machine will need, and says what to do.
@@ -116,6 +119,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Quote(args) => visit::quote(&home()?, &args),
         Command::Sample(args) => visit::sample(&home()?, &args),
         Command::Buy(args) => buy::run(&home()?, &args),
+        Command::Status(args) => control::run(&home()?, &args),
         Command::Wallet(args) => wallet::run(&home()?, &args),
         Command::Doctor(args) => doctor::run(&home()?, &args),
         Command::Validate(args) => validate::run(&home()?, &args),

@@ -1,5 +1,6 @@
 //! Prices as people write them: `3/1000`, `1/1MB`, `5/1h`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use sdpp_proto::money::{Amount, Price, Unit};
@@ -53,6 +54,17 @@ impl TryFrom<String> for AskedPrice {
     }
 }
 
+impl fmt::Display for AskedPrice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.0.unit {
+            Unit::Message => "",
+            Unit::Byte => "B",
+            Unit::Second => "s",
+        };
+        write!(f, "{}/{}{unit}", self.0.amount, self.0.per)
+    }
+}
+
 /// A price with the name of its money: `3 uUSD per 1000 messages`.
 pub(crate) fn told(price: &Price, unit: &str) -> String {
     let what = match price.unit {
@@ -79,6 +91,9 @@ mod tests {
         assert_eq!("1/1MB".parse(), price(Unit::Byte, 1, 1_000_000));
         assert_eq!("5/h".parse(), price(Unit::Second, 5, 3600));
         assert_eq!("0/1".parse(), price(Unit::Message, 0, 1));
+        for text in ["3/1000", "1/1000000B", "5/3600s"] {
+            assert_eq!(text.parse::<AskedPrice>().unwrap().to_string(), text);
+        }
         for bad in [
             "",
             "/",

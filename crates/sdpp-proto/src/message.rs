@@ -218,6 +218,11 @@ impl Batch {
         }
     }
 
+    /// What waits, in canonical form, without signatures: what a sample holds.
+    pub fn canonical(&self) -> &[u8] {
+        self.peek(self.len())
+    }
+
     /// Encoded bytes of the next `count` messages.
     pub(crate) fn peek(&self, count: usize) -> &[u8] {
         let (start, end) = (self.end_of(self.taken), self.end_of(self.taken.saturating_add(count)));

@@ -321,11 +321,6 @@ impl Source {
             _ => "nothing",
         }
     }
-
-    /// Whether each order has it from the beginning, instead of what comes now.
-    pub(crate) const fn is_replayed(&self) -> bool {
-        self.file.is_some()
-    }
 }
 
 fn wrong(path: &Path, what: &str) -> Failure {

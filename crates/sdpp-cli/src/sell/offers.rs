@@ -1,10 +1,6 @@
 //! Products of the configuration as the library offers them.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use sdpp::seller::{MakeSource, Offer};
-use sdpp::source;
+use sdpp::seller::Offer;
 use sdpp_proto::limits;
 use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::statement::{Product, Signing, Stalled};
@@ -12,25 +8,31 @@ use sdpp_proto::statement::{Product, Signing, Stalled};
 use crate::config::{self, Config};
 use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
+use crate::sell::sources::{self, Sources};
 
 /// A window ends after so long unless something else is said: slow streams are paid for too.
 const WINDOW_MS: u64 = 1_000;
 /// Largest message unless something else is said.
 const MESSAGE_MAX: u32 = 64 * 1024;
 
-/// All products, with their sources.
-pub(super) fn offers(config: &Config) -> Result<Vec<Offer>, Failure> {
-    (1..).zip(&config.products).map(|(id, product)| offer(config, id, product)).collect()
+/// All products, with their sources. Inside a runtime.
+pub(super) fn offers(config: &Config, sources: &mut Sources) -> Result<Vec<Offer>, Failure> {
+    let offers = (1..).zip(&config.products).map(|(id, product)| offer(config, sources, id, product));
+    let offers = offers.collect::<Result<_, _>>()?;
+    sources.keep(config);
+    Ok(offers)
 }
 
-fn offer(config: &Config, id: u32, asked: &config::Product) -> Result<Offer, Failure> {
+fn offer(config: &Config, sources: &mut Sources, id: u32, asked: &config::Product) -> Result<Offer, Failure> {
     let wrong = |what: String| failed(Exit::Usage, format!("product '{}': {what}", asked.topic));
-    let (_, source) = config.source_of(asked).map_err(wrong)?;
-    let product = product(id, asked, source);
+    let (name, source) = config.source_of(asked).map_err(wrong)?;
+    let sample = sources::sample(source, asked, asked.sample)?;
+    let mut product = product(id, asked, source);
+    product.sample = !sample.is_empty();
     let exposure_max = asked.limits.exposure.or_else(|| worst(&product)).ok_or_else(|| {
         wrong("what its windows cost does not fit an amount: a smaller price, k or windows".to_owned())
     })?;
-    let (source, sample) = (maker(asked, source)?, Vec::new());
+    let source = sources.maker((name, source), asked, &product)?;
     Ok(Offer { product, source, exposure_max, sample })
 }
 
@@ -40,7 +42,7 @@ fn product(id: u32, asked: &config::Product, source: &config::Source) -> Product
     Product {
         id,
         topic: asked.topic.clone(),
-        schema: asked.schema.clone().unwrap_or_default(),
+        schema: asked.schema.clone().unwrap_or_else(|| usual_schema(source).to_owned()),
         unit: price.unit,
         amount: price.amount,
         per: price.per,
@@ -53,9 +55,17 @@ fn product(id: u32, asked: &config::Product, source: &config::Source) -> Product
         signing: if asked.sign_messages { Signing::Message } else { Signing::Window },
         acks: false,
         when_stalled: if asked.skip_when_stalled { Stalled::Skip } else { Stalled::Buffer },
-        sample: asked.sample > 0 && source.is_replayed(),
+        sample: false,
         cadence_ms: limits.cadence,
         licence: asked.licence.clone(),
+    }
+}
+
+/// What a message of this source looks like, unless something else is said. A broker's keeps its topic.
+const fn usual_schema(source: &config::Source) -> &'static str {
+    match source.mqtt {
+        Some(_) => sdpp::topic::SCHEMA,
+        None => "",
     }
 }
 
@@ -69,22 +79,4 @@ fn worst(product: &Product) -> Option<Amount> {
         Unit::Second => product.window_ms.checked_mul(windows)?,
     };
     product.price().due(units)
-}
-
-fn maker(asked: &config::Product, source: &config::Source) -> Result<MakeSource, Failure> {
-    let wrong = |what: &str| failed(Exit::Usage, format!("product '{}': {what}", asked.topic));
-    let path = source.file.clone().ok_or_else(|| wrong("this kind of source is not there yet"))?;
-    readable(&path)?;
-    let rate = source.rate;
-    Ok(Arc::new(move |_| Ok(Box::new(source::Lines::open(&path, rate, None)?))))
-}
-
-/// A file that is not there is noticed now, and not by the first buyer.
-fn readable(path: &Path) -> Result<(), Failure> {
-    let opened = std::fs::File::open(path).and_then(|file| file.metadata());
-    match opened {
-        Ok(meta) if meta.is_file() => Ok(()),
-        Ok(_) => Err(failed(Exit::Data, format!("{} is no file", path.display()))),
-        Err(error) => Err(failed(Exit::Data, format!("{}: {error}; see --from", path.display()))),
-    }
 }
