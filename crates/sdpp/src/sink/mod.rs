@@ -1,172 +1,175 @@
-//! Where messages go.
+//! Where messages go, and what a sink says about what it holds (`docs/adr/0011-sinks.md`).
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use sdpp_proto::message::Message;
+use sdpp_proto::statement::{Product, Signing};
 
 use crate::journal::Barrier;
 
+mod csv;
+mod file;
+mod form;
+mod json;
+mod pipe;
+mod tee;
+
+pub use csv::Csv;
+pub use file::FileSink;
+pub use form::{Encoding, Form};
+pub use pipe::PipeSink;
+pub use tee::Tee;
+
+/// Ends when a sink can go on. It may be dropped at any time without harm.
+pub type Ready<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
+
+/// What a sink is told before its first message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stream {
+    /// Topic of the product.
+    pub topic: String,
+    /// The product's schema: a hint to what the messages are.
+    pub schema: String,
+    /// Whether messages carry signatures.
+    pub signing: Signing,
+}
+
+impl Stream {
+    /// The stream of a product.
+    pub fn of(product: &Product) -> Self {
+        Self { topic: product.topic.clone(), schema: product.schema.clone(), signing: product.signing }
+    }
+}
+
+/// Where a sink stands, in numbers that only it understands: a file says how many bytes it holds.
+/// Sinks that cannot go back say nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Position(Vec<u64>);
+
+/// Numbers that a position has at most.
+const POSITION_MAX: usize = 16;
+
+impl Position {
+    /// A sink that cannot go back.
+    pub const NONE: Self = Self(Vec::new());
+
+    /// A position that is one number.
+    pub fn at(number: u64) -> Self {
+        Self(vec![number])
+    }
+
+    /// The number of a position that is one.
+    pub fn number(&self) -> Option<u64> {
+        if let [number] = self.0.as_slice() { Some(*number) } else { None }
+    }
+
+    /// Whether it says nothing.
+    pub const fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Two positions in one.
+    pub(crate) fn join(mut self, mut other: Self) -> Self {
+        self.0.append(&mut other.0);
+        self
+    }
+
+    /// The first numbers of a position, and the rest.
+    pub(crate) fn split(&self, first: usize) -> Option<(Self, Self)> {
+        let (first, rest) = self.0.split_at_checked(first)?;
+        Some((Self(first.into()), Self(rest.into())))
+    }
+
+    const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// As text, for the journal.
+    pub(crate) fn to_text(&self) -> String {
+        self.0.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Reads [`to_text`](Self::to_text).
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        let numbers = text.split_whitespace().map(|number| number.parse().ok());
+        numbers.take(POSITION_MAX).collect::<Option<Vec<u64>>>().map(Self)
+    }
+}
+
+/// A place in an order that the journal vouches for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Mark {
+    /// Messages from the order's beginning.
+    pub messages: u64,
+    /// Where the sink stood behind them; nothing where the journal does not know.
+    pub position: Position,
+}
+
 /// Takes what was bought.
+///
+/// `begin` comes first, after a restart followed by `go_back`; then `room`, `write` for each message,
+/// and now and then `held`, `flush` and `position`. Everything is called by one task, which nothing
+/// here may block: what takes long is a [`Ready`].
+///
+/// An error of the kind [`BrokenPipe`](io::ErrorKind::BrokenPipe) says that the reader has enough: the
+/// order is ended and settled as if the user had asked for it. A sink says so once. From then on it
+/// takes everything and keeps nothing. Any other error freezes the order: nothing that was not held
+/// is paid for, and a later resume goes on where the sink is whole.
 pub trait Sink: Send {
+    /// What stream comes.
+    ///
+    /// # Errors
+    /// The system's, or that this sink cannot take such a stream: nothing is ordered.
+    fn begin(&mut self, stream: &Stream) -> io::Result<()> {
+        let _ = stream;
+        Ok(())
+    }
+
+    /// None: there is room for the messages of a frame. Otherwise ends when there is.
+    fn room(&mut self) -> Option<Ready<'_>> {
+        None
+    }
+
     /// Takes one message. Messages come in order, each once.
     ///
     /// # Errors
-    /// The system's: the session is settled and ended.
+    /// See [`Sink`].
     fn write(&mut self, seq: u64, message: &Message<'_>) -> io::Result<()>;
+
+    /// None: the messages before number `through` are where they are as safe as this sink makes
+    /// them, once a barrier of [`flush`](Self::flush) was synced. Otherwise ends when they are. They
+    /// are not paid for before.
+    fn held(&mut self, through: u64) -> Option<Ready<'_>> {
+        let _ = through;
+        None
+    }
 
     /// Hands all that was written to the system. What it gives back is synced before anything is
     /// paid; none where the sink keeps nothing.
     ///
     /// # Errors
-    /// The system's.
+    /// See [`Sink`].
     fn flush(&mut self) -> io::Result<Option<Arc<dyn Barrier>>>;
 
-    /// After a crash: keeps the first `messages` and forgets the rest.
+    /// Where it stands behind the last message written.
+    fn position(&self) -> Position {
+        Position::NONE
+    }
+
+    /// After a restart: keeps what was before the mark and forgets the rest. Says whether it could.
+    /// One that cannot goes on behind what it holds, and gets again what was written since the mark.
     ///
     /// # Errors
-    /// The system's, or that this sink cannot go back.
-    fn truncate(&mut self, messages: u64) -> io::Result<()>;
-}
+    /// The system's, or that the sink holds less than it should.
+    fn go_back(&mut self, mark: &Mark) -> io::Result<bool>;
 
-/// A file, one message a line.
-pub struct LineFile {
-    file: Arc<SyncedFile>,
-    writer: BufWriter<File>,
-}
-
-/// A file that the journal syncs.
-struct SyncedFile(File);
-
-impl Barrier for SyncedFile {
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-}
-
-impl LineFile {
-    /// Opens or creates a file; what it holds is kept.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
-        file.seek(SeekFrom::End(0))?;
-        let synced = Arc::new(SyncedFile(file.try_clone()?));
-        Ok(Self { file: synced, writer: BufWriter::with_capacity(256 * 1024, file) })
-    }
-}
-
-impl Sink for LineFile {
-    fn write(&mut self, seq: u64, message: &Message<'_>) -> io::Result<()> {
-        if message.bytes.contains(&b'\n') {
-            let text = format!("message {seq} holds a line break: keep this stream in another kind of sink");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-        self.writer.write_all(message.bytes)?;
-        self.writer.write_all(b"\n")
-    }
-
-    fn flush(&mut self) -> io::Result<Option<Arc<dyn Barrier>>> {
-        self.writer.flush()?;
-        let barrier: Arc<dyn Barrier> = self.file.clone();
-        Ok(Some(barrier))
-    }
-
-    fn truncate(&mut self, messages: u64) -> io::Result<()> {
-        self.writer.flush()?;
-        let mut file = self.file.0.try_clone()?;
-        file.seek(SeekFrom::Start(0))?;
-        let mut reader = BufReader::new(file.try_clone()?);
-        let (mut end, mut line) = (0u64, Vec::new());
-        for _ in 0..messages {
-            line.clear();
-            let read = reader.read_until(b'\n', &mut line)?;
-            if line.last() != Some(&b'\n') {
-                let text = format!("the file holds fewer than the {messages} messages that were paid for");
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
-            }
-            end = end.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
-        }
-        file.set_len(end)?;
-        self.writer.get_mut().seek(SeekFrom::End(0)).map(drop)
-    }
-}
-
-/// A file of messages in canonical form: what an auditor needs to check digests.
-pub struct CanonicalFile {
-    file: Arc<SyncedFile>,
-    writer: BufWriter<File>,
-}
-
-impl CanonicalFile {
-    /// Opens or creates a file; what it holds is kept.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let LineFile { file, writer } = LineFile::open(path)?;
-        Ok(Self { file, writer })
-    }
-}
-
-impl Sink for CanonicalFile {
-    fn write(&mut self, _seq: u64, message: &Message<'_>) -> io::Result<()> {
-        self.writer.write_all(&message.time_us.to_be_bytes())?;
-        // The protocol's own limit is far below.
-        let length = u32::try_from(message.bytes.len()).map_err(io::Error::other)?;
-        self.writer.write_all(&length.to_be_bytes())?;
-        self.writer.write_all(message.bytes)?;
-        self.writer.write_all(message.signature.map_or(&[][..], |signature| signature))
-    }
-
-    fn flush(&mut self) -> io::Result<Option<Arc<dyn Barrier>>> {
-        self.writer.flush()?;
-        let barrier: Arc<dyn Barrier> = self.file.clone();
-        Ok(Some(barrier))
-    }
-
-    fn truncate(&mut self, messages: u64) -> io::Result<()> {
-        if messages == 0 {
-            self.writer.flush()?;
-            self.file.0.set_len(0)?;
-            return self.writer.get_mut().seek(SeekFrom::Start(0)).map(drop);
-        }
-        Err(io::Error::new(io::ErrorKind::Unsupported, "a canonical file is only cut to nothing"))
-    }
-}
-
-/// Two sinks that get the same.
-pub struct Tee<A, B>(pub A, pub B);
-
-/// Both barriers.
-struct BothBarriers(Arc<dyn Barrier>, Arc<dyn Barrier>);
-
-impl Barrier for BothBarriers {
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()?;
-        self.1.sync()
-    }
-}
-
-impl<A: Sink, B: Sink> Sink for Tee<A, B> {
-    fn write(&mut self, seq: u64, message: &Message<'_>) -> io::Result<()> {
-        self.0.write(seq, message)?;
-        self.1.write(seq, message)
-    }
-
-    fn flush(&mut self) -> io::Result<Option<Arc<dyn Barrier>>> {
-        Ok(match (self.0.flush()?, self.1.flush()?) {
-            (Some(a), Some(b)) => Some(Arc::new(BothBarriers(a, b))),
-            (one, None) | (None, one) => one,
-        })
-    }
-
-    fn truncate(&mut self, messages: u64) -> io::Result<()> {
-        self.0.truncate(messages)?;
-        self.1.truncate(messages)
+    /// What it is, for people and for whoever makes it again after a restart; none for one that
+    /// needs no name.
+    fn describe(&self) -> Option<String> {
+        None
     }
 }
 
@@ -190,34 +193,33 @@ impl Sink for Discard {
         Ok(None)
     }
 
-    fn truncate(&mut self, messages: u64) -> io::Result<()> {
-        self.messages = self.messages.min(messages);
-        Ok(())
+    fn go_back(&mut self, mark: &Mark) -> io::Result<bool> {
+        self.messages = self.messages.min(mark.messages);
+        Ok(true)
     }
+}
+
+/// The reader has enough.
+pub(crate) fn is_enough(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn message(bytes: &[u8]) -> Message<'_> {
-        Message { time_us: 0, bytes, signature: None }
-    }
-
     #[test]
-    fn a_line_file_is_cut_to_whole_messages_and_never_guesses() {
-        let path = std::env::temp_dir().join(format!("sdpp-sink-{}", std::process::id()));
-        let mut sink = LineFile::open(&path).unwrap();
-        for (seq, text) in (0..).zip(["one", "two", "three"]) {
-            sink.write(seq, &message(text.as_bytes())).unwrap();
+    fn positions_are_kept_as_text() {
+        for position in [Position::NONE, Position::at(7), Position::at(1).join(Position::at(u64::MAX))] {
+            assert_eq!(Position::of_text(&position.to_text()), Some(position));
         }
-        // A line break inside a message would make two of one after a crash.
-        assert_eq!(sink.write(3, &message(b"a\nb")).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(sink.truncate(4).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        sink.truncate(2).unwrap();
-        sink.write(2, &message(b"again")).unwrap();
-        sink.flush().unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\nagain\n");
-        std::fs::remove_file(path).unwrap();
+        assert_eq!(Position::of_text("1 x"), None);
+        let both = Position::at(1).join(Position::at(2));
+        assert_eq!(both.split(1), Some((Position::at(1), Position::at(2))));
+        assert_eq!(both.split(3), None);
     }
 }
