@@ -19,6 +19,7 @@ mod export;
 mod home;
 mod ledger;
 mod manual;
+mod orders;
 mod price;
 mod sell;
 mod text;
@@ -56,6 +57,8 @@ enum Command {
     Sample(visit::SampleArgs),
     /// Buys a product: data on standard output, all else on standard error.
     Buy(Box<buy::Args>),
+    /// Shows what you have ordered, hands its evidence on, ends what is unfinished.
+    Orders(orders::Args),
     /// Looks at a running seller or buyer, and tells it what to do.
     Status(control::Args),
     /// Shows what you have: balances, and deposits locked in channels.
@@ -119,13 +122,14 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Quote(args) => visit::quote(&home()?, &args),
         Command::Sample(args) => visit::sample(&home()?, &args),
         Command::Buy(args) => buy::run(&home()?, &args),
+        Command::Orders(args) => orders::run(&home()?, &args),
         Command::Status(args) => control::run(&home()?, &args),
         Command::Wallet(args) => wallet::run(&home()?, &args),
         Command::Doctor(args) => doctor::run(&home()?, &args),
         Command::Validate(args) => validate::run(&home()?, &args),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::pages(&args),
-        Command::Audit(args) => audit::run(&args),
+        Command::Audit(args) => audit::run(home, &args),
         Command::Ledger(args) => ledger::run(home, &args),
     }
 }
