@@ -10,6 +10,7 @@ mod audit;
 mod demo;
 mod export;
 mod home;
+mod key;
 mod ledger;
 mod text;
 
@@ -27,6 +28,8 @@ enum Command {
     Demo(demo::Args),
     /// Checks the bundle of an order, off line: who is owed what, and who lied first.
     Audit(audit::Args),
+    /// Looks after identity keys: passphrase, copies, rotation, revocation.
+    Key(Box<key::Args>),
     /// Runs a ledger or its witness, and looks after the money on one.
     Ledger(Box<ledger::Args>),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Demo(args) => demo::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Key(args) => key::run(&args),
         Command::Ledger(args) => ledger::run(&args),
     };
     match result {

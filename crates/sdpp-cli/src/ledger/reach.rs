@@ -28,7 +28,7 @@ const PROGRESS_MS: u64 = 1_000;
 
 /// Which ledger, and whom to believe about it.
 #[derive(clap::Args)]
-pub(super) struct Reach {
+pub(crate) struct Reach {
     /// Where the ledger is.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7420")]
     ledger: String,
@@ -46,21 +46,37 @@ pub(super) struct Reach {
     ca: Option<PathBuf>,
 }
 
+impl Reach {
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        self.ledger.trim_end_matches('/')
+    }
+}
+
 /// A ledger that was reached, followed in the name of a role.
-pub(super) struct Remote {
+pub(crate) struct Remote {
     url: String,
     role: RoleHome,
-    pub(super) key: SigningKey,
+    pub(crate) key: SigningKey,
     pub(super) service: Arc<Watched>,
-    pub(super) client: Arc<LedgerClient>,
+    pub(crate) client: Arc<LedgerClient>,
     /// Holds the replica until the end.
     _turn: File,
 }
 
 impl Remote {
     /// Finds out who answers, decides whom to believe, and opens the role's replica.
-    pub(super) async fn open(home: &Home, role: Role, reach: &Reach) -> Result<Self, Failure> {
-        let url = reach.ledger.trim_end_matches('/').to_owned();
+    pub(crate) async fn open(home: &Home, role: Role, reach: &Reach) -> Result<Self, Failure> {
+        Self::connect(home, role, reach, None).await
+    }
+
+    /// The same, but whoever signs has this key.
+    pub(crate) async fn open_as(home: &Home, role: Role, reach: &Reach, key: SigningKey) -> Result<Self, Failure> {
+        Self::connect(home, role, reach, Some(key)).await
+    }
+
+    async fn connect(home: &Home, role: Role, reach: &Reach, key: Option<SigningKey>) -> Result<Self, Failure> {
+        let url = reach.url().to_owned();
         let mut options = ClientOptions::new(tokio::runtime::Handle::current());
         if let Some(ca) = &reach.ca {
             options.roots = Roots::Pem(station::read(ca)?);
@@ -71,7 +87,7 @@ impl Remote {
             trust::Asked { key: reach.trust_ledger.clone(), witnesses: reach.witness.clone(), quorum: reach.quorum };
         let policy = trust::policy(home, &url, &claimed, &asked)?;
         let role = home.role(role)?;
-        let key = role.key()?;
+        let key = key.map_or_else(|| role.key(), Ok)?;
         let name = replica_name(policy.log());
         let turn = take_turn(&role, &name).await?;
         // The state would be fetched again, but the checkpoint in it is the memory against forks.
@@ -90,7 +106,7 @@ impl Remote {
     }
 
     /// Follows the log to its newest checkpoint; gives the number of entries. Long ways are shown.
-    pub(super) async fn follow(&self) -> Result<u64, Failure> {
+    pub(crate) async fn follow(&self) -> Result<u64, Failure> {
         let mut following = pin!(self.client.follow());
         let mut shown = false;
         let size = loop {
@@ -107,12 +123,12 @@ impl Remote {
     }
 
     /// Looks at the own replica, as it was followed last.
-    pub(super) async fn look<T>(&self, look: impl FnOnce(&Fold) -> Result<T, StoreError> + Send) -> Result<T, Failure> {
+    pub(crate) async fn look<T>(&self, look: impl FnOnce(&Fold) -> Result<T, StoreError> + Send) -> Result<T, Failure> {
         self.client.look(look).await.map_err(|error| self.explain(error))
     }
 
     /// What is wrong, and what to do next.
-    pub(super) fn explain(&self, error: RailError) -> Failure {
+    pub(crate) fn explain(&self, error: RailError) -> Failure {
         match error {
             RailError::Dishonest(what) => self.keep_evidence(what).into(),
             RailError::Declined(why) => format!("the ledger refused: {why}").into(),

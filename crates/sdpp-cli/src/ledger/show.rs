@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use sdpp_ledger::entry::asset_id;
+use sdpp_ledger::entry::{Record, asset_id};
 use sdpp_ledger::{Body, Channel, ChannelState, Entry};
 use sdpp_proto::codec::ChannelId;
 use sdpp_proto::identity::PublicKey;
@@ -14,7 +14,7 @@ use crate::text::{short_key, symbol, time};
 
 /// How to show.
 #[derive(clap::Args, Clone, Copy)]
-pub(super) struct Out {
+pub(crate) struct Out {
     /// Print JSON lines; so it does when standard output is not a terminal.
     #[arg(long)]
     json: bool,
@@ -22,7 +22,7 @@ pub(super) struct Out {
 
 impl Out {
     /// Says the same to people or to programs.
-    pub(super) fn tell(self, people: &str, programs: &Value) {
+    pub(crate) fn tell(self, people: &str, programs: &Value) {
         if self.is_json() {
             crate::say(&programs.to_string());
         } else {
@@ -31,7 +31,7 @@ impl Out {
     }
 
     /// Whether a program reads.
-    pub(super) fn is_json(self) -> bool {
+    pub(crate) fn is_json(self) -> bool {
         self.json || !std::io::stdout().is_terminal()
     }
 }
@@ -66,6 +66,9 @@ pub(super) fn what(entry: &Entry, whole: bool) -> String {
         Body::Redeem { channel, voucher } => format!("{} in all of channel {channel}", voucher.total),
         Body::RequestClose(channel) | Body::Close(channel) => format!("channel {channel}"),
         Body::Tick(at) => time(*at),
+        Body::Record(Record { notice: Some(notice), .. }) => {
+            format!("{} of the key {}", notice.erase().kind.name(), who(notice.key()))
+        }
         Body::Record(record) => format!("{} of statement {}", form(record.form), record.statement),
     }
 }
@@ -78,7 +81,7 @@ const fn form(form: Form) -> &'static str {
 }
 
 /// An object with the fields of another; those of the other count.
-pub(super) fn with(mut all: Value, more: Value) -> Value {
+pub(crate) fn with(mut all: Value, more: Value) -> Value {
     if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
         all.extend(more);
     }
@@ -114,6 +117,10 @@ fn body_json(body: &Body) -> Value {
         }
         Body::RequestClose(channel) | Body::Close(channel) => json!({ "channel": channel.to_string() }),
         Body::Tick(at) => json!({ "time_ms": at.as_ms() }),
+        Body::Record(Record { notice: Some(notice), form: how, statement, .. }) => json!({
+            "statement": statement.to_string(), "form": form(*how), "statement_kind": notice.erase().kind.name(),
+            "ends": notice.key().to_string(),
+        }),
         Body::Record(record) => json!({ "statement": record.statement.to_string(), "form": form(record.form) }),
     }
 }
