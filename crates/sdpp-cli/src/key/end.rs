@@ -129,7 +129,7 @@ pub(super) async fn rotate(home: &Home, args: &RotateArgs) -> Result<ExitCode, F
     };
     let old = folder.switch()?.display().to_string();
     let people = format!(
-        "the {role} is {} now\nit was {}, whose key is kept: {old}\n\
+        "the {role} is {} now: keep a copy of the new key\nit was {}, whose key is kept: {old}\n\
          Old orders are settled and old vouchers redeemed with the old key, and its money and channels stay its own:\n  \
          SDPP_KEY={} sdpp ledger balance --as {role}\nstatement   {}\n{}",
         next.public(),
