@@ -17,6 +17,7 @@ mod doctor;
 mod exit;
 mod export;
 mod home;
+mod key;
 mod ledger;
 mod manual;
 mod orders;
@@ -73,6 +74,8 @@ enum Command {
     Man(manual::ManArgs),
     /// Checks the bundle of an order, off line: who is owed what, and who lied first.
     Audit(audit::Args),
+    /// Looks after identity keys: passphrase, copies, rotation, revocation.
+    Key(Box<key::Args>),
     /// Runs a ledger or its witness, and looks after the money on one.
     Ledger(Box<ledger::Args>),
 }
@@ -130,6 +133,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::pages(&args),
         Command::Audit(args) => audit::run(home, &args),
+        Command::Key(args) => key::run(&home()?, &args),
         Command::Ledger(args) => ledger::run(home, &args),
     }
 }

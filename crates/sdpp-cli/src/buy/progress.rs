@@ -24,7 +24,6 @@ pub(crate) struct Progress {
 struct State {
     owed: Amount,
     paid: Amount,
-    dishonest: Option<&'static str>,
 }
 
 impl Progress {
@@ -64,11 +63,6 @@ impl Progress {
         self.bar.set_message(format!("paid {paid} {unit}  at risk {owed} {unit}"));
     }
 
-    /// What the ledger was caught with, if it was.
-    pub(crate) fn dishonest(&self) -> Option<&'static str> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).dishonest
-    }
-
     /// Hears of everything that happens.
     pub(crate) fn listener(&self) -> Listener {
         let own = self.clone();
@@ -79,7 +73,6 @@ impl Progress {
             Event::Invoiced { owed, .. } => own.money(|state| state.owed = *owed),
             Event::Paid { total, owed } => own.money(|state| (state.paid, state.owed) = (*total, *owed)),
             Event::Dishonest(what) => {
-                own.money(|state| state.dishonest = Some(what));
                 own.line(&format!("warning: the ledger is not to be trusted: {what}"));
             }
             Event::Reconnecting { attempt: 0 | 1 } => own.line("connection lost; trying again"),
