@@ -127,7 +127,7 @@ async fn whoever_comes_back_to_pay_is_let_in_and_makes_room() {
 }
 
 /// Pays by the fake rail, as an honest buyer does.
-async fn pay(world: &World, debtor: &mut Rogue, invoice: &Signed<sdpp_proto::statement::Invoice>) {
+pub(crate) async fn pay(world: &World, debtor: &mut Rogue, invoice: &Signed<sdpp_proto::statement::Invoice>) {
     use sdpp_rail::{Bill, Payer, Proof};
     let buyer = debtor.liar.keys.identity.public().multibase();
     let asset = sdpp_rail::fake::FakeWorld::asset();

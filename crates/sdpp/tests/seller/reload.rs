@@ -94,7 +94,8 @@ async fn an_order_finds_its_product_by_topic_after_numbers_have_moved() {
         vec![offer(named("tide", 1), tide.source("tide")), offer(named("weather", 2), weather.source("weather"))];
     let second = world.seller(offers).await;
     let (at, serving) = world.listen(&second).await;
-    (weather.open(1000), tide.open(1000));
+    weather.open(1000);
+    tide.open(1000);
     let mut sink = kept.clone();
     let done =
         world.buyer_on(2, &disk).resume(&world.address(at), id, &mut sink, world.stop.subscribe()).await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sdpp::buyer::{BuyError, Buyer, Purchase, Request};
 use sdpp::seller::{MakeSource, Offer};
@@ -22,12 +23,16 @@ pub(crate) async fn until(what: impl Fn() -> bool) {
 }
 
 /// Messages that may flow, counted from the first.
-pub(crate) struct Tap(watch::Sender<u64>);
+pub(crate) struct Tap {
+    open: watch::Sender<u64>,
+    drawn: Arc<AtomicU64>,
+}
 
 struct Flow {
     name: &'static str,
     open: watch::Receiver<u64>,
     next: u64,
+    drawn: Arc<AtomicU64>,
 }
 
 impl Source for Flow {
@@ -39,6 +44,7 @@ impl Source for Flow {
             while self.next < wide && batch.push(0, text(self.name, self.next).as_bytes()).is_ok() {
                 self.next += 1;
             }
+            self.drawn.store(self.next, Ordering::Relaxed);
             Ok(Filled::Some)
         })
     }
@@ -56,16 +62,21 @@ pub(crate) fn text(name: &str, number: u64) -> String {
 
 impl Tap {
     pub(crate) fn new() -> Self {
-        Self(watch::channel(0).0)
+        Self { open: watch::channel(0).0, drawn: Arc::default() }
     }
 
     pub(crate) fn open(&self, messages: u64) {
-        self.0.send_replace(messages);
+        self.open.send_replace(messages);
+    }
+
+    /// How many the newest source has given.
+    pub(crate) fn drawn(&self) -> u64 {
+        self.drawn.load(Ordering::Relaxed)
     }
 
     pub(crate) fn source(&self, name: &'static str) -> MakeSource {
-        let open = self.0.clone();
-        Arc::new(move |_| Ok(Box::new(Flow { name, open: open.subscribe(), next: 0 })))
+        let (open, drawn) = (self.open.clone(), self.drawn.clone());
+        Arc::new(move |_| Ok(Box::new(Flow { name, open: open.subscribe(), next: 0, drawn: drawn.clone() })))
     }
 }
 
@@ -81,7 +92,8 @@ pub(crate) fn offer(product: Product, source: MakeSource) -> Offer {
 pub(crate) struct Buying {
     pub(crate) kept: Kept,
     pub(crate) task: JoinHandle<Result<Purchase, BuyError>>,
-    pub(crate) stop: watch::Sender<bool>,
+    /// Held: a buyer whose stop is gone never stops.
+    _stop: watch::Sender<bool>,
 }
 
 impl Buying {
@@ -89,7 +101,7 @@ impl Buying {
         let (kept, stop, address) = (Kept::default(), watch::channel(false).0, world.address(at));
         let (mut sink, heard) = (kept.clone(), stop.subscribe());
         let task = tokio::spawn(async move { buyer.buy(&address, &request, &mut sink, heard).await });
-        Self { kept, task, stop }
+        Self { kept, task, _stop: stop }
     }
 
     pub(crate) fn count(&self) -> usize {
