@@ -120,7 +120,7 @@ impl Session {
                 Ok(true) => {
                     // Other sessions of this thread have their turn.
                     tokio::task::yield_now().await;
-                    true
+                    self.glance(&mut stop).await
                 }
                 Ok(false) => self.wait(&mut stop).await,
                 Err(_) => false,
@@ -272,6 +272,16 @@ impl Session {
                 (self.shared.settings.listener)(&Event::Dishonest(what));
                 self.machine.refuse(now(), Reason::LedgerDishonest);
             }
+        }
+    }
+
+    /// Looks whether something has happened, without waiting: a source that is always ready must not
+    /// keep rail, timers and others from being heard.
+    async fn glance(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+        tokio::select! {
+            biased;
+            connected = self.wait(stop) => connected,
+            () = std::future::ready(()) => true,
         }
     }
 

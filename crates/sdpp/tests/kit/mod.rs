@@ -176,13 +176,18 @@ impl World {
     }
 
     pub async fn serve_from(&self, source: seller::MakeSource) -> (SocketAddr, tokio::task::JoinHandle<()>) {
-        let events = self.seller_events.clone();
         let offer =
             Offer { product: self.product.clone(), source, exposure_max: Amount::new(1_000_000), sample: Vec::new() };
+        self.listen(&self.seller(vec![offer]).await).await
+    }
+
+    /// A seller on this world's journal and bank.
+    pub async fn seller(&self, offers: Vec<Offer>) -> Seller {
+        let events = self.seller_events.clone();
         let payee = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
         let settings = seller::Settings {
             key: key(1),
-            offers: vec![offer],
+            offers,
             payees: vec![(self.payee)(Hasty { payee, pay_by_ms: self.pay_by_ms })],
             records: self.records.clone(),
             record_offer: RecordOffer { backend: "fake".into(), origin: "fake".into(), form: Form::Full },
@@ -193,7 +198,11 @@ impl World {
             tend_every: self.tend_every,
             listener: Arc::new(move |event| events.lock().unwrap().push(event.clone())),
         };
-        let seller = Seller::start(settings).await.unwrap();
+        Seller::start(settings).await.unwrap()
+    }
+
+    pub async fn listen(&self, seller: &Seller) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        let seller = seller.clone();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = self.stop.subscribe();
