@@ -158,12 +158,30 @@ impl World {
     }
 
     pub async fn serve(&self) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        self.serve_from(self.repeated()).await
+    }
+
+    /// Serves where somebody listened before.
+    pub async fn serve_at(&self, listener: tokio::net::TcpListener) -> tokio::task::JoinHandle<()> {
+        self.serve_with(self.repeated(), listener).await
+    }
+
+    fn repeated(&self) -> seller::MakeSource {
         let messages = self.messages;
         let payload: Vec<u8> = (0..100u8).collect();
-        self.serve_from(Arc::new(move |_| Ok(Box::new(Repeat::new(payload.clone(), messages))))).await
+        Arc::new(move |_| Ok(Box::new(Repeat::new(payload.clone(), messages))))
     }
 
     pub async fn serve_from(&self, source: seller::MakeSource) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        (listener.local_addr().unwrap(), self.serve_with(source, listener).await)
+    }
+
+    async fn serve_with(
+        &self,
+        source: seller::MakeSource,
+        listener: tokio::net::TcpListener,
+    ) -> tokio::task::JoinHandle<()> {
         let events = self.seller_events.clone();
         let offer =
             Offer { product: self.product.clone(), source, exposure_max: Amount::new(1_000_000), sample: Vec::new() };
@@ -180,10 +198,8 @@ impl World {
             listener: Arc::new(move |event| events.lock().unwrap().push(event.clone())),
         };
         let seller = Seller::start(settings).await.unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let stop = self.stop.subscribe();
-        (address, tokio::spawn(async move { seller.serve(listener, stop).await }))
+        tokio::spawn(async move { seller.serve(listener, stop).await })
     }
 
     pub fn buyer(&self, seed: u8) -> Buyer {
