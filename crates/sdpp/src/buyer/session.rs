@@ -388,9 +388,14 @@ impl Session<'_, '_> {
         self.link.end_output().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
-        let Self { link, machine, funding, .. } = self;
+        let Self { link, machine, funding, plan, .. } = self;
         link.close().await;
-        Ok(Outcome { account: machine.into_order(), ended, funding })
+        // A connection that broke before the menu came had no use for the account.
+        let unused = match plan {
+            Some(Plan::Resume(account)) => Some(account),
+            Some(Plan::Place(_)) | None => None,
+        };
+        Ok(Outcome { account: machine.into_order().or(unused), ended, funding })
     }
 
     async fn flush_journal(&mut self) {

@@ -170,15 +170,34 @@ impl World {
     }
 
     pub async fn serve(&self) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        self.serve_from(self.repeated()).await
+    }
+
+    /// Serves where somebody listened before.
+    pub async fn serve_at(&self, listener: tokio::net::TcpListener) -> tokio::task::JoinHandle<()> {
+        self.serve_with(self.repeated(), listener).await
+    }
+
+    fn repeated(&self) -> seller::MakeSource {
         let messages = self.messages;
         let payload: Vec<u8> = (0..100u8).collect();
-        self.serve_from(Arc::new(move |_| Ok(Box::new(Repeat::new(payload.clone(), messages))))).await
+        Arc::new(move |_| Ok(Box::new(Repeat::new(payload.clone(), messages))))
     }
 
     pub async fn serve_from(&self, source: seller::MakeSource) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        (listener.local_addr().unwrap(), self.serve_with(source, listener).await)
+    }
+
+    async fn serve_with(
+        &self,
+        source: seller::MakeSource,
+        listener: tokio::net::TcpListener,
+    ) -> tokio::task::JoinHandle<()> {
         let offer =
             Offer { product: self.product.clone(), source, exposure_max: Amount::new(1_000_000), sample: Vec::new() };
-        self.listen(&self.seller(vec![offer]).await).await
+        let seller = self.seller(vec![offer]).await;
+        self.listen_on(&seller, listener)
     }
 
     /// A seller on this world's journal and bank.
@@ -202,11 +221,14 @@ impl World {
     }
 
     pub async fn listen(&self, seller: &Seller) -> (SocketAddr, tokio::task::JoinHandle<()>) {
-        let seller = seller.clone();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        (listener.local_addr().unwrap(), self.listen_on(seller, listener))
+    }
+
+    fn listen_on(&self, seller: &Seller, listener: tokio::net::TcpListener) -> tokio::task::JoinHandle<()> {
+        let seller = seller.clone();
         let stop = self.stop.subscribe();
-        (address, tokio::spawn(async move { seller.serve(listener, stop).await }))
+        tokio::spawn(async move { seller.serve(listener, stop).await })
     }
 
     pub fn buyer(&self, seed: u8) -> Buyer {
