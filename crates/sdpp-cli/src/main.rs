@@ -9,6 +9,8 @@ use clap::{Parser, Subcommand};
 
 mod address;
 mod audit;
+#[cfg(feature = "mqtt")]
+mod broker;
 mod buy;
 mod config;
 mod control;

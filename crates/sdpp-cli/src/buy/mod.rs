@@ -61,7 +61,7 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     let journal = journals::fresh(home, args.how.journal)?;
     let progress = Progress::new(args.want.count, symbol(&desk.asset), args.how.quiet);
     let buyer = Buyer::new(desk.settings(args.suite(), journal, &progress, desk::reconnect(args)));
-    let mut sink = sinks::open(args.how.to.as_deref().unwrap_or("-"))?;
+    let mut sink = sinks::open(args.how.to.as_deref().unwrap_or("-"), home).await?;
     if args.how.keep {
         sink = sinks::keeping(sink, &sinks::new_kept(home)?)?;
     }
@@ -81,9 +81,9 @@ async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Add
     let terms = terms_of(&found.journal, &order).await?;
     let desk = Desk::open(home, &args.reach, &terms.option).await?;
     let mut sink = match (&args.how.to, &note.sink) {
-        (Some(to), _) => sinks::open(to)?,
-        (None, Some(described)) => sinks::again(described)?,
-        (None, None) => sinks::open("-")?,
+        (Some(to), _) => sinks::open(to, home).await?,
+        (None, Some(described)) => sinks::again(described, home).await?,
+        (None, None) => sinks::open("-", home).await?,
     };
     let peer = address.map_or_else(|| note.address(), Address::peer);
     // Whatever was said, the order is this seller's.

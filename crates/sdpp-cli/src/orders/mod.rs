@@ -188,9 +188,9 @@ async fn close(home: &Home, args: &CloseArgs) -> Result<ExitCode, Failure> {
     let terms = terms_of(&found.journal, &order).await?;
     let desk = Desk::open(home, &args.reach, &terms.option).await?;
     let mut sink = match (&args.to, &note.sink) {
-        (Some(to), _) => sinks::open(to)?,
-        (None, Some(described)) => sinks::again(described)?,
-        (None, None) => sinks::open("-")?,
+        (Some(to), _) => sinks::open(to, home).await?,
+        (None, Some(described)) => sinks::again(described, home).await?,
+        (None, None) => sinks::open("-", home).await?,
     };
     let peer = args.at.as_ref().map_or_else(|| note.address(), Address::peer);
     let peer = sdpp::buyer::Address { seller: Some(found.order.seller), ..peer };
