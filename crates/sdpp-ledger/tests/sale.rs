@@ -288,7 +288,8 @@ async fn a_seller_that_starts_again_redeems_what_buyers_left_behind() {
     shop.serving.abort();
     let _ = shop.serving.await;
     drop(shop.seller);
-    (world.rail.crash(), world.journal.crash());
+    world.rail.crash();
+    world.journal.crash();
     assert_eq!(world.earned(), 0);
 
     let again = world.serve().await;
