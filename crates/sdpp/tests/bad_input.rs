@@ -2,6 +2,7 @@
 //! seller goes on serving others.
 #![allow(
     clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
@@ -251,7 +252,7 @@ async fn old_menu(scene: &Scene<'_>, dearer: bool) -> Option<u16> {
     told
 }
 
-fn live_sessions() -> Vec<Case> {
+fn frames_of_sessions() -> Vec<Case> {
     vec![
         offence(
             "garbage in a session",
@@ -298,6 +299,11 @@ fn live_sessions() -> Vec<Case> {
             |s| Box::pin(live(s, |r, _| r.liar.line.control(&Control::Cut(0)))),
             Offence::UnexpectedControl,
         ),
+    ]
+}
+
+fn payments() -> Vec<Case> {
+    vec![
         offence(
             "a payment of too little",
             |s| Box::pin(payment(s, |p| p.total = Amount::new(1))),
@@ -333,7 +339,7 @@ async fn whatever_comes_in_ends_its_own_session_and_is_counted_by_its_name() {
     let (at, serving) = world.listen(&seller).await;
     // Somebody honest is served all the while.
     let witness = Buying::start(&world, at, world.buyer(2), world.request(1_000_000_000, 64));
-    let cases = [before_an_order(), orders(), live_sessions()];
+    let cases = [before_an_order(), orders(), frames_of_sessions(), payments()];
     for (number, case) in (10u8..).zip(cases.into_iter().flatten()) {
         let count = || {
             let totals = seller.status().totals;

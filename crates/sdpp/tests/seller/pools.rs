@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use sdpp::buyer::Request;
-use sdpp::seller::{Event, OrderState, Pools, Seller};
+use sdpp::seller::{Event, Limits, OrderState, Pools, Seller};
 use sdpp_proto::buyer::Ended;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
@@ -103,7 +103,9 @@ async fn whoever_comes_back_to_pay_is_let_in_and_makes_room() {
     let (seller, at, serving) = start(&world).await;
     let orders = rob(&world, &seller, at).await;
     assert_ne!(stranger(&world, at, 3).await, Ended::Settled);
-    // The pool is full, and its debtor is let in all the same.
+    // The pool is full, has even shrunk, and its debtor is let in all the same.
+    let smaller = Pools { strangers: Amount::new(2), ..world.pools };
+    seller.reload(vec![offer(named("weather", 1), flood())], smaller, Limits::default()).unwrap();
     let mut debtor = Rogue::come_back(at, 20, &orders[0]).await;
     let invoice = debtor.invoice().await;
     assert_eq!(debtor.order_id(), orders[0].id());
