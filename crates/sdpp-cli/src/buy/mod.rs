@@ -26,6 +26,7 @@ use crate::ledger::Failure;
 use crate::ledger::station::Ending;
 use crate::text::symbol;
 use crate::visit::{self, exit_of, explain, option_of, product_of};
+use crate::watch::Watch;
 
 /// Runs it.
 pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
@@ -53,15 +54,18 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     }
     let desk = Desk::open(home, args, option).await?;
     desk.fund(limit).await?;
+    let mut watch = Watch::open(args.how.metrics.or(home.config()?.buyer.metrics)).await?;
+    watch.follow(&desk.remote);
     let journal = desk::journal(home, args.how.journal)?;
     let progress = Progress::new(args.want.count, symbol(&desk.asset), args.how.quiet);
-    let buyer = Buyer::new(desk.settings(args, journal, progress.listener()));
+    let buyer = Buyer::new(desk.settings(args, journal, watch.buyer(progress.listener())));
     let mut sink = sink(args)?;
     // Whoever answered without a key is the one that the order goes to.
     let peer = Address { seller: Some(asked.menu.seller), ..address.clone() };
     let stop = stop_on_signals()?;
     let bought = buyer.buy(&peer.peer(), &request, sink.as_mut(), stop).await;
     progress.finish();
+    watch.stop().await;
     let purchase = bought.map_err(|error| explain(&peer, &error))?;
     Ok(conclude(args, &desk, &purchase))
 }
