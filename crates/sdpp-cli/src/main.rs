@@ -7,6 +7,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Takes the place of std's macro in the whole program: what is said to people goes the way of the logs,
+/// so that with `--log-format json` every line of standard error is an object.
+macro_rules! eprintln {
+    ($($text:tt)*) => { $crate::watch::logs::tell(format_args!($($text)*)) };
+}
+
 mod address;
 mod audit;
 #[cfg(feature = "mqtt")]
@@ -29,6 +35,7 @@ mod text;
 mod validate;
 mod visit;
 mod wallet;
+mod watch;
 
 use crate::home::Home;
 
@@ -42,6 +49,8 @@ struct Cli {
     /// Configuration file; else SDPP_CONFIG, else sdpp.toml in the home.
     #[arg(long, global = true, value_name = "FILE", display_order = 901)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    logs: watch::logs::Args,
     #[command(subcommand)]
     command: Command,
 }
@@ -103,11 +112,8 @@ impl Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let usual = if cli.command.serves() { "warn" } else { "off" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SDPP_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(cli) {
+    let logs = watch::logs::start(&cli.logs, cli.command.serves());
+    match logs.and_then(|_logs| run(cli)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("sdpp: {error}");
@@ -117,7 +123,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let Cli { home: folder, config, command } = cli;
+    let Cli { home: folder, config, command, .. } = cli;
     let home = || Home::find(folder.as_deref()).map(|home| home.with_config(config.clone()));
     match command {
         // The demo keeps nothing unless it is told where: never in the user's own home.

@@ -88,6 +88,9 @@ pub(super) struct How {
     /// Wait for a seller that is not there yet.
     #[arg(long)]
     pub(super) wait: bool,
+    /// Serve metrics and health over HTTP here.
+    #[arg(long, value_name = "ADDRESS", env = "SDPP_METRICS")]
+    pub(super) metrics: Option<std::net::SocketAddr>,
     /// Draw no progress bar.
     #[arg(long, short)]
     pub(super) quiet: bool,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sdpp::buyer::{Listener, Reconnect, Settings};
+use sdpp::buyer::{Listener, Progress as Counter, Reconnect, Settings};
 use sdpp::journal::Journal;
 use sdpp_ledger::{DirectPayer, LedgerRecords, LedgerTerms, RAIL_VOUCHER, VoucherPayer};
 use sdpp_proto::money::{Amount, AssetId};
@@ -11,7 +11,6 @@ use sdpp_proto::suite::Suite;
 use sdpp_rail::Payer;
 
 use super::Args;
-use super::progress::Progress;
 use crate::exit::{Exit, failed};
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
@@ -98,11 +97,10 @@ impl Desk {
         &self,
         suite: Suite,
         journal: Journal,
-        progress: &Progress,
+        (progress, listener): (Arc<Counter>, Listener),
         reconnect: Reconnect,
     ) -> Settings {
         let Remote { client, key, .. } = &self.remote;
-        let listener: Listener = progress.listener();
         Settings {
             key: key.clone(),
             suites: vec![suite],
@@ -111,7 +109,7 @@ impl Desk {
             records: Some(Arc::new(LedgerRecords::new(client.clone(), key.clone()))),
             journal,
             reconnect,
-            progress: progress.counter.clone(),
+            progress,
             listener,
         }
     }

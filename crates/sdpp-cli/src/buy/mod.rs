@@ -30,6 +30,7 @@ use crate::ledger::Failure;
 use crate::ledger::station::Ending;
 use crate::text::symbol;
 use crate::visit::{self, exit_of, explain, option_of, product_of};
+use crate::watch::Watch;
 
 /// Runs it.
 pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
@@ -58,9 +59,12 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     }
     let desk = Desk::open(home, &args.reach, option).await?;
     desk.fund(limit).await?;
+    let mut watch = Watch::open(args.how.metrics.or(home.config()?.buyer.metrics)).await?;
+    watch.follow(&desk.remote);
     let journal = journals::fresh(home, args.how.journal)?;
     let progress = Progress::new(args.want.count, symbol(&desk.asset), args.how.quiet);
-    let buyer = Buyer::new(desk.settings(args.suite(), journal, &progress, desk::reconnect(args)));
+    let heard = (progress.counter.clone(), watch.buyer(progress.listener()));
+    let buyer = Buyer::new(desk.settings(args.suite(), journal, heard, desk::reconnect(args)));
     let mut sink = sinks::open(args.how.to.as_deref().unwrap_or("-"), home).await?;
     if args.how.keep {
         sink = sinks::keeping(sink, &sinks::new_kept(home)?)?;
@@ -70,6 +74,7 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     let stop = stop_on_signals()?;
     let bought = buyer.buy(&peer.peer(), &request, sink.as_mut(), stop).await;
     progress.finish();
+    watch.stop().await;
     let purchase = bought.map_err(|error| explain(&peer, &error))?;
     Ok(conclude(args.json, args.want.count, &desk, &purchase))
 }
@@ -88,11 +93,15 @@ async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Add
     let peer = address.map_or_else(|| note.address(), Address::peer);
     // Whatever was said, the order is this seller's.
     let peer = sdpp::buyer::Address { seller: Some(found.order.seller), ..peer };
+    let mut watch = Watch::open(args.how.metrics.or(home.config()?.buyer.metrics)).await?;
+    watch.follow(&desk.remote);
     let progress = Progress::new(found.order.quantity, symbol(&desk.asset), args.how.quiet);
     let reconnect = Reconnect { wait_for_seller: true, ..desk::reconnect(args) };
-    let buyer = Buyer::new(desk.settings(args.suite(), found.journal, &progress, reconnect));
+    let heard = (progress.counter.clone(), watch.buyer(progress.listener()));
+    let buyer = Buyer::new(desk.settings(args.suite(), found.journal, heard, reconnect));
     let bought = buyer.resume(&peer, order, sink.as_mut(), stop_on_signals()?).await;
     progress.finish();
+    watch.stop().await;
     let purchase = bought.map_err(|error| visit::explain_at(&peer.host, &error))?;
     Ok(conclude(args.json, found.order.quantity, &desk, &purchase))
 }

@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(crate) struct Progress {
     bar: ProgressBar,
     /// Messages as they come.
-    pub(super) counter: Arc<Counter>,
+    pub(crate) counter: Arc<Counter>,
     unit: Arc<str>,
     state: Arc<Mutex<State>>,
 }

@@ -151,7 +151,7 @@ impl Remote {
             }
         };
         if shown && std::io::stderr().is_terminal() {
-            eprintln!();
+            eprintln!("");
         }
         size.map_err(|error| self.explain(error))
     }

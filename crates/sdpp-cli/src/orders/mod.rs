@@ -195,7 +195,8 @@ async fn close(home: &Home, args: &CloseArgs) -> Result<ExitCode, Failure> {
     let peer = args.at.as_ref().map_or_else(|| note.address(), Address::peer);
     let peer = sdpp::buyer::Address { seller: Some(found.order.seller), ..peer };
     let progress = Progress::new(None, symbol(&desk.asset), true);
-    let buyer = Buyer::new(desk.settings(Suite::X25519, found.journal, &progress, Reconnect::default()));
+    let heard = (progress.counter.clone(), progress.listener());
+    let buyer = Buyer::new(desk.settings(Suite::X25519, found.journal, heard, Reconnect::default()));
     let closed = buyer.close(&peer, order, (sink.as_mut(), args.give_up)).await;
     let purchase = closed.map_err(|error| {
         let error = explain_at(&peer.host, &error);

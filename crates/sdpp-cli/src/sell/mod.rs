@@ -7,7 +7,6 @@ use std::sync::Arc;
 use sdpp::seller::{Seller, StartError};
 use sdpp_rail::Durability;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 mod args;
 mod money;
@@ -27,6 +26,7 @@ use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::Failure;
 use crate::ledger::station::{self, Ending};
+use crate::watch::Watch;
 
 /// Where it listens if nothing is said.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
@@ -36,6 +36,7 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     let config = args.over(home.config()?)?;
     let runtime = station::runtime()?;
     let listener = station::bind(&runtime, config.seller.listen.unwrap_or(LISTEN))?;
+    let metrics = config.seller.metrics;
     runtime.block_on(async {
         let mut shop = Shop::open(home, args, config, listener.local_addr()?).await?;
         let offers = shop.offers()?;
@@ -43,27 +44,33 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
         if args.dry_run {
             return Ok(ExitCode::SUCCESS);
         }
-        let seller = Seller::start(shop.settings(offers)?).await.map_err(explain)?;
-        sell(shop, seller, listener).await
+        let mut watch = Watch::open(metrics).await?;
+        watch.follow(&shop.remote);
+        let mut settings = shop.settings(offers)?;
+        settings.listener = watch.seller(settings.listener);
+        let seller = Seller::start(settings).await.map_err(explain)?;
+        sell(shop, seller, listener, watch).await
     })
 }
 
 /// Sells until it is told to end; then what runs is settled.
-async fn sell(shop: Shop, seller: Seller, listener: TcpListener) -> Result<ExitCode, Failure> {
+async fn sell(shop: Shop, seller: Seller, listener: TcpListener, watch: Watch) -> Result<ExitCode, Failure> {
     let ending = Ending::listen()?;
     let ready = shop.addresses();
     let running = Arc::new(Running::new(shop, seller.clone()));
     let _control = running.clone().listen()?;
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
     let serving = tokio::spawn(async move { seller.serve(listener, stopped).await });
     for address in ready {
         crate::say(&format!("ready {address}"));
     }
     ending.wait().await;
+    watch.ending();
     stop.send_replace(true);
     // A session that panicked has said so itself.
     let _ = serving.await;
     running.farewell();
+    watch.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
