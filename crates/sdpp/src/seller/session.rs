@@ -34,7 +34,7 @@ mod supply;
 
 use admission::Decision;
 use money::Settled;
-use supply::Supply;
+pub(super) use supply::Supply;
 
 /// Time that rail and journal have for what arrived before a connection ended.
 const DRAIN_WAIT: Duration = Duration::from_secs(3);
@@ -366,7 +366,7 @@ impl Session {
         self.count_skipped();
         self.publish();
         self.shared.tally.ended(&ended);
-        let Self { link, machine, shared, order, halt, figures, admitting, .. } = self;
+        let Self { link, machine, shared, order, halt, figures, admitting, supply, .. } = self;
         let Halt { reins, ticket, .. } = halt;
         match figures.row {
             Some(_) => {
@@ -383,6 +383,10 @@ impl Session {
             due: account.as_ref().map_or(Amount::ZERO, |account| account.due()),
             paid: account.as_ref().map_or(Amount::ZERO, |account| account.paid()),
         };
+        if let Some(order) = order.filter(|_| account.as_ref().is_some_and(|account| !account.is_over())) {
+            // Before the order can be taken again.
+            shared.shelf.put(order, supply);
+        }
         match (order, admitting) {
             // The decision may hold the account of a known order: it goes back when that is known.
             (Some(order), Some(deciding)) => drop(tokio::spawn({
