@@ -146,6 +146,8 @@ fn request(args: &Args, product: &Product, limit: Amount) -> Result<Request, Fai
         exposure_max: args.want.owe,
         limit: Some(limit),
         record: RecordPolicy { form: Form::Full, every: args.how.record.0 },
+        // What was shown is what is ordered, or nothing is.
+        agreed: Some(Box::new(product.clone())),
     })
 }
 

@@ -12,7 +12,7 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Menu, PayOption, Product, RecordPolicy, Signed};
 use sdpp_proto::suite::Suite;
-use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records};
+use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records, Standing, Standings};
 use tokio::sync::watch;
 
 use crate::bound::Bound;
@@ -54,6 +54,8 @@ pub struct Settings {
     pub rail: String,
     /// Where it records.
     pub records: Option<Arc<dyn Records>>,
+    /// Who knows which keys still stand: nothing is ordered from one that was rotated or revoked.
+    pub standings: Option<Arc<dyn Standings>>,
     /// The journal.
     pub journal: Journal,
     /// How it connects again.
@@ -103,6 +105,9 @@ pub struct Request {
     pub limit: Option<Amount>,
     /// What is recorded.
     pub record: RecordPolicy,
+    /// The product as somebody has seen and agreed to it: nothing is ordered on other terms. None:
+    /// whatever the menu says.
+    pub agreed: Option<Box<Product>>,
 }
 
 /// Where a seller is, and who it must be.
@@ -216,6 +221,10 @@ pub enum BuyError {
     Rail(RailError),
     /// The menu has no such product, or no option of this rail.
     NotOffered(String),
+    /// The product is no longer what was agreed to: another price, other windows.
+    TermsChanged,
+    /// The seller's key has ended: it was revoked, or gave way to another.
+    KeyEnded(Box<Standing>),
     /// The order makes no sense against the menu.
     Place(PlaceError),
     /// The connection ended before there was an order.
@@ -239,6 +248,15 @@ impl std::fmt::Display for BuyError {
             Self::Restore(error) => error.fmt(f),
             Self::Rail(error) => error.fmt(f),
             Self::NotOffered(what) => write!(f, "the seller's menu does not offer {what}: see `sdpp menu`"),
+            Self::TermsChanged => f.write_str("the seller has changed price or terms meanwhile: look again and decide anew"),
+            Self::KeyEnded(standing) => match standing.as_ref() {
+                Standing::Rotated { to, .. } => {
+                    write!(f, "the seller's key gave way to {to}: if you trust that one too, put it into the address")
+                }
+                Standing::Revoked { .. } | Standing::Good => {
+                    f.write_str("the seller has revoked its key: ask it for its new address, by another way")
+                }
+            },
             Self::Place(error) => error.fmt(f),
             Self::Ended(core::Ended::Offence(offence)) => write!(f, "the seller broke a rule: {offence}"),
             Self::Ended(core::Ended::Told(Some(fault))) => write!(f, "the seller refused: {fault}"),
@@ -370,6 +388,13 @@ impl Buyer {
         }
     }
 
+    /// A seller's key must still stand (`spec/records.md` §5). Whether it does must be known.
+    async fn trusts_key_of(&self, menu: &Menu) -> Result<(), BuyError> {
+        let Some(standings) = &self.settings.standings else { return Ok(()) };
+        let standing = standings.standing(&menu.seller).await.map_err(BuyError::Rail)?;
+        if standing.is_good() { Ok(()) } else { Err(BuyError::KeyEnded(Box::new(standing))) }
+    }
+
     /// Opens what must stand behind an order, and drafts it.
     async fn draft(
         &self,
@@ -379,6 +404,10 @@ impl Buyer {
     ) -> Result<(OrderDraft, Funding), BuyError> {
         let product = menu.product_by_topic(&request.topic);
         let product = product.ok_or_else(|| BuyError::NotOffered(format!("the product '{}'", request.topic)))?;
+        if request.agreed.as_ref().is_some_and(|agreed| !same_terms(agreed, product)) {
+            return Err(BuyError::TermsChanged);
+        }
+        self.trusts_key_of(menu).await?;
         let option = menu.options.iter().find(|option| option.rail == self.settings.rail);
         let option = option.ok_or_else(|| BuyError::NotOffered(format!("the rail '{}'", self.settings.rail)))?;
         let (exposure_max, limit) = money_of(product, request)?;
@@ -450,6 +479,12 @@ fn purchase(account: &BuyerOrder, ended: core::Ended, funding: Option<Funding>) 
         funding,
         closing: false,
     }
+}
+
+/// Whether a product is sold on the terms that were agreed to. Its number, and how much is left, are no
+/// terms.
+fn same_terms(agreed: &Product, now: &Product) -> bool {
+    Product { id: now.id, available: now.available, ..agreed.clone() } == *now
 }
 
 /// Exposure and limit of a request, by the product's price where the request names none.
