@@ -87,7 +87,10 @@ impl Registry {
     pub(crate) async fn load(&self, journal: &Journal, key: &SigningKey) -> Result<(), StartError> {
         for stream in journal.streams(ORDERS).await.map_err(StartError::Journal)? {
             let entries = journal.read(stream).await.map_err(StartError::Journal)?;
-            let Some((id, account)) = restore(&entries, key)? else { continue };
+            let Some((id, mut account)) = restore(&entries, key)? else { continue };
+            if journal.is_restored(&id).await.map_err(StartError::Journal)? {
+                account.declare_restored();
+            }
             let mut inner = lock(&self.inner);
             if account.is_proven() {
                 inner.proven.insert(account.buyer());
