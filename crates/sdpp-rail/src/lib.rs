@@ -19,6 +19,6 @@ pub use rail::{
     Backing, Bill, Funding, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof, RailError, RecordId, Records,
     Redeemed, Reply,
 };
-#[cfg(feature = "sqlite")]
-pub use store::SqliteStore;
 pub use store::{Durability, FlushFault, Head, MemoryDisk, MemoryStore, Row, Store, StoreError, StoreReader};
+#[cfg(feature = "sqlite")]
+pub use store::{SqliteStore, StoreInfo};
