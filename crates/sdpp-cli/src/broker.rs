@@ -56,9 +56,8 @@ pub(crate) async fn subscribe(url: &str, source: &config::Source, mqtt: &config:
         filters.push(options.address.path.clone());
     }
     let subscribe = Subscribe { filters, qos: qos(source.qos)?, retained: false };
-    let source = MqttSource::connect(options, subscribe).await.map_err(|error| {
-        failed(Exit::Unreachable, error.to_string())
-    })?;
+    let source =
+        MqttSource::connect(options, subscribe).await.map_err(|error| failed(Exit::Unreachable, error.to_string()))?;
     Ok(Hub::start(source, Start::Now))
 }
 

@@ -40,7 +40,8 @@ async fn alone(described: &str, home: &Home) -> Result<Box<dyn Sink>, Failure> {
         "csv" => Form::Csv(Csv::default()),
         "mqtt" | "mqtts" => return open(described, home).await,
         _ => {
-            let what = format!("'{described}' is no sink that this program makes again: say where messages go with --to");
+            let what =
+                format!("'{described}' is no sink that this program makes again: say where messages go with --to");
             return Err(failed(Exit::Usage, what));
         }
     };
