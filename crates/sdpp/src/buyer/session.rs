@@ -16,6 +16,7 @@ use sdpp_proto::wire::Ask;
 use sdpp_rail::{Bill, Funding, Payer, PaymentStatus, Proof, RailError};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tracing::Instrument as _;
 
 use super::{Address, BuyError, Buyer, Event, Request};
 use crate::journal::{Ack, order_stream};
@@ -97,7 +98,13 @@ pub(super) async fn run(
         stopped: false,
         ended: None,
     };
-    session.run(stop).await
+    let span = tracing::info_span!(
+        "buyer_session",
+        order = tracing::field::Empty,
+        seller = tracing::field::Empty,
+        topic = tracing::field::Empty
+    );
+    session.run(stop).instrument(span).await
 }
 
 impl Session<'_> {
@@ -290,7 +297,11 @@ impl Session<'_> {
         let listener = &self.buyer.settings.listener;
         match event {
             core::Event::Live { start, exposure } => {
-                if let Some(order) = self.order {
+                if let (Some(order), Some(account)) = (self.order, self.machine.order()) {
+                    let span = tracing::Span::current();
+                    span.record("order", tracing::field::display(order));
+                    span.record("seller", tracing::field::display(account.seller()));
+                    span.record("topic", account.terms().product.topic.as_str());
                     listener(&Event::Live { order, start, exposure });
                 }
             }
