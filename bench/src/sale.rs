@@ -194,7 +194,8 @@ fn purchaser(bank: &FakeBank, journal: sdpp::journal::Journal, marks: Arc<Marks>
         rail: FakePayee::new(bank, ACCOUNT, FakeWorld::asset(), FakeMode::Voucher).option().rail,
         records: None,
         journal,
-        reconnects: 0,
+        reconnect: buyer::Reconnect { tries: Some(0), ..buyer::Reconnect::default() },
+        progress: Arc::default(),
         listener: Arc::new(move |event| marks.event(event)),
         key,
     }))

@@ -59,7 +59,12 @@ impl fmt::Display for Ended {
 
 impl Error for Ended {}
 
+/// Why an error ends the program, if it says so.
+pub(crate) fn exit_of(error: &(dyn Error + 'static)) -> Option<Exit> {
+    error.downcast_ref::<Ended>().map(|ended| ended.exit)
+}
+
 /// The exit code of an error.
 pub(crate) fn code_of(error: &(dyn Error + 'static)) -> ExitCode {
-    error.downcast_ref::<Ended>().map_or(Exit::Failed, |ended| ended.exit).into()
+    exit_of(error).unwrap_or(Exit::Failed).into()
 }

@@ -15,6 +15,8 @@ macro_rules! eprintln {
 
 mod address;
 mod audit;
+#[cfg(feature = "mqtt")]
+mod broker;
 mod buy;
 mod config;
 mod control;
@@ -23,8 +25,10 @@ mod doctor;
 mod exit;
 mod export;
 mod home;
+mod key;
 mod ledger;
 mod manual;
+mod orders;
 mod price;
 mod sell;
 mod text;
@@ -65,6 +69,8 @@ enum Command {
     Sample(visit::SampleArgs),
     /// Buys a product: data on standard output, all else on standard error.
     Buy(Box<buy::Args>),
+    /// Shows what you have ordered, hands its evidence on, ends what is unfinished.
+    Orders(orders::Args),
     /// Looks at a running seller or buyer, and tells it what to do.
     Status(control::Args),
     /// Shows what you have: balances, and deposits locked in channels.
@@ -79,6 +85,8 @@ enum Command {
     Man(manual::ManArgs),
     /// Checks the bundle of an order, off line: who is owed what, and who lied first.
     Audit(audit::Args),
+    /// Looks after identity keys: passphrase, copies, rotation, revocation.
+    Key(Box<key::Args>),
     /// Runs a ledger or its witness, and looks after the money on one.
     Ledger(Box<ledger::Args>),
 }
@@ -125,13 +133,15 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Quote(args) => visit::quote(&home()?, &args),
         Command::Sample(args) => visit::sample(&home()?, &args),
         Command::Buy(args) => buy::run(&home()?, &args),
+        Command::Orders(args) => orders::run(&home()?, &args),
         Command::Status(args) => control::run(&home()?, &args),
         Command::Wallet(args) => wallet::run(&home()?, &args),
         Command::Doctor(args) => doctor::run(&home()?, &args),
         Command::Validate(args) => validate::run(&home()?, &args),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::pages(&args),
-        Command::Audit(args) => audit::run(&args),
+        Command::Audit(args) => audit::run(home, &args),
+        Command::Key(args) => key::run(&home()?, &args),
         Command::Ledger(args) => ledger::run(home, &args),
     }
 }

@@ -34,10 +34,19 @@ pub enum Ack {
     Failed(StoreError),
 }
 
+/// What goes with a write.
+#[derive(Default)]
+pub struct Beside {
+    /// Synced before.
+    pub barrier: Option<Arc<dyn Barrier>>,
+    /// A note, durable together with the rows: its key and its text, in place of the one before.
+    pub note: Option<(String, String)>,
+}
+
 struct Write {
     stream: String,
     rows: Vec<Vec<u8>>,
-    barrier: Option<Arc<dyn Barrier>>,
+    beside: Beside,
     id: StoreId,
     done: mpsc::UnboundedSender<Ack>,
 }
@@ -46,6 +55,7 @@ enum Request {
     Write(Write),
     Read(String, oneshot::Sender<Result<Vec<Vec<u8>>, StoreError>>),
     Streams(String, oneshot::Sender<Result<Vec<String>, StoreError>>),
+    Note(String, oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>),
 }
 
 /// A journal; cheap to clone.
@@ -88,6 +98,11 @@ pub fn order_stream(order: &StatementId) -> String {
     format!("order/{order}")
 }
 
+/// The key of what a buyer notes beside an order (`docs/journal.md`).
+pub fn note_key(order: &StatementId) -> String {
+    format!("note/{order}")
+}
+
 /// Prefix of all orders' streams.
 pub const ORDERS: &str = "order/";
 
@@ -104,19 +119,19 @@ impl Journal {
 
     /// Hands rows over. The answer comes to `done`; answers of one session come in order.
     pub fn write(&self, stream: String, entries: &[Entry], id: StoreId, done: &mpsc::UnboundedSender<Ack>) {
-        self.write_behind(stream, entries, (id, done), None);
+        self.write_with(stream, entries, (id, done), Beside::default());
     }
 
-    /// The same, after what lies behind the barrier is durable.
-    pub fn write_behind(
+    /// The same, with what goes beside it.
+    pub fn write_with(
         &self,
         stream: String,
         entries: &[Entry],
         (id, done): (StoreId, &mpsc::UnboundedSender<Ack>),
-        barrier: Option<Arc<dyn Barrier>>,
+        beside: Beside,
     ) {
         let rows = entries.iter().map(Entry::to_bytes).collect();
-        let write = Write { stream, rows, barrier, id, done: done.clone() };
+        let write = Write { stream, rows, beside, id, done: done.clone() };
         if self.requests.send(Request::Write(write)).is_err() {
             // A session without a listener has ended; nobody is left to tell.
             let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
@@ -132,6 +147,32 @@ impl Journal {
         self.requests.send(Request::Read(stream, answer)).map_err(|_| ReadError::Gone)?;
         let rows = rows.await.map_err(|_| ReadError::Gone)??;
         rows.iter().map(|row| Entry::from_bytes(row).map_err(ReadError::Entry)).collect()
+    }
+
+    /// The note under a key.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn note(&self, key: String) -> Result<Option<String>, ReadError> {
+        let (answer, note) = oneshot::channel();
+        self.requests.send(Request::Note(key, answer)).map_err(|_| ReadError::Gone)?;
+        let note = note.await.map_err(|_| ReadError::Gone)??;
+        Ok(note.map(|note| String::from_utf8_lossy(&note).into_owned()))
+    }
+
+    /// Puts a note, and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn put_note(&self, key: String, text: String) -> Result<(), ReadError> {
+        let (done, mut acks) = mpsc::unbounded_channel();
+        let beside = Beside { barrier: None, note: Some((key, text)) };
+        self.write_with(String::new(), &[], (StoreId(0), &done), beside);
+        match acks.recv().await {
+            Some(Ack::Durable(_)) => Ok(()),
+            Some(Ack::Failed(error)) => Err(ReadError::Store(error)),
+            None => Err(ReadError::Gone),
+        }
     }
 
     /// Names of the streams that begin so.
@@ -156,6 +197,7 @@ fn run(mut store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
                 // The asker may have gone; that is its business.
                 Request::Read(stream, answer) => drop(answer.send(read_all(&store, &stream))),
                 Request::Streams(prefix, answer) => drop(answer.send(store.streams(&prefix))),
+                Request::Note(key, answer) => drop(answer.send(store.head(&key))),
             }
             if group.len() < GROUP_MAX {
                 next = queue.try_recv().ok();
@@ -177,7 +219,7 @@ fn run(mut store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
 
 fn commit(store: &mut impl Store, group: &[Write]) -> Result<(), StoreError> {
     let mut synced: Vec<&Arc<dyn Barrier>> = Vec::new();
-    for barrier in group.iter().filter_map(|write| write.barrier.as_ref()) {
+    for barrier in group.iter().filter_map(|write| write.beside.barrier.as_ref()) {
         if !synced.iter().any(|done| Arc::ptr_eq(done, barrier)) {
             barrier.sync().map_err(|error| StoreError::Failed(format!("the sink cannot be flushed: {error}")))?;
             synced.push(barrier);
@@ -186,6 +228,9 @@ fn commit(store: &mut impl Store, group: &[Write]) -> Result<(), StoreError> {
     for write in group {
         for row in &write.rows {
             store.append(&write.stream, row)?;
+        }
+        if let Some((key, text)) = &write.beside.note {
+            store.put(key, text.as_bytes())?;
         }
     }
     store.flush()

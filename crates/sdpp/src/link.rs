@@ -47,6 +47,11 @@ impl Link {
         self.stream.ready(interest).await.map(drop)
     }
 
+    /// Waits until there is room to write what waits; for ever if nothing does.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        if self.has_output() { self.stream.writable().await } else { std::future::pending().await }
+    }
+
     pub(crate) const fn has_output(&self) -> bool {
         self.written < self.out.len()
     }

@@ -10,13 +10,13 @@ use kit::*;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
-use sdpp_rail::fake::{FakeMode, FakePayee};
+use sdpp_rail::fake::FakeMode;
 use sdpp_rail::{Backing, Bill, Outcome, Payee, Redeemed, Reply};
 use tokio::sync::Mutex;
 
 /// A rail that redeems one after the other, and slowly.
 struct Narrow {
-    inner: FakePayee,
+    inner: Hasty,
     door: Mutex<()>,
 }
 

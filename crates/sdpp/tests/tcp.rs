@@ -17,7 +17,7 @@ use kit::*;
 use sdpp::buyer::{BuyError, ask};
 use sdpp::journal::{Journal, ORDERS};
 use sdpp::seller::Event;
-use sdpp::sink::Sink;
+use sdpp::sink::{Mark, Sink};
 use sdpp::source::{Fill, Filled, Source};
 use sdpp_proto::buyer::Ended;
 use sdpp_proto::codec::StatementId;
@@ -332,8 +332,8 @@ impl Sink for Full {
         Ok(None)
     }
 
-    fn truncate(&mut self, messages: u64) -> std::io::Result<()> {
-        self.kept.truncate(messages)
+    fn go_back(&mut self, mark: &Mark) -> std::io::Result<bool> {
+        self.kept.go_back(mark)
     }
 }
 

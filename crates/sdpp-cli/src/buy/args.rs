@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
+use sdpp_proto::suite::Suite;
 
 use crate::address::Address;
 use crate::config::{Class, Pay};
@@ -33,6 +34,16 @@ pub(crate) struct Args {
     pub(super) json: bool,
 }
 
+impl Args {
+    /// The suite that was asked for.
+    pub(super) const fn suite(&self) -> Suite {
+        match self.how.suite {
+            2 => Suite::XWing,
+            _ => Suite::X25519,
+        }
+    }
+}
+
 /// How much of it.
 #[derive(clap::Args, Clone)]
 pub(super) struct Want {
@@ -53,9 +64,9 @@ pub(super) struct Want {
 /// How it is bought.
 #[derive(clap::Args, Clone)]
 pub(super) struct How {
-    /// Where messages go: - (standard output), FILE, FILE.csv, exec:COMMAND, mqtt://HOST/PREFIX.
-    #[arg(long, value_name = "SINK", default_value = "-")]
-    pub(super) to: String,
+    /// Where messages go: - (standard output, the default), FILE, FILE.csv, exec:COMMAND, mqtt://HOST/PREFIX.
+    #[arg(long, value_name = "SINK")]
+    pub(super) to: Option<String>,
     /// Keep the exact messages too, so that the auditor can check every byte later.
     #[arg(long)]
     pub(super) keep: bool,

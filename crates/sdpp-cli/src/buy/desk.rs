@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sdpp::buyer::{Listener, Settings};
+use sdpp::buyer::{Listener, Progress as Counter, Reconnect, Settings};
 use sdpp::journal::Journal;
 use sdpp_ledger::{DirectPayer, LedgerRecords, LedgerTerms, RAIL_VOUCHER, VoucherPayer};
 use sdpp_proto::money::{Amount, AssetId};
@@ -11,26 +11,24 @@ use sdpp_proto::suite::Suite;
 use sdpp_rail::Payer;
 
 use super::Args;
-use crate::config::Class;
 use crate::exit::{Exit, failed};
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
-use crate::ledger::reach::Remote;
-use crate::sell::durability;
+use crate::ledger::reach::{Reach, Remote};
 use crate::text::symbol;
 
 /// A buyer's place at one ledger.
-pub(super) struct Desk {
-    pub(super) remote: Remote,
+pub(crate) struct Desk {
+    pub(crate) remote: Remote,
     pub(super) rail: String,
-    pub(super) asset: AssetId,
+    pub(crate) asset: AssetId,
 }
 
 impl Desk {
     /// Reaches the ledger of a payment option: the one that was named, else the one of the menu.
-    pub(super) async fn open(home: &Home, args: &Args, option: &PayOption) -> Result<Self, Failure> {
+    pub(crate) async fn open(home: &Home, reach: &Reach, option: &PayOption) -> Result<Self, Failure> {
         let terms = LedgerTerms::parse(&option.terms)?;
-        let named = args.reach.clone().or(&home.config()?.ledger);
+        let named = reach.clone().or(&home.config()?.ledger);
         let reach = match (&terms.url, named.named()) {
             (_, Some(_)) => named,
             (Some(url), None) => named.or_menu(url),
@@ -51,7 +49,7 @@ impl Desk {
     }
 
     /// What the buyer has.
-    pub(super) async fn balance(&self) -> Result<Amount, Failure> {
+    async fn balance(&self) -> Result<Amount, Failure> {
         let account = self.remote.key.public();
         self.remote.look(|fold| fold.balance(&self.asset, &account)).await
     }
@@ -95,9 +93,14 @@ impl Desk {
     }
 
     /// The library's settings.
-    pub(super) fn settings(&self, args: &Args, journal: Journal, listener: Listener) -> Settings {
+    pub(crate) fn settings(
+        &self,
+        suite: Suite,
+        journal: Journal,
+        (progress, listener): (Arc<Counter>, Listener),
+        reconnect: Reconnect,
+    ) -> Settings {
         let Remote { client, key, .. } = &self.remote;
-        let suite = if args.how.suite == 2 { Suite::XWing } else { Suite::X25519 };
         Settings {
             key: key.clone(),
             suites: vec![suite],
@@ -105,14 +108,14 @@ impl Desk {
             rail: self.rail.clone(),
             records: Some(Arc::new(LedgerRecords::new(client.clone(), key.clone()))),
             journal,
-            reconnects: u32::MAX,
+            reconnect,
+            progress,
             listener,
         }
     }
 }
 
-/// The buyer's journal.
-pub(super) fn journal(home: &Home, class: Option<Class>) -> Result<Journal, Failure> {
-    let class = class.or(home.config()?.buyer.journal);
-    Ok(Journal::start(home.role(Role::Buyer)?.store("journal", durability(class))?)?)
+/// How to connect again, by the command line.
+pub(super) fn reconnect(args: &Args) -> Reconnect {
+    Reconnect { wait_for_seller: args.how.wait, ..Reconnect::default() }
 }

@@ -3,22 +3,26 @@
 use std::process::ExitCode;
 
 use sdpp::bound::Bound;
-use sdpp::buyer::{Buyer, Purchase, Request};
-use sdpp::sink::{LineFile, Sink};
+use sdpp::buyer::{Buyer, Purchase, Reconnect, Request};
+use sdpp::journal::{Journal, order_stream};
 use sdpp_proto::buyer::Ended as How;
+use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::{Amount, Unit};
-use sdpp_proto::statement::{Form, Product, RecordPolicy};
+use sdpp_proto::statement::{Form, Product, RecordPolicy, Terms};
 use serde_json::json;
 use tokio::sync::watch;
 
 mod args;
 mod desk;
+pub(crate) mod journals;
 mod progress;
+pub(crate) mod sinks;
 
-pub(crate) use args::Args;
+pub(crate) use args::{Args, Which};
+pub(crate) use desk::Desk;
+pub(crate) use progress::Progress;
 
-use self::desk::Desk;
-use self::progress::Progress;
+use self::journals::Journals;
 use crate::address::Address;
 use crate::exit::{Exit, failed};
 use crate::home::Home;
@@ -33,7 +37,8 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     visit::wait(async {
         match (&args.resume, &args.address) {
             (None, Some(address)) => place(home, args, address).await,
-            _ => Err(failed(Exit::Usage, "--resume is not there yet")),
+            (Some(which), address) => resume(home, args, (which, address.as_ref())).await,
+            (None, None) => Err(failed(Exit::Usage, "say where it is sold: sdpp://KEY@HOST:PORT/TOPIC")),
         }
     })
 }
@@ -52,14 +57,18 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
         eprintln!("{bound}\nat most {limit} {} would be spent; nothing was ordered", symbol(&option.asset));
         return Ok(ExitCode::SUCCESS);
     }
-    let desk = Desk::open(home, args, option).await?;
+    let desk = Desk::open(home, &args.reach, option).await?;
     desk.fund(limit).await?;
     let mut watch = Watch::open(args.how.metrics.or(home.config()?.buyer.metrics)).await?;
     watch.follow(&desk.remote);
-    let journal = desk::journal(home, args.how.journal)?;
+    let journal = journals::fresh(home, args.how.journal)?;
     let progress = Progress::new(args.want.count, symbol(&desk.asset), args.how.quiet);
-    let buyer = Buyer::new(desk.settings(args, journal, watch.buyer(progress.listener())));
-    let mut sink = sink(args)?;
+    let heard = (progress.counter.clone(), watch.buyer(progress.listener()));
+    let buyer = Buyer::new(desk.settings(args.suite(), journal, heard, desk::reconnect(args)));
+    let mut sink = sinks::open(args.how.to.as_deref().unwrap_or("-"), home).await?;
+    if args.how.keep {
+        sink = sinks::keeping(sink, &sinks::new_kept(home)?)?;
+    }
     // Whoever answered without a key is the one that the order goes to.
     let peer = Address { seller: Some(asked.menu.seller), ..address.clone() };
     let stop = stop_on_signals()?;
@@ -67,7 +76,41 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     progress.finish();
     watch.stop().await;
     let purchase = bought.map_err(|error| explain(&peer, &error))?;
-    Ok(conclude(args, &desk, &purchase))
+    Ok(conclude(args.json, args.want.count, &desk, &purchase))
+}
+
+/// Goes on with an order of the journal, into what it went to before.
+async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Address>)) -> Result<ExitCode, Failure> {
+    let found = Journals::open(home, args.how.journal)?.find(home, which, true).await?;
+    let (order, note) = (found.order.order, &found.order.note);
+    let terms = terms_of(&found.journal, &order).await?;
+    let desk = Desk::open(home, &args.reach, &terms.option).await?;
+    let mut sink = match (&args.how.to, &note.sink) {
+        (Some(to), _) => sinks::open(to, home).await?,
+        (None, Some(described)) => sinks::again(described, home).await?,
+        (None, None) => sinks::open("-", home).await?,
+    };
+    let peer = address.map_or_else(|| note.address(), Address::peer);
+    // Whatever was said, the order is this seller's.
+    let peer = sdpp::buyer::Address { seller: Some(found.order.seller), ..peer };
+    let mut watch = Watch::open(args.how.metrics.or(home.config()?.buyer.metrics)).await?;
+    watch.follow(&desk.remote);
+    let progress = Progress::new(found.order.quantity, symbol(&desk.asset), args.how.quiet);
+    let reconnect = Reconnect { wait_for_seller: true, ..desk::reconnect(args) };
+    let heard = (progress.counter.clone(), watch.buyer(progress.listener()));
+    let buyer = Buyer::new(desk.settings(args.suite(), found.journal, heard, reconnect));
+    let bought = buyer.resume(&peer, order, sink.as_mut(), stop_on_signals()?).await;
+    progress.finish();
+    watch.stop().await;
+    let purchase = bought.map_err(|error| visit::explain_at(&peer.host, &error))?;
+    Ok(conclude(args.json, found.order.quantity, &desk, &purchase))
+}
+
+/// The terms of an order, as its journal has them.
+pub(crate) async fn terms_of(journal: &Journal, order: &StatementId) -> Result<Terms, Failure> {
+    let entries = journal.read(order_stream(order)).await?;
+    let terms = sdpp::bundle::terms_of(&entries);
+    terms.ok_or_else(|| failed(Exit::Storage, format!("the journal's order {order} is not whole")))
 }
 
 /// Most that will be spent.
@@ -106,12 +149,6 @@ fn request(args: &Args, product: &Product, limit: Amount) -> Result<Request, Fai
     })
 }
 
-fn sink(args: &Args) -> Result<Box<dyn Sink>, Failure> {
-    let path = std::path::Path::new(&args.how.to);
-    let file = LineFile::open(path).map_err(|error| failed(Exit::Data, format!("{}: {error}", path.display())))?;
-    Ok(Box::new(file))
-}
-
 /// Ctrl-C, and what a supervisor sends, settle; a second one leaves at once.
 fn stop_on_signals() -> Result<watch::Receiver<bool>, Failure> {
     let ending = Ending::listen()?;
@@ -124,35 +161,40 @@ fn stop_on_signals() -> Result<watch::Receiver<bool>, Failure> {
 }
 
 /// Says how it ended; the exit code is for scripts.
-fn conclude(args: &Args, desk: &Desk, purchase: &Purchase) -> ExitCode {
-    let Purchase { order, ended, delivered, due, paid, .. } = purchase;
+pub(crate) fn conclude(as_json: bool, count: Option<u64>, desk: &Desk, purchase: &Purchase) -> ExitCode {
+    let Purchase { order, ended, delivered, due, paid, closing, .. } = purchase;
     let unit = symbol(&desk.asset);
     let settled = purchase.is_settled();
-    let how = match ended {
+    let how = how(ended);
+    if as_json {
+        let line = json!({
+            "order": order.to_string(), "settled": settled, "ended": how, "delivered": delivered,
+            "due": due.to_string(), "paid": paid.to_string(), "asset": desk.asset.as_str(),
+            "goes_on": purchase.is_parked(), "closing": closing,
+        });
+        eprintln!("{line}");
+    } else {
+        eprintln!("{how}: {delivered} messages, due {due} {unit}, paid {paid} {unit}");
+        if settled && count.is_some_and(|count| *delivered < count) {
+            eprintln!("note: fewer than ordered; the stream ended, somebody stopped it, or the budget is spent");
+        }
+        if *closing {
+            eprintln!("note: the deposit comes back when the channel's grace period is over");
+        }
+        if !settled && purchase.is_parked() {
+            eprintln!("go on with: sdpp buy --resume {order}");
+        }
+    }
+    if settled { ExitCode::SUCCESS } else { exit_of(ended).into() }
+}
+
+fn how(ended: &How) -> String {
+    match ended {
         How::Settled => "settled".to_owned(),
         How::Withheld => "paid in full, without the seller's last signature".to_owned(),
         How::Offence(offence) => format!("the seller broke a rule: {offence}"),
         How::Stopped(reason) => format!("stopped: {reason}"),
         How::Told(Some(fault)) => format!("the seller stopped: {fault}"),
         How::Told(None) => "the connection was lost".to_owned(),
-    };
-    if args.json {
-        let line = json!({
-            "order": order.to_string(), "settled": settled, "ended": how, "delivered": delivered,
-            "due": due.to_string(), "paid": paid.to_string(), "asset": desk.asset.as_str(),
-        });
-        eprintln!("{line}");
-    } else {
-        eprintln!("{how}: {delivered} messages, due {due} {unit}, paid {paid} {unit}");
     }
-    if settled {
-        if args.want.count.is_some_and(|count| *delivered < count) && !args.json {
-            eprintln!("note: fewer than ordered; the stream ended, somebody stopped it, or the budget is spent");
-        }
-        return ExitCode::SUCCESS;
-    }
-    if !args.json {
-        eprintln!("go on with: sdpp buy --resume {order}");
-    }
-    exit_of(ended).into()
 }

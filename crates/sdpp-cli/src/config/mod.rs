@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) seller: Seller,
     /// How this machine buys.
     pub(crate) buyer: Buyer,
+    /// How brokers are spoken to.
+    pub(crate) mqtt: Mqtt,
     /// Where messages come from, by a name of one's own.
     pub(crate) sources: BTreeMap<String, Source>,
     /// What is sold.
@@ -116,8 +118,22 @@ pub(crate) struct Buyer {
     pub(crate) pay: Option<Pay>,
     /// Outstanding windows to ask for.
     pub(crate) windows: Option<u32>,
+    /// Quality of service towards a broker that what was bought is published to: 0, 1, 2.
+    pub(crate) qos: Option<u8>,
     /// Where metrics and health are served: ADDRESS:PORT.
     pub(crate) metrics: Option<std::net::SocketAddr>,
+}
+
+/// How MQTT brokers are spoken to, as a source and as a sink.
+#[derive(Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Mqtt {
+    /// 5, or 3 for MQTT 3.1.1.
+    pub(crate) version: Option<u8>,
+    /// A file with USER:PASSWORD; else SDPP_MQTT_USER and SDPP_MQTT_PASSWORD.
+    pub(crate) login: Option<PathBuf>,
+    /// Certificates to believe, as PEM; else the system's.
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// Where messages come from. Exactly one of `file`, `follow`, `stdin`, `command` and `mqtt`.
@@ -138,6 +154,8 @@ pub(crate) struct Source {
     pub(crate) topics: Vec<String>,
     /// Quality of service: 0, 1, 2.
     pub(crate) qos: Option<u8>,
+    /// A client id that stays, so that the broker keeps what comes while this program is away.
+    pub(crate) session: Option<String>,
     /// How the bytes are read: lines, json, csv.
     pub(crate) format: Option<Format>,
     /// Messages per second.
@@ -297,7 +315,8 @@ impl Source {
         if self.command.as_ref().is_some_and(Vec::is_empty) {
             return Err("command names no program: write command = [\"PROGRAM\", \"ARGUMENT\"]".to_owned());
         }
-        if self.mqtt.is_some() && self.topics.is_empty() {
+        let named = |url: &String| url.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+        if self.topics.is_empty() && self.mqtt.as_ref().is_some_and(|url| !named(url)) {
             return Err("say what to subscribe to: topics = [\"sensors/#\"]".to_owned());
         }
         let finite = |number: Option<f64>| number.is_none_or(|number| number.is_finite() && number >= 0.0);

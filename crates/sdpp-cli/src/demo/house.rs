@@ -263,7 +263,8 @@ impl House {
             rail,
             records: Some(records),
             journal,
-            reconnects: 3,
+            reconnect: buyer::Reconnect { tries: Some(3), ..buyer::Reconnect::default() },
+            progress: Arc::default(),
             listener,
         }
     }

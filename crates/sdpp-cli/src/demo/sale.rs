@@ -9,7 +9,7 @@ use sdpp::bound::Bound;
 use sdpp::buyer::{self, Address, Buyer, Purchase, Request};
 use sdpp::journal::{Journal, order_stream};
 use sdpp::seller::{self, Seller};
-use sdpp::sink::{CanonicalFile, LineFile, Tee};
+use sdpp::sink::{FileSink, Tee};
 use sdpp_ledger::{LedgerClient, LedgerService};
 use sdpp_proto::buyer::BuyerConfig;
 use sdpp_proto::money::Amount;
@@ -152,7 +152,11 @@ pub(super) fn buyer_listener(screen: &Screen) -> buyer::Listener {
         buyer::Event::Invoiced { windows, .. } => screen.invoiced(*windows),
         buyer::Event::Dishonest(what) => screen.dishonest(what),
         buyer::Event::Reconnecting { attempt } => screen.line(&format!("  connection lost, trying again ({attempt})")),
-        buyer::Event::Live { .. } | buyer::Event::Paid { .. } | buyer::Event::Recorded(_) => {}
+        buyer::Event::Live { .. }
+        | buyer::Event::Paid { .. }
+        | buyer::Event::Recorded(_)
+        | buyer::Event::Waiting
+        | buyer::Event::Enough => {}
     })
 }
 
@@ -193,7 +197,7 @@ pub(super) async fn buy(
     address: SocketAddr,
     stop: watch::Receiver<bool>,
 ) -> Result<Purchase, Failure> {
-    let mut sink = Tee(LineFile::open(&house.bought())?, CanonicalFile::open(&house.canonical())?);
+    let mut sink = Tee::new(FileSink::lines(&house.bought())?, FileSink::canonical(&house.canonical())?);
     let address = Address { seller: Some(house.seller.public()), host: address.to_string() };
     Ok(Buyer::new(settings).buy(&address, &request(house), &mut sink, stop).await?)
 }

@@ -8,6 +8,7 @@ use sdpp_proto::time::Timestamp;
 use sdpp_rail::{Durability, SqliteStore, Store as _, StoreError};
 
 use super::Finding;
+use crate::buy::journals::is_busy;
 use crate::config::{Config, FILE};
 use crate::home::{Home, Role};
 use crate::sell::{LISTEN, durability};
@@ -88,7 +89,7 @@ pub(super) fn journals(home: &Home) -> Vec<Finding> {
             found.push(Finding::good(CHECK, format!("{role}: none yet; {survives}")));
             continue;
         }
-        if is_held(&path) {
+        if is_busy(&path) {
             found.push(Finding::good(CHECK, format!("{role}: a running {role} has it; {survives}")));
             continue;
         }
@@ -121,14 +122,6 @@ fn probe(path: &Path, class: Durability) -> Result<u128, StoreError> {
         let _ = std::fs::remove_file(name);
     }
     Ok(took)
-}
-
-/// Whether a running seller or buyer has the journal: then it is in good hands.
-fn is_held(path: &Path) -> bool {
-    let mut name = path.to_owned().into_os_string();
-    name.push(".lock");
-    let lock = std::fs::File::open(name);
-    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 /// Whether the seller could listen.

@@ -59,6 +59,11 @@ impl Reach {
         self.ledger.as_deref()
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        self.ledger.as_deref().unwrap_or(USUAL).trim_end_matches('/')
+    }
+
     /// What is not said, taken from the configuration; of another ledger it says nothing.
     pub(crate) fn or(mut self, config: &config::Ledger) -> Self {
         let trimmed = |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
@@ -96,8 +101,17 @@ pub(crate) struct Remote {
 impl Remote {
     /// Finds out who answers, decides whom to believe, and opens the role's replica.
     pub(crate) async fn open(home: &Home, role: Role, reach: &Reach) -> Result<Self, Failure> {
+        Self::connect(home, role, reach, None).await
+    }
+
+    /// The same, but whoever signs has this key.
+    pub(crate) async fn open_as(home: &Home, role: Role, reach: &Reach, key: SigningKey) -> Result<Self, Failure> {
+        Self::connect(home, role, reach, Some(key)).await
+    }
+
+    async fn connect(home: &Home, role: Role, reach: &Reach, key: Option<SigningKey>) -> Result<Self, Failure> {
         let reach = &reach.clone().or(&home.config()?.ledger);
-        let url = reach.ledger.as_deref().unwrap_or(USUAL).trim_end_matches('/').to_owned();
+        let url = reach.url().to_owned();
         let mut options = ClientOptions::new(tokio::runtime::Handle::current());
         if let Some(ca) = &reach.ca {
             options.roots = Roots::Pem(station::read(ca)?);
@@ -108,7 +122,7 @@ impl Remote {
             trust::Asked { key: reach.trust_ledger.clone(), witnesses: reach.witness.clone(), quorum: reach.quorum };
         let policy = trust::policy(home, &url, &claimed, &asked)?;
         let role = home.role(role)?;
-        let key = role.key()?;
+        let key = key.map_or_else(|| role.key(), Ok)?;
         let (turn, name) = take_turn(&role, &replica_name(policy.log())).await?;
         // The state would be fetched again, but the checkpoint in it is the memory against forks.
         let store = role.store(&name, Durability::Power)?;

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use sdpp_ledger::entry::asset_id;
+use sdpp_ledger::entry::{Record, asset_id};
 use sdpp_ledger::{Body, Channel, ChannelState, Entry};
 use sdpp_proto::codec::ChannelId;
 use sdpp_proto::identity::PublicKey;
@@ -66,6 +66,9 @@ pub(crate) fn what(entry: &Entry, whole: bool) -> String {
         Body::Redeem { channel, voucher } => format!("{} in all of channel {channel}", voucher.total),
         Body::RequestClose(channel) | Body::Close(channel) => format!("channel {channel}"),
         Body::Tick(at) => time(*at),
+        Body::Record(Record { notice: Some(notice), .. }) => {
+            format!("{} of the key {}", notice.erase().kind.name(), who(notice.key()))
+        }
         Body::Record(record) => format!("{} of statement {}", form(record.form), record.statement),
     }
 }
@@ -114,6 +117,10 @@ fn body_json(body: &Body) -> Value {
         }
         Body::RequestClose(channel) | Body::Close(channel) => json!({ "channel": channel.to_string() }),
         Body::Tick(at) => json!({ "time_ms": at.as_ms() }),
+        Body::Record(Record { notice: Some(notice), form: how, statement, .. }) => json!({
+            "statement": statement.to_string(), "form": form(*how), "statement_kind": notice.erase().kind.name(),
+            "ends": notice.key().to_string(),
+        }),
         Body::Record(record) => json!({ "statement": record.statement.to_string(), "form": form(record.form) }),
     }
 }

@@ -46,7 +46,7 @@ impl Shop {
         remote.follow().await?;
         let asset = money::asset(&remote, config.seller.asset.as_deref()).await?;
         let payees = money::payees(&remote, &config.seller, &asset)?;
-        let (home, args, sources) = (home.clone(), args.clone(), Sources::default());
+        let (home, args, sources) = (home.clone(), args.clone(), Sources::new(config.mqtt.clone()));
         Ok(Self { home, args, remote, asset, payees, bound, config, sources })
     }
 

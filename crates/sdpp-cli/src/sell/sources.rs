@@ -14,16 +14,21 @@ use sdpp_proto::message::{Batch, split_first};
 use sdpp_proto::statement::{Product, Signing, Stalled};
 
 use crate::config::{self, Format};
-use crate::exit::{Exit, failed};
+use crate::exit::{Exit, exit_of, failed};
 use crate::ledger::Failure;
 
 /// Live sources that are being read, each by its description: a reload goes on with those it keeps.
-#[derive(Default)]
 pub(super) struct Sources {
     hubs: HashMap<String, (config::Source, Hub)>,
+    mqtt: config::Mqtt,
 }
 
 impl Sources {
+    /// None yet; brokers will be spoken to like this.
+    pub(super) fn new(mqtt: config::Mqtt) -> Self {
+        Self { hubs: HashMap::new(), mqtt }
+    }
+
     /// What makes the source of an order of a product. Inside a runtime.
     pub(super) fn maker(
         &mut self,
@@ -59,13 +64,16 @@ impl Sources {
         {
             return Ok(hub.clone());
         }
-        let hub = open(source).map_err(|error| failed(Exit::Data, format!("[sources.{name}]: {error}")))?;
+        let hub = open(source, &self.mqtt).map_err(|error| {
+            let exit = exit_of(error.as_ref()).unwrap_or(Exit::Data);
+            failed(exit, format!("[sources.{name}]: {error}"))
+        })?;
         self.hubs.insert(name.to_owned(), (source.clone(), hub.clone()));
         Ok(hub)
     }
 }
 
-fn open(source: &config::Source) -> Result<Hub, Failure> {
+fn open(source: &config::Source, mqtt: &config::Mqtt) -> Result<Hub, Failure> {
     let reading = reading(source, Pick::all());
     if let Some(path) = &source.follow {
         return Ok(Hub::start(Follow::open(path, Begin::AtEnd, reading)?, Start::Now));
@@ -76,10 +84,19 @@ fn open(source: &config::Source) -> Result<Hub, Failure> {
     if source.stdin {
         return Ok(Hub::start(Input::stdin(reading)?, Start::FirstOrder));
     }
-    broker(source)
+    broker(source, mqtt)
 }
 
-fn broker(_: &config::Source) -> Result<Hub, Failure> {
+/// Connects before anything is sold, so that a broker that refuses is noticed.
+#[cfg(feature = "mqtt")]
+fn broker(source: &config::Source, mqtt: &config::Mqtt) -> Result<Hub, Failure> {
+    let url = source.mqtt.as_deref().unwrap_or_default();
+    let connecting = crate::broker::subscribe(url, source, mqtt);
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(connecting))
+}
+
+#[cfg(not(feature = "mqtt"))]
+fn broker(_: &config::Source, _: &config::Mqtt) -> Result<Hub, Failure> {
     Err("this program was built without MQTT: build it with the feature `mqtt`".into())
 }
 

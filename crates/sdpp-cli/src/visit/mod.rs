@@ -85,6 +85,11 @@ pub(crate) async fn ask(
 
 /// What is wrong, what to do next, and the exit code.
 pub(crate) fn explain(address: &Address, error: &BuyError) -> Failure {
+    explain_at(&Address { topic: None, ..address.clone() }.to_string(), error)
+}
+
+/// The same, for a seller of which no more is known.
+pub(crate) fn explain_at(at: &str, error: &BuyError) -> Failure {
     let exit = match error {
         BuyError::Connection(_) => Exit::Unreachable,
         BuyError::Journal(_) | BuyError::Restore(_) | BuyError::NoEntropy(_) => Exit::Storage,
@@ -92,9 +97,10 @@ pub(crate) fn explain(address: &Address, error: &BuyError) -> Failure {
         BuyError::NotOffered(_) | BuyError::Place(_) => Exit::Refused,
         BuyError::Ended(how) => exit_of(how),
         BuyError::Overflow => Exit::Usage,
+        BuyError::Sink(_) => Exit::Data,
+        BuyError::UnknownOrder(_) => Exit::Refused,
     };
-    let seller = Address { topic: None, ..address.clone() };
-    failed(exit, format!("{seller}: {error}"))
+    failed(exit, format!("{at}: {error}"))
 }
 
 /// The exit code of how a connection ended.

@@ -264,7 +264,7 @@ impl Live {
             self.account.payments.intent = Some(invoice.id());
             let mut entries = core::mem::take(&mut self.unsaved);
             entries.push(Entry::Intent(Bytes32(invoice.id().0)));
-            let id = common.store(entries, invoice.end());
+            let id = common.store(entries, self.account.verified());
             self.stores.push_back((id, Awaited::Intent(Box::new(invoice))));
         } else {
             common.outputs.push_back(Output::Pay { invoice: Box::new(invoice), before: self.account.paid() });
@@ -282,7 +282,7 @@ impl Live {
         let payment = self.account.sign_payment(invoice, proof);
         let mut entries = core::mem::take(&mut self.unsaved);
         entries.push(payment.erase().into());
-        let id = common.store(entries, invoice.end());
+        let id = common.store(entries, self.account.verified());
         let every = u64::from(self.account.terms().order.record.every);
         let record = invoice.last || invoice.n.checked_rem(every) == Some(0);
         let awaited = Awaited::Payment {

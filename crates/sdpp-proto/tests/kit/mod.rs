@@ -15,8 +15,8 @@ use sdpp_proto::money::{Amount, AssetId, Unit};
 use sdpp_proto::offence::{Offence, Reason};
 use sdpp_proto::seller::{self, Admission, Offered, Seller, SellerConfig};
 use sdpp_proto::statement::{
-    AnyStatement, Form, Invoice, Menu, PayOption, Product, RecordOffer, RecordPolicy, Sample, SealKey, Signed, Signing,
-    Stalled,
+    AnyStatement, Form, Invoice, Kind, Menu, PayOption, Product, RecordOffer, RecordPolicy, Sample, SealKey, Signed,
+    Signing, Stalled,
 };
 use sdpp_proto::suite::{SealSecret, Suite};
 use sdpp_proto::time::Timestamp;
@@ -481,7 +481,17 @@ impl World {
                 }
             },
             buyer::Output::Sample(_) | buyer::Output::Quote(_) | buyer::Output::Record(_) => {}
-            buyer::Output::Store { id, entries, .. } => self.buyer_journal.take(id, entries),
+            buyer::Output::Store { id, entries, delivered_through } => {
+                for entry in &entries {
+                    if let Entry::Statement(statement) = entry
+                        && statement.kind == Kind::Invoice
+                    {
+                        let invoice = Signed::<Invoice>::parse_unverified(&statement.bytes).unwrap();
+                        assert!(invoice.end() <= delivered_through, "an invoice is kept with the messages it is for");
+                    }
+                }
+                self.buyer_journal.take(id, entries);
+            }
             buyer::Output::RecordOrder(order) => self.buyer.recorded(order.id, Some(Bytes32([6; 32]))),
             buyer::Output::Pay { invoice, before } => {
                 if self.pay {

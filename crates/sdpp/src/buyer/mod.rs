@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sdpp_proto::buyer::{self as core, BuyerConfig, BuyerOrder, OrderDraft, PlaceError};
@@ -12,18 +13,28 @@ use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Menu, PayOption, Product, RecordPolicy, Signed};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::bound::Bound;
 use crate::entropy::{self, NoEntropy};
-use crate::journal::{Journal, ReadError, order_stream};
+use crate::journal::{Journal, ReadError};
 use crate::now;
-use crate::sink::Sink;
+use crate::sink::{Sink, Stream};
 
+mod ask;
+mod keeper;
+mod note;
+mod orders;
+mod pursuit;
 mod session;
 
-pub use session::{Asked, ask};
+pub use ask::{Asked, ask};
+pub use note::Note;
+pub use orders::{OrderInfo, OrderState, orders};
+pub use pursuit::Reconnect;
+
+use keeper::Keeper;
+use pursuit::{Plan, Pursuit, Stop};
 
 /// Hears of everything that happens.
 pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -45,10 +56,36 @@ pub struct Settings {
     pub records: Option<Arc<dyn Records>>,
     /// The journal.
     pub journal: Journal,
-    /// How often it connects again after a connection was lost, without progress in between.
-    pub reconnects: u32,
+    /// How it connects again.
+    pub reconnect: Reconnect,
+    /// Counts what comes.
+    pub progress: Arc<Progress>,
     /// Hears of everything that happens.
     pub listener: Listener,
+}
+
+/// Counts what comes in, for whoever looks now and then: once per frame, without a lock.
+#[derive(Debug, Default)]
+pub struct Progress {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    /// Messages delivered since the process began.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    /// Their payload bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, messages: u64, bytes: u64) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// What to buy.
@@ -106,11 +143,15 @@ pub enum Event {
         messages: u64,
         /// Cumulative amount due.
         due: Amount,
+        /// What is owed: due and not paid.
+        owed: Amount,
     },
     /// A payment left.
     Paid {
         /// Cumulative amount.
         total: Amount,
+        /// What is owed: due and not paid.
+        owed: Amount,
     },
     /// A statement was recorded.
     Recorded(StatementId),
@@ -121,6 +162,11 @@ pub enum Event {
         /// Tries since the last progress.
         attempt: u32,
     },
+    /// The sink takes nothing for a long time: the connection was closed, and another one follows
+    /// when it does. An invoice that the sink keeps from being paid would end in a default otherwise.
+    Waiting,
+    /// The sink's reader has enough: what came is settled, and the order ends.
+    Enough,
 }
 
 /// How a purchase ended.
@@ -138,9 +184,17 @@ pub struct Purchase {
     pub paid: Amount,
     /// What stood behind the order.
     pub funding: Option<Funding>,
+    /// The rail was asked to close the channel without the seller: its deposit comes back after the
+    /// grace period.
+    pub closing: bool,
 }
 
 impl Purchase {
+    /// Whether the order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    pub const fn is_parked(&self) -> bool {
+        !self.closing && is_parked(&self.ended)
+    }
+
     /// Whether both sides have what they were owed.
     pub const fn is_settled(&self) -> bool {
         matches!(self.ended, core::Ended::Settled | core::Ended::Withheld)
@@ -168,6 +222,10 @@ pub enum BuyError {
     Ended(core::Ended),
     /// The price of the quantity does not fit an amount.
     Overflow,
+    /// The sink cannot take this stream, or holds less than was paid for.
+    Sink(io::Error),
+    /// The journal has no such order.
+    UnknownOrder(StatementId),
 }
 
 impl std::fmt::Display for BuyError {
@@ -186,6 +244,8 @@ impl std::fmt::Display for BuyError {
             Self::Ended(core::Ended::Told(Some(fault))) => write!(f, "the seller refused: {fault}"),
             Self::Ended(_) => f.write_str("the connection ended before there was an order: try again"),
             Self::Overflow => f.write_str("the price of this quantity does not fit: order less, or set a limit"),
+            Self::Sink(error) => write!(f, "the messages cannot be kept: {error}"),
+            Self::UnknownOrder(order) => write!(f, "the journal has no order {order}: see `sdpp orders`"),
         }
     }
 }
@@ -203,8 +263,8 @@ impl Buyer {
         Self { settings }
     }
 
-    /// Places an order and sees it through. When `stop` turns true, what was delivered is settled
-    /// and the order ends.
+    /// Places an order and sees it through. When `stop` turns true, or the sink's reader has enough,
+    /// what was delivered is settled and the order ends.
     ///
     /// # Errors
     /// [`BuyError`].
@@ -215,11 +275,13 @@ impl Buyer {
         sink: &mut dyn Sink,
         stop: watch::Receiver<bool>,
     ) -> Result<Purchase, BuyError> {
-        let plan = session::Plan::Place(request);
-        self.see_through(address, plan, sink, stop).await
+        let keeper = Keeper::new(sink, self.settings.journal.clone(), Note::at(address));
+        let pursuit = Pursuit { buyer: self, address, keeper, stop: Stop::new(stop) };
+        pursuit.run(Plan::Place(request)).await
     }
 
-    /// Goes on with an order of the journal, after a crash.
+    /// Goes on with an order of the journal, after a crash. The sink goes back to what the journal
+    /// vouches for; one that the order did not have before gets what follows.
     ///
     /// # Errors
     /// [`BuyError`].
@@ -230,72 +292,73 @@ impl Buyer {
         sink: &mut dyn Sink,
         stop: watch::Receiver<bool>,
     ) -> Result<Purchase, BuyError> {
-        let entries = self.settings.journal.read(order_stream(&order)).await.map_err(BuyError::Journal)?;
-        let menu =
-            crate::bundle::menu_of(&entries).ok_or(BuyError::Restore(sdpp_proto::seller::RestoreError::Incomplete))?;
-        let account = BuyerOrder::restore(&self.settings.key, &menu, &entries).map_err(BuyError::Restore)?;
-        sink.truncate(account.verified()).map_err(BuyError::Connection)?;
-        self.see_through(address, session::Plan::Resume(Box::new(account)), sink, stop).await
+        let (account, before) = self.restore(order).await?;
+        let mut keeper = Keeper::new(sink, self.settings.journal.clone(), Note::at(address));
+        if account.is_settled() {
+            return Ok(purchase(&account, core::Ended::Settled, None));
+        }
+        let stream = Stream::of(&account.terms().product);
+        keeper.go_on(&stream, &before, account.verified()).map_err(BuyError::Sink)?;
+        let pursuit = Pursuit { buyer: self, address, keeper, stop: Stop::new(stop) };
+        pursuit.run(Plan::Resume(account)).await
     }
 
-    async fn see_through(
+    /// Ends an order of the journal: settles what was delivered with the seller. What the seller had
+    /// under way is delivered and paid for, so the sink matters. If the seller cannot be reached or
+    /// will not settle, and `give_up` says that it is gone for good, the rail is asked to close the
+    /// channel; the order can then not go on.
+    ///
+    /// # Errors
+    /// [`BuyError`]; [`BuyError::Connection`] where the seller cannot be reached and is not given up.
+    pub async fn close(
         &self,
         address: &Address,
-        plan: session::Plan<'_>,
-        sink: &mut dyn Sink,
-        stop: watch::Receiver<bool>,
+        order: StatementId,
+        (sink, give_up): (&mut dyn Sink, bool),
     ) -> Result<Purchase, BuyError> {
-        let mut plan = plan;
-        let mut funding = match &plan {
-            session::Plan::Place(_) => None,
-            session::Plan::Resume(account) => {
-                let order = &account.terms().order;
-                Some(Funding { channel: order.channel, deposit: order.limit })
-            }
+        let (account, _) = self.restore(order).await?;
+        let stop = watch::channel(true).1;
+        let ended = match self.resume(address, order, sink, stop).await {
+            Err(error @ BuyError::Connection(_)) if !give_up => return Err(error),
+            Err(BuyError::Connection(_)) => purchase(&account, core::Ended::Told(None), None),
+            result => result?,
         };
-        let (mut attempt, mut progress) = (0u32, (0, Amount::ZERO));
-        loop {
-            let outcome = match self.connect(address).await {
-                Ok(stream) => session::run(self, address, stream, (plan, sink, stop.clone())).await?,
-                Err(error) => match plan {
-                    session::Plan::Place(_) => return Err(BuyError::Connection(error)),
-                    session::Plan::Resume(account) => session::Outcome::lost(account),
-                },
-            };
-            funding = outcome.funding.or(funding);
-            let Some(account) = outcome.account else { return Err(BuyError::Ended(outcome.ended)) };
-            let now_at = (account.delivered(), account.paid());
-            attempt = if now_at == progress { attempt.saturating_add(1) } else { 0 };
-            progress = now_at;
-            let lost = is_lost(&outcome.ended) && !account.is_settled();
-            if !lost || attempt > self.settings.reconnects {
-                let settled = account.is_settled() && outcome.ended == core::Ended::Settled;
-                // A buyer that froze goes on later, with the channel it has.
-                let frozen = outcome.ended == core::Ended::Stopped(Reason::Frozen);
-                if !settled && !frozen {
-                    self.close_funding(funding.as_ref()).await;
-                }
-                return Ok(purchase(&account, outcome.ended, funding));
-            }
-            (self.settings.listener)(&Event::Reconnecting { attempt });
-            tokio::time::sleep(Duration::from_millis(50u64.saturating_mul(1 << attempt.min(7)))).await;
-            plan = session::Plan::Resume(account);
+        if ended.is_settled() || ended.closing || !give_up {
+            return Ok(ended);
         }
+        let funding = pursuit::funding_of(&account);
+        let closing = self.close_funding(Some(&funding)).await;
+        Ok(Purchase { funding: Some(funding), closing, ..ended })
+    }
+
+    /// The orders of the journal.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn orders(&self) -> Result<Vec<OrderInfo>, ReadError> {
+        orders(&self.settings.journal, &self.settings.key).await
+    }
+
+    async fn restore(&self, order: StatementId) -> Result<(Box<BuyerOrder>, Note), BuyError> {
+        let (entries, note) = orders::read(&self.settings.journal, &order).await.map_err(BuyError::Journal)?;
+        if entries.is_empty() {
+            return Err(BuyError::UnknownOrder(order));
+        }
+        let incomplete = BuyError::Restore(sdpp_proto::seller::RestoreError::Incomplete);
+        let menu = crate::bundle::menu_of(&entries).ok_or(incomplete)?;
+        let account = BuyerOrder::restore(&self.settings.key, &menu, &entries).map_err(BuyError::Restore)?;
+        Ok((Box::new(account), note))
     }
 
     /// Asks for the channel's end where the seller will not: it closes it itself after a settled one.
-    async fn close_funding(&self, funding: Option<&Funding>) {
-        if let Some(funding) = funding.filter(|funding| funding.channel.is_some())
-            && let Err(error) = self.settings.payer.close(funding).await
-        {
+    /// Says whether there was one.
+    async fn close_funding(&self, funding: Option<&Funding>) -> bool {
+        let Some(funding) = funding.filter(|funding| funding.channel.is_some()) else { return false };
+        if let Err(error) = self.settings.payer.close(funding).await {
             tracing::warn!(%error, "the channel could not be closed: its deposit stays locked for now");
+            return false;
         }
-    }
-
-    async fn connect(&self, address: &Address) -> io::Result<TcpStream> {
-        let connect = TcpStream::connect(&address.host);
-        let connected = tokio::time::timeout(Duration::from_secs(10), connect).await;
-        connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        true
     }
 
     fn config(&self, address: &Address) -> BuyerConfig {
@@ -308,12 +371,18 @@ impl Buyer {
     }
 
     /// Opens what must stand behind an order, and drafts it.
-    async fn draft(&self, menu: &Signed<Menu>, request: &Request) -> Result<(OrderDraft, Funding), BuyError> {
+    async fn draft(
+        &self,
+        menu: &Signed<Menu>,
+        request: &Request,
+        keeper: &mut Keeper<'_>,
+    ) -> Result<(OrderDraft, Funding), BuyError> {
         let product = menu.product_by_topic(&request.topic);
         let product = product.ok_or_else(|| BuyError::NotOffered(format!("the product '{}'", request.topic)))?;
         let option = menu.options.iter().find(|option| option.rail == self.settings.rail);
         let option = option.ok_or_else(|| BuyError::NotOffered(format!("the rail '{}'", self.settings.rail)))?;
         let (exposure_max, limit) = money_of(product, request)?;
+        keeper.begin(&Stream::of(product)).map_err(BuyError::Sink)?;
         let nonce = Bytes32(*entropy::draw().map_err(BuyError::NoEntropy)?);
         let bound = Bound::of(product, option, (exposure_max, limit), request.windows);
         (self.settings.listener)(&Event::Ordering { product: Box::new(product.clone()), bound: Box::new(bound) });
@@ -350,6 +419,11 @@ impl Buyer {
     }
 }
 
+/// Whether an order that ended so can go on later, with the channel it has.
+const fn is_parked(ended: &core::Ended) -> bool {
+    is_lost(ended) || matches!(ended, core::Ended::Stopped(Reason::Frozen | Reason::ShuttingDown))
+}
+
 /// Whether a connection was only lost, so that another one may go on with the order.
 const fn is_lost(ended: &core::Ended) -> bool {
     use sdpp_proto::offence::{Fault, Offence};
@@ -374,6 +448,7 @@ fn purchase(account: &BuyerOrder, ended: core::Ended, funding: Option<Funding>) 
         due: account.due(),
         paid: account.paid(),
         funding,
+        closing: false,
     }
 }
 

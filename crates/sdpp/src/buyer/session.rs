@@ -11,91 +11,79 @@ use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{Entry, StoreId};
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
-use sdpp_proto::statement::{Form, Invoice, Menu, Quote, Sample, Signed};
-use sdpp_proto::wire::Ask;
+use sdpp_proto::statement::{Form, Invoice, Menu, Signed};
 use sdpp_rail::{Bill, Funding, Payer, PaymentStatus, Proof, RailError};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::{Address, BuyError, Buyer, Event, Request};
-use crate::journal::{Ack, order_stream};
+use super::keeper::Keeper;
+use super::pursuit::{Outcome, Plan, Pursuit, Stop};
+use super::{BuyError, Buyer, Event, Progress};
+use crate::journal::Ack;
 use crate::link::{Link, Read};
 use crate::recorder::{Recorded, Recorder};
-use crate::sink::Sink;
 use crate::{entropy, now, sleep_until};
 
 /// Pauses between two questions to a rail.
 const RAIL_RETRY: Duration = Duration::from_millis(20);
 /// Questions to a rail about one payment that get no answer.
 const RAIL_TRIES: u32 = 500;
+/// Time that a sink has, after a connection, for rows that wait for it.
+const SINK_WAIT: Duration = Duration::from_secs(2);
+/// Longest that a sink may take nothing while a connection is open.
+const STUCK_MAX: Duration = Duration::from_secs(30);
 /// Time that records of a finished order have.
 const RECORD_WAIT: Duration = Duration::from_secs(5);
 
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What a connection is for.
-pub(super) enum Plan<'a> {
-    Place(&'a Request),
-    Resume(Box<BuyerOrder>),
+/// What is recorded, and what waits for it.
+#[derive(Default)]
+struct Recording {
+    recorder: Option<Recorder>,
+    /// The order waits for this record.
+    order: Option<StatementId>,
 }
 
-/// What is left of a connection.
-pub(super) struct Outcome {
-    pub(super) account: Option<Box<BuyerOrder>>,
-    pub(super) ended: core::Ended,
-    pub(super) funding: Option<Funding>,
-}
-
-impl Outcome {
-    pub(super) const fn lost(account: Box<BuyerOrder>) -> Self {
-        Self { account: Some(account), ended: core::Ended::Told(None), funding: None }
-    }
-}
-
-struct Session<'a> {
+struct Session<'s, 'a> {
     buyer: &'a Buyer,
     machine: core::Buyer,
     link: Link,
     plan: Option<Plan<'a>>,
-    sink: &'a mut dyn Sink,
+    keeper: &'s mut Keeper<'a>,
+    stop: &'s mut Stop,
     acks: (mpsc::UnboundedSender<Ack>, mpsc::UnboundedReceiver<Ack>),
     last_store: Option<StoreId>,
     menu: Option<Box<Signed<Menu>>>,
     paying: Option<(StatementId, Task<Result<Proof, RailError>>)>,
-    recorder: Option<Recorder>,
-    /// The order waits for this record.
-    order_record: Option<StatementId>,
+    recording: Recording,
     order: Option<StatementId>,
     funding: Option<Funding>,
-    /// The user's wish to end was passed on.
-    stopped: bool,
+    /// The wish to end was passed on.
+    exiting: bool,
     ended: Option<core::Ended>,
 }
 
 /// Runs a connection to its end.
-pub(super) async fn run(
-    buyer: &Buyer,
-    address: &Address,
-    stream: TcpStream,
-    (plan, sink, stop): (Plan<'_>, &mut dyn Sink, watch::Receiver<bool>),
-) -> Result<Outcome, BuyError> {
+pub(super) async fn run<'a>(pursuit: &mut Pursuit<'a>, stream: TcpStream, plan: Plan<'a>) -> Result<Outcome, BuyError> {
     let seed = entropy::draw().map_err(BuyError::NoEntropy)?;
     let session = Session {
-        machine: core::Buyer::new(buyer.config(address), *seed, now()),
-        buyer,
+        machine: core::Buyer::new(pursuit.buyer.config(pursuit.address), *seed, now()),
+        buyer: pursuit.buyer,
         link: Link::new(stream).map_err(BuyError::Connection)?,
         plan: Some(plan),
-        sink,
+        keeper: &mut pursuit.keeper,
+        stop: &mut pursuit.stop,
         acks: mpsc::unbounded_channel(),
         last_store: None,
         menu: None,
         paying: None,
-        recorder: None,
-        order_record: None,
+        recording: Recording::default(),
         order: None,
         funding: None,
-        stopped: false,
+        exiting: false,
         ended: None,
     };
     let span = tracing::info_span!(
@@ -104,11 +92,11 @@ pub(super) async fn run(
         seller = tracing::field::Empty,
         topic = tracing::field::Empty
     );
-    session.run(stop).instrument(span).await
+    session.run().instrument(span).await
 }
 
-impl Session<'_> {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Outcome, BuyError> {
+impl Session<'_, '_> {
+    async fn run(mut self) -> Result<Outcome, BuyError> {
         let mut connected = true;
         while connected && self.ended.is_none() {
             if let Some(menu) = self.menu.take() {
@@ -119,7 +107,7 @@ impl Session<'_> {
                     tokio::task::yield_now().await;
                     true
                 }
-                Ok(false) => self.wait(&mut stop).await,
+                Ok(false) => self.wait().await,
                 Err(error) => {
                     tracing::debug!(%error, "the connection is lost");
                     false
@@ -133,19 +121,20 @@ impl Session<'_> {
     async fn choose(&mut self, menu: &Signed<Menu>) -> Result<(), BuyError> {
         match self.plan.take() {
             Some(Plan::Place(request)) => {
-                let (draft, funding) = self.buyer.draft(menu, request).await?;
-                self.recorder = Some(Recorder::start(self.buyer.settings.records.clone(), request.record.form));
+                let (draft, funding) = self.buyer.draft(menu, request, self.keeper).await?;
+                self.recording.recorder =
+                    Some(Recorder::start(self.buyer.settings.records.clone(), request.record.form));
                 self.funding = Some(funding);
                 match self.machine.place(now(), draft) {
                     Ok(order) => self.order = Some(order),
                     Err(error) => {
-                        self.buyer.close_funding(self.funding.as_ref()).await;
+                        let _ = self.buyer.close_funding(self.funding.as_ref()).await;
                         return Err(BuyError::Place(error));
                     }
                 }
             }
             Some(Plan::Resume(account)) => {
-                self.recorder = Some(Recorder::start(self.buyer.settings.records.clone(), Form::Full));
+                self.recording.recorder = Some(Recorder::start(self.buyer.settings.records.clone(), Form::Full));
                 self.order = Some(account.id());
                 // The menu has just come: the machine is choosing.
                 let _ = self.machine.resume(now(), account);
@@ -157,17 +146,24 @@ impl Session<'_> {
 
     /// Does all that can be done without waiting; says whether anything moved.
     fn work(&mut self) -> io::Result<bool> {
-        let read = self.link.try_read()?;
-        let mut moved = read == Read::Some;
-        moved |= self.frames();
+        let mut moved = false;
+        // What the sink has no room for stays on the wire.
+        let mut read = Read::Nothing;
+        if self.keeper.has_room() {
+            read = self.link.try_read()?;
+            moved |= read == Read::Some;
+            moved |= self.frames();
+        }
         while let Ok(ack) = self.acks.1.try_recv() {
             self.ack(ack);
             moved = true;
         }
+        self.end_if_wished();
         moved |= self.outputs();
+        moved |= self.advance();
         self.machine.poll_transmit(now(), self.link.output());
         moved |= self.link.try_write()?;
-        if read == Read::Closed && self.ended.is_none() {
+        if read == Read::Closed && self.ended.is_none() && self.keeper.has_room() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(moved)
@@ -175,16 +171,15 @@ impl Session<'_> {
 
     fn frames(&mut self) -> bool {
         let mut moved = false;
-        loop {
+        while self.keeper.has_room() {
             match self.link.next_frame() {
                 Ok(Some(frame)) => {
                     // An offence shows in the machine's output.
-                    if let Ok(delivery) = self.machine.handle_frame(now(), frame) {
-                        let written = delivery.messages().try_for_each(|(seq, message)| self.sink.write(seq, &message));
-                        if let Err(error) = written {
-                            self.sink_failed(&error);
-                            return true;
-                        }
+                    if let Ok(delivery) = self.machine.handle_frame(now(), frame)
+                        && let Err(error) = deliver(&delivery, self.keeper, &self.buyer.settings.progress)
+                    {
+                        self.sink_failed(&error);
+                        return true;
                     }
                 }
                 Ok(None) => return moved,
@@ -194,6 +189,30 @@ impl Session<'_> {
                 }
             }
             moved = true;
+        }
+        moved
+    }
+
+    /// A resumed order can be ended only once it is live.
+    fn end_if_wished(&mut self) {
+        if self.keeper.has_enough() && self.stop.wish() {
+            (self.buyer.settings.listener)(&Event::Enough);
+        }
+        let stoppable = self.machine.is_live() || matches!(self.plan, Some(Plan::Place(_)));
+        if self.stop.is_wished() && stoppable && !self.exiting {
+            self.exiting = true;
+            self.machine.exit(now());
+        }
+    }
+
+    /// Hands on what the sink holds.
+    fn advance(&mut self) -> bool {
+        match self.keeper.advance() {
+            Ok(moved) => moved,
+            Err(error) => {
+                self.sink_failed(&error);
+                true
+            }
         }
     }
 
@@ -217,18 +236,18 @@ impl Session<'_> {
             match output {
                 Output::Menu(menu) => self.menu = Some(menu),
                 Output::Sample(_) | Output::Quote(_) => {}
-                Output::Store { id, entries, .. } => self.store(id, &entries),
+                Output::Store { id, entries, delivered_through } => self.store(id, (entries, delivered_through)),
                 Output::RecordOrder(order) => {
                     let id = order.id;
-                    let records = self.recorder.as_mut().is_some_and(|recorder| recorder.record(order));
+                    let records = self.recording.recorder.as_mut().is_some_and(|recorder| recorder.record(order));
                     if records {
-                        self.order_record = Some(id);
+                        self.recording.order = Some(id);
                     } else {
                         self.machine.recorded(id, None);
                     }
                 }
                 Output::Record(statement) => {
-                    if let Some(recorder) = &mut self.recorder {
+                    if let Some(recorder) = &mut self.recording.recorder {
                         recorder.record(statement);
                     }
                 }
@@ -240,26 +259,20 @@ impl Session<'_> {
         moved
     }
 
-    /// The sink's file is synced by the journal's thread, before the rows.
-    fn store(&mut self, id: StoreId, entries: &[Entry]) {
+    /// Rows wait until the sink holds what they vouch for; its file is synced by the journal's thread,
+    /// before the rows.
+    fn store(&mut self, id: StoreId, rows: (Vec<Entry>, u64)) {
         let Some(order) = self.machine.order().map(BuyerOrder::id).or(self.order) else { return };
         self.last_store = Some(id);
-        match self.sink.flush() {
-            Ok(barrier) => {
-                let journal = &self.buyer.settings.journal;
-                journal.write_behind(order_stream(&order), entries, (id, &self.acks.0), barrier);
-            }
-            Err(error) => {
-                self.last_store = None;
-                self.sink_failed(&error);
-            }
-        }
+        self.keeper.store(order, rows, (id, &self.acks.0));
     }
 
     /// What was received is not held: nothing more is paid for, and this process does not go on with
     /// the order. A later resume takes up where the sink is whole.
     fn sink_failed(&mut self, error: &io::Error) {
         tracing::error!(%error, "the sink has failed; nothing more is paid for");
+        self.keeper.give_up();
+        self.last_store = None;
         self.machine.stop(Reason::Frozen);
     }
 
@@ -306,9 +319,13 @@ impl Session<'_> {
                 }
             }
             core::Event::Invoiced { n, windows, messages, due } => {
-                listener(&Event::Invoiced { n, windows, messages, due });
+                let owed = due.saturating_sub(self.machine.order().map_or(Amount::ZERO, BuyerOrder::paid));
+                listener(&Event::Invoiced { n, windows, messages, due, owed });
             }
-            core::Event::Paid { total, .. } => listener(&Event::Paid { total }),
+            core::Event::Paid { total, .. } => {
+                let owed = self.machine.order().map_or(total, BuyerOrder::due).saturating_sub(total);
+                listener(&Event::Paid { total, owed });
+            }
             core::Event::Defaulted(_) | core::Event::Recorded(_) => {}
         }
     }
@@ -317,12 +334,12 @@ impl Session<'_> {
         match recorded {
             Recorded::Done(statement, record) => {
                 (self.buyer.settings.listener)(&Event::Recorded(statement));
-                self.order_record.take_if(|order| *order == statement);
+                self.recording.order.take_if(|order| *order == statement);
                 self.machine.recorded(statement, Some(record));
             }
             Recorded::Skipped => {
                 // An order that cannot be recorded is not sent.
-                if self.order_record.take().is_some() {
+                if self.recording.order.take().is_some() {
                     self.machine.stop(Reason::RailDown);
                 }
             }
@@ -334,12 +351,22 @@ impl Session<'_> {
     }
 
     /// Waits for the next thing to happen; false when the connection is gone.
-    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+    async fn wait(&mut self) -> bool {
         let timeout = self.machine.poll_timeout();
-        // A resumed order can be ended only once it is live.
-        let stoppable = !self.stopped && (self.machine.is_live() || matches!(self.plan, Some(Plan::Place(_))));
+        let stuck = self.keeper.stuck_since().map(|since| patience(self.machine.order(), since));
+        let reads = self.keeper.has_room();
+        // A wish that cannot be passed on has its time.
+        let late = self.stop.is_wished().then_some(self.buyer.settings.reconnect.stop_wait);
         tokio::select! {
-            ready = self.link.ready() => return ready.is_ok(),
+            ready = async { if reads { self.link.ready().await } else { self.link.writable().await } } => {
+                return ready.is_ok();
+            }
+            moved = self.keeper.moved() => {
+                if let Err(error) = moved {
+                    self.sink_failed(&error);
+                }
+            }
+            () = at(stuck) => return false,
             Some(ack) = self.acks.1.recv() => self.ack(ack),
             (invoice, result) = async { match &mut self.paying {
                 Some((invoice, task)) => (*invoice, task.await),
@@ -348,15 +375,12 @@ impl Session<'_> {
                 self.paying = None;
                 self.paid(&invoice, result);
             }
-            recorded = async { match &mut self.recorder {
+            recorded = async { match &mut self.recording.recorder {
                 Some(recorder) => recorder.next().await,
                 None => std::future::pending().await,
             }} => self.recorded(recorded),
             () = sleep_until(timeout) => self.machine.handle_timeout(now()),
-            () = crate::stopped(stop), if stoppable => {
-                self.stopped = true;
-                self.machine.exit(now());
-            }
+            () = self.stop.heard(late), if !self.exiting => return late.is_none(),
         }
         true
     }
@@ -369,25 +393,72 @@ impl Session<'_> {
         self.machine.poll_transmit(now(), self.link.output());
         // Written before the journal is waited for: nothing in it depends on these rows.
         let _ = self.link.try_write();
-        while let Some(last) = self.last_store {
-            match self.acks.1.recv().await {
-                Some(Ack::Durable(id)) if id < last => {}
-                Some(Ack::Durable(_) | Ack::Failed(_)) | None => self.last_store = None,
-            }
-        }
+        // Rows that the sink keeps waiting go on to wait in its keeper: the seller is let go first.
+        let wait = if self.keeper.stuck_since().is_some() { Duration::ZERO } else { SINK_WAIT };
+        let _ = tokio::time::timeout(wait, self.flush_journal()).await;
         self.link.end_output().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
-        let Self { link, machine, funding, .. } = self;
+        let Self { link, machine, funding, plan, .. } = self;
         link.close().await;
-        Ok(Outcome { account: machine.into_order(), ended, funding })
+        // A connection that broke before the menu came had no use for the account.
+        let unused = match plan {
+            Some(Plan::Resume(account)) => Some(account),
+            Some(Plan::Place(_)) | None => None,
+        };
+        Ok(Outcome { account: machine.into_order().or(unused), ended, funding })
+    }
+
+    async fn flush_journal(&mut self) {
+        while let Some(last) = self.last_store {
+            self.advance();
+            tokio::select! {
+                ack = self.acks.1.recv() => match ack {
+                    Some(Ack::Durable(id)) if id < last => {}
+                    Some(Ack::Durable(_) | Ack::Failed(_)) | None => self.last_store = None,
+                },
+                moved = self.keeper.moved(), if self.keeper.has_waiting() => if let Err(error) = moved {
+                    self.sink_failed(&error);
+                },
+            }
+        }
     }
 
     async fn flush_records(&mut self) {
-        while let Some(recorder) = self.recorder.as_mut().filter(|recorder| recorder.is_busy()) {
+        while let Some(recorder) = self.recording.recorder.as_mut().filter(|recorder| recorder.is_busy()) {
             let recorded = recorder.next().await;
             self.recorded(recorded);
         }
+    }
+}
+
+/// Hands a frame's messages to the sink.
+fn deliver(delivery: &core::Delivery<'_>, keeper: &mut Keeper<'_>, progress: &Progress) -> io::Result<()> {
+    let (mut messages, mut bytes) = (0u64, 0u64);
+    for (seq, message) in delivery.messages() {
+        keeper.write(seq, &message)?;
+        messages = messages.saturating_add(1);
+        bytes = bytes.saturating_add(u64::try_from(message.bytes.len()).unwrap_or(u64::MAX));
+    }
+    if messages > 0 {
+        keeper.frame_ended();
+        progress.add(messages, bytes);
+    }
+    Ok(())
+}
+
+/// Until when a connection bears a sink that takes nothing: before the seller's patience for a payment
+/// ends, or silence would be taken for the seller's.
+fn patience(order: Option<&BuyerOrder>, since: Instant) -> Instant {
+    let pay_by = order.map_or(Duration::MAX, |order| Duration::from_millis(order.terms().option.pay_by_ms / 2));
+    since.checked_add(pay_by.min(STUCK_MAX)).unwrap_or(since)
+}
+
+/// Sleeps until then; for ever without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -412,74 +483,4 @@ async fn pay_bill(payer: Arc<dyn Payer>, bill: Bill) -> Result<Proof, RailError>
         }
     }
     Err(RailError::Unknown)
-}
-
-/// What a seller answers before there is an order.
-#[derive(Debug)]
-pub struct Asked {
-    /// The menu.
-    pub menu: Signed<Menu>,
-    /// The sample, if asked for.
-    pub sample: Option<Signed<Sample>>,
-    /// The quote, if asked for.
-    pub quote: Option<Signed<Quote>>,
-}
-
-/// Fetches a menu, and the sample or quote that `pick` asks for, if any.
-///
-/// # Errors
-/// [`BuyError`].
-pub async fn ask(
-    config: sdpp_proto::buyer::BuyerConfig,
-    stream: TcpStream,
-    pick: impl FnOnce(&Menu) -> Option<Ask>,
-) -> Result<Asked, BuyError> {
-    let seed = entropy::draw().map_err(BuyError::NoEntropy)?;
-    let mut machine = core::Buyer::new(config, *seed, now());
-    let mut link = Link::new(stream).map_err(BuyError::Connection)?;
-    let strange = || BuyError::Ended(core::Ended::Told(None));
-    let Output::Menu(menu) = next_answer(&mut machine, &mut link).await? else { return Err(strange()) };
-    let mut asked = Asked { menu: *menu, sample: None, quote: None };
-    if let Some(question) = pick(&asked.menu) {
-        machine.ask(question);
-        let answer = next_answer(&mut machine, &mut link).await?;
-        if let Output::Sample(sample) = answer {
-            asked.sample = Some(*sample);
-        } else if let Output::Quote(quote) = answer {
-            asked.quote = Some(*quote);
-        } else {
-            return Err(strange());
-        }
-    }
-    link.close().await;
-    Ok(asked)
-}
-
-/// The machine's next output; frames are moved until there is one.
-async fn next_answer(machine: &mut core::Buyer, link: &mut Link) -> Result<Output, BuyError> {
-    loop {
-        if let Some(output) = machine.poll_output(now()) {
-            if let Output::Closed(ended) = output {
-                return Err(BuyError::Ended(ended));
-            }
-            return Ok(output);
-        }
-        machine.poll_transmit(now(), link.output());
-        link.try_write().map_err(BuyError::Connection)?;
-        let read = link.try_read().map_err(BuyError::Connection)?;
-        let mut moved = false;
-        while let Ok(Some(frame)) = link.next_frame() {
-            moved = true;
-            // An offence shows in the machine's output.
-            let _ = machine.handle_frame(now(), frame);
-        }
-        if read == Read::Closed && !moved {
-            machine.hang_up();
-        } else if !moved {
-            tokio::select! {
-                ready = link.ready() => ready.map_err(BuyError::Connection)?,
-                () = sleep_until(machine.poll_timeout()) => machine.handle_timeout(now()),
-            }
-        }
-    }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sdpp_proto::limits;
 use sdpp_proto::message::Batch;
@@ -13,6 +14,11 @@ use super::hub::{Ended, Shared};
 use super::{Item, QUEUE_BYTES, QUEUE_MESSAGES};
 use crate::source::{Fill, Filled, Pick, Source, bad_data};
 use crate::topic;
+
+/// What comes is kept so long for an order whose buyer is away.
+const KEPT: Duration = Duration::from_secs(10 * 60);
+/// The same where all others wait for it.
+const KEPT_WAITING: Duration = Duration::from_secs(60);
 
 /// What happens when more waits for an order than may.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -256,6 +262,14 @@ impl Source for Subscription {
 
     fn seek(&mut self, _seq: u64) -> io::Result<()> {
         Ok(())
+    }
+
+    fn keeps(&self) -> Option<Duration> {
+        Some(match self.queue.take.overflow {
+            // All other orders of the upstream wait with it.
+            Overflow::Wait => KEPT_WAITING,
+            Overflow::End | Overflow::DropOldest | Overflow::DropNewest => KEPT,
+        })
     }
 }
 

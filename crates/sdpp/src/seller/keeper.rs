@@ -51,6 +51,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
 
 /// One look. What cannot be done now is tried at the next one.
 pub(super) async fn tend(shared: &Shared) {
+    shared.shelf.sweep();
     for payee in &shared.house.payees {
         match payee.outstanding().await {
             Ok(found) => {

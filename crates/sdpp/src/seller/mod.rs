@@ -33,6 +33,7 @@ mod limits;
 mod registry;
 mod reins;
 mod session;
+mod shelf;
 mod status;
 mod stock;
 
@@ -44,6 +45,7 @@ use door::{Door, Ticket};
 use keeper::Unfinished;
 use registry::Registry;
 use reins::{Reins, Word};
+use shelf::Shelf;
 use status::Tally;
 use stock::{House, Stock};
 
@@ -184,6 +186,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) tally: Tally,
     pub(crate) unfinished: Unfinished,
+    pub(crate) shelf: Shelf,
     door: Door,
     since: Timestamp,
     /// Held by whoever looks after vouchers: one at a time, however many listeners there are.
@@ -227,6 +230,7 @@ impl Seller {
                 registry,
                 tally,
                 unfinished: Unfinished::default(),
+                shelf: Shelf::default(),
                 door: Door::default(),
                 since: now(),
                 tending: tokio::sync::Mutex::new(()),

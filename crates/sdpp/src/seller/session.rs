@@ -36,7 +36,7 @@ mod supply;
 use admission::Decision;
 use money::Settled;
 pub(super) use money::redeem_span;
-use supply::Supply;
+pub(super) use supply::Supply;
 
 /// Time that rail and journal have for what arrived before a connection ended.
 const DRAIN_WAIT: Duration = Duration::from_secs(3);
@@ -128,7 +128,7 @@ impl Session {
                 Ok(true) => {
                     // Other sessions of this thread have their turn.
                     tokio::task::yield_now().await;
-                    true
+                    self.glance(&mut stop).await
                 }
                 Ok(false) => self.wait(&mut stop).await,
                 Err(_) => false,
@@ -287,6 +287,16 @@ impl Session {
         }
     }
 
+    /// Looks whether something has happened, without waiting: a source that is always ready must not
+    /// keep rail, timers and others from being heard.
+    async fn glance(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+        tokio::select! {
+            biased;
+            connected = self.wait(stop) => connected,
+            () = std::future::ready(()) => true,
+        }
+    }
+
     /// Waits for the next thing to happen; false when the connection is gone.
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         let supply = &mut self.supply;
@@ -368,7 +378,7 @@ impl Session {
         self.count_skipped();
         self.publish();
         self.shared.tally.ended(&ended);
-        let Self { link, machine, shared, order, halt, figures, admitting, .. } = self;
+        let Self { link, machine, shared, order, halt, figures, admitting, supply, .. } = self;
         let Halt { reins, ticket, .. } = halt;
         match figures.row {
             Some(_) => {
@@ -385,6 +395,10 @@ impl Session {
             due: account.as_ref().map_or(Amount::ZERO, |account| account.due()),
             paid: account.as_ref().map_or(Amount::ZERO, |account| account.paid()),
         };
+        if let Some(order) = order.filter(|_| account.as_ref().is_some_and(|account| !account.is_over())) {
+            // Before the order can be taken again.
+            shared.shelf.put(order, supply);
+        }
         match (order, admitting) {
             // The decision may hold the account of a known order: it goes back when that is known.
             (Some(order), Some(deciding)) => drop(tokio::spawn({

@@ -8,6 +8,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use sdpp_proto::message::Batch;
 
@@ -53,6 +54,12 @@ pub trait Source: Send {
     /// # Errors
     /// The system's, or that this source cannot go back.
     fn seek(&mut self, seq: u64) -> io::Result<()>;
+
+    /// How long it is kept, with what comes meanwhile, for an order whose buyer is away. None: it is
+    /// opened anew when the buyer comes back, and [`seek`](Self::seek)s.
+    fn keeps(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// An error of what a source reads, with a text for people.

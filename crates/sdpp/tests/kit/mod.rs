@@ -6,20 +6,29 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sdpp::buyer::{self, Address, Buyer, Request};
+use sdpp::buyer::{self, Address, Buyer, Reconnect, Request};
 use sdpp::journal::Journal;
 use sdpp::seller::{self, Limits, Offer, Pools, Seller};
-use sdpp::sink::Sink;
+use sdpp::sink::{Mark, Sink};
 use sdpp::source::Repeat;
+use sdpp_proto::codec::StatementId;
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::message::Message;
 use sdpp_proto::money::{Amount, Unit};
-use sdpp_proto::statement::{Form, Product, RecordOffer, RecordPolicy, Signing, Stalled};
+use sdpp_proto::statement::{
+    Form, Order, PayOption, Payment, Product, RecordOffer, RecordPolicy, Signed, Signing, Stalled,
+};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakePayer, FakeRecords, FakeWorld};
-use sdpp_rail::{MemoryDisk, Payee, Records};
+use sdpp_rail::{Backing, Bill, MemoryDisk, Outcome, Outstanding, Payee, Records, Redeemed, Reply};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
+
+/// Connects again at once.
+pub fn quick(tries: u32) -> Reconnect {
+    let first = std::time::Duration::from_millis(20);
+    Reconnect { tries: Some(tries), first, longest: std::time::Duration::from_secs(1), ..Reconnect::default() }
+}
 
 pub fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&Zeroizing::new([seed; 32]))
@@ -64,9 +73,9 @@ impl Sink for Kept {
         Ok(None)
     }
 
-    fn truncate(&mut self, messages: u64) -> std::io::Result<()> {
-        self.0.lock().unwrap().truncate(messages as usize);
-        Ok(())
+    fn go_back(&mut self, mark: &Mark) -> std::io::Result<bool> {
+        self.0.lock().unwrap().truncate(mark.messages as usize);
+        Ok(true)
     }
 }
 
@@ -83,7 +92,60 @@ pub struct World {
     pub stop: watch::Sender<bool>,
     pub seller_events: Arc<Mutex<Vec<seller::Event>>>,
     /// What stands between the seller and its rail.
-    pub payee: fn(FakePayee) -> Arc<dyn Payee>,
+    pub payee: fn(Hasty) -> Arc<dyn Payee>,
+    /// Time that the seller gives for a payment, in place of the rail's.
+    pub pay_by_ms: Option<u64>,
+}
+
+/// A payee with another patience.
+pub struct Hasty {
+    payee: FakePayee,
+    pay_by_ms: Option<u64>,
+}
+
+impl Payee for Hasty {
+    fn option(&self) -> PayOption {
+        let option = self.payee.option();
+        PayOption { pay_by_ms: self.pay_by_ms.unwrap_or(option.pay_by_ms), ..option }
+    }
+
+    fn admit<'a>(&'a self, order: &'a Signed<Order>) -> Reply<'a, Backing> {
+        self.payee.admit(order)
+    }
+
+    fn settle<'a>(&'a self, bill: &'a Bill, payment: &'a Signed<Payment>) -> Reply<'a, Outcome> {
+        self.payee.settle(bill, payment)
+    }
+
+    fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
+        self.payee.redeem(order, finished)
+    }
+
+    fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
+        self.payee.outstanding()
+    }
+}
+
+/// Keeps what a buyer says.
+#[derive(Clone, Default)]
+pub struct Heard(pub Arc<Mutex<Vec<buyer::Event>>>);
+
+impl Heard {
+    pub fn listener(&self) -> buyer::Listener {
+        let events = self.0.clone();
+        Arc::new(move |event| events.lock().unwrap().push(event.clone()))
+    }
+
+    pub fn any(&self, which: impl Fn(&buyer::Event) -> bool) -> bool {
+        self.0.lock().unwrap().iter().any(which)
+    }
+
+    /// Waits for an event.
+    pub async fn until(&self, which: impl Fn(&buyer::Event) -> bool) {
+        while !self.any(&which) {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 impl World {
@@ -103,24 +165,49 @@ impl World {
             stop: watch::channel(false).0,
             seller_events: Arc::default(),
             payee: |payee| Arc::new(payee),
+            pay_by_ms: None,
         }
     }
 
     pub async fn serve(&self) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        self.serve_from(self.repeated()).await
+    }
+
+    /// Serves where somebody listened before.
+    pub async fn serve_at(&self, listener: tokio::net::TcpListener) -> tokio::task::JoinHandle<()> {
+        self.serve_with(self.repeated(), listener).await
+    }
+
+    fn repeated(&self) -> seller::MakeSource {
         let messages = self.messages;
         let payload: Vec<u8> = (0..100u8).collect();
-        self.serve_from(Arc::new(move |_| Ok(Box::new(Repeat::new(payload.clone(), messages))))).await
+        Arc::new(move |_| Ok(Box::new(Repeat::new(payload.clone(), messages))))
     }
 
     pub async fn serve_from(&self, source: seller::MakeSource) -> (SocketAddr, tokio::task::JoinHandle<()>) {
-        let events = self.seller_events.clone();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        (listener.local_addr().unwrap(), self.serve_with(source, listener).await)
+    }
+
+    async fn serve_with(
+        &self,
+        source: seller::MakeSource,
+        listener: tokio::net::TcpListener,
+    ) -> tokio::task::JoinHandle<()> {
         let offer =
             Offer { product: self.product.clone(), source, exposure_max: Amount::new(1_000_000), sample: Vec::new() };
+        let seller = self.seller(vec![offer]).await;
+        self.listen_on(&seller, listener)
+    }
+
+    /// A seller on this world's journal and bank.
+    pub async fn seller(&self, offers: Vec<Offer>) -> Seller {
+        let events = self.seller_events.clone();
         let payee = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
         let settings = seller::Settings {
             key: key(1),
-            offers: vec![offer],
-            payees: vec![(self.payee)(payee)],
+            offers,
+            payees: vec![(self.payee)(Hasty { payee, pay_by_ms: self.pay_by_ms })],
             records: self.records.clone(),
             record_offer: RecordOffer { backend: "fake".into(), origin: "fake".into(), form: Form::Full },
             journal: Journal::start(self.seller_disk.open()).unwrap(),
@@ -130,11 +217,18 @@ impl World {
             tend_every: self.tend_every,
             listener: Arc::new(move |event| events.lock().unwrap().push(event.clone())),
         };
-        let seller = Seller::start(settings).await.unwrap();
+        Seller::start(settings).await.unwrap()
+    }
+
+    pub async fn listen(&self, seller: &Seller) -> (SocketAddr, tokio::task::JoinHandle<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        (listener.local_addr().unwrap(), self.listen_on(seller, listener))
+    }
+
+    fn listen_on(&self, seller: &Seller, listener: tokio::net::TcpListener) -> tokio::task::JoinHandle<()> {
+        let seller = seller.clone();
         let stop = self.stop.subscribe();
-        (address, tokio::spawn(async move { seller.serve(listener, stop).await }))
+        tokio::spawn(async move { seller.serve(listener, stop).await })
     }
 
     pub fn buyer(&self, seed: u8) -> Buyer {
@@ -143,20 +237,25 @@ impl World {
 
     /// A buyer with a journal on this disk.
     pub fn buyer_on(&self, seed: u8, disk: &MemoryDisk) -> Buyer {
+        Buyer::new(self.buyer_settings(seed, disk))
+    }
+
+    pub fn buyer_settings(&self, seed: u8, disk: &MemoryDisk) -> buyer::Settings {
         let key = key(seed);
         let account = key.public().multibase();
         self.bank.fund(&account, &FakeWorld::asset(), Amount::new(1 << 50)).unwrap();
         let rail = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
-        Buyer::new(buyer::Settings {
+        buyer::Settings {
             suites: vec![Suite::X25519],
             payer: Arc::new(FakePayer::new(&self.bank, account, self.mode)),
             rail: sdpp_rail::Payee::option(&rail).rail,
             records: self.records.clone(),
             journal: Journal::start(disk.open()).unwrap(),
-            reconnects: 5,
+            reconnect: quick(5),
+            progress: Arc::default(),
             listener: Arc::new(|_| {}),
             key,
-        })
+        }
     }
 
     pub fn address(&self, at: SocketAddr) -> Address {

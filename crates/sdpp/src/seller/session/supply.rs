@@ -18,8 +18,8 @@ use crate::source::{Filled, Source};
 
 /// Where this order's messages come from.
 #[derive(Default)]
-pub(super) struct Supply {
-    pub(super) source: Option<Box<dyn Source>>,
+pub(in crate::seller) struct Supply {
+    pub(in crate::seller) source: Option<Box<dyn Source>>,
     pub(super) batch: Batch,
     pub(super) ended: bool,
     /// The last offer found no room; a payment makes some.
@@ -49,11 +49,16 @@ impl Session {
     fn open_source(&mut self) -> io::Result<()> {
         let Some(account) = self.machine.order() else { return Ok(()) };
         let (order, product) = (&account.terms().order, &account.terms().product);
+        let form = order.record.form;
+        if let Some(kept) = self.shared.shelf.take(&account.id()) {
+            self.recorder = Some(Recorder::start(self.shared.settings.records.clone(), form));
+            self.supply = Supply { stalled: false, ..kept };
+            return Ok(());
+        }
         let offer = self.shared.stock.known(&product.topic).ok_or(io::ErrorKind::NotFound)?;
         let mut source = (offer.source)(order)?;
         // What was skipped has no number, and is behind us all the same.
         source.seek(account.sent().saturating_add(self.figures.skipped))?;
-        let form = order.record.form;
         let batch = match product.signing {
             Signing::Window => Batch::new(),
             Signing::Message => Batch::bounded(SIGNED_PER_TURN),
@@ -95,7 +100,9 @@ impl Session {
         match self.machine.offer(now(), &mut self.supply.batch) {
             Offered::Taken => {}
             Offered::Stalled => self.supply.stalled = true,
-            Offered::Done | Offered::NotLive => self.supply.end(),
+            Offered::Done => self.supply.end(),
+            // What waits is for the next connection.
+            Offered::NotLive => {}
             Offered::TooLong => {
                 tracing::error!("the source has a message longer than the product allows; the order ends before it");
                 self.supply.end();

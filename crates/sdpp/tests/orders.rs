@@ -1,0 +1,203 @@
+//! A buyer as a tool needs it: what its journal knows, waiting for a seller, stopping and closing.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that panics has failed"
+)]
+
+mod kit;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use kit::*;
+use sdpp::buyer::{BuyError, Buyer, Event, OrderState, Purchase, Reconnect};
+use sdpp_proto::buyer::Ended;
+use sdpp_proto::money::Amount;
+use sdpp_proto::offence::Reason;
+use sdpp_rail::MemoryDisk;
+use sdpp_rail::fake::{Call, FakeMode};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// An address where nobody listens.
+async fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// A seller is killed in the middle of a sale to a patient buyer, whose purchase goes on by itself.
+struct Cut {
+    world: World,
+    disk: MemoryDisk,
+    heard: Heard,
+    sink: Kept,
+    stop: watch::Sender<bool>,
+    buying: tokio::task::JoinHandle<Result<Purchase, BuyError>>,
+    at: SocketAddr,
+}
+
+async fn cut(mode: FakeMode, reconnect: Reconnect) -> Cut {
+    let world = World::new(mode, product(10), 3000);
+    let (at, serving) = world.serve().await;
+    let (disk, heard, sink) = (MemoryDisk::new(), Heard::default(), Kept::default());
+    let mut settings = world.buyer_settings(2, &disk);
+    settings.listener = heard.listener();
+    settings.reconnect = reconnect;
+    let stop = watch::channel(false).0;
+    let buying = {
+        let (mut sink, address, request) = (sink.clone(), world.address(at), world.request(3000, 4));
+        let stop = stop.subscribe();
+        tokio::spawn(async move { Buyer::new(settings).buy(&address, &request, &mut sink, stop).await })
+    };
+    heard.until(|event| matches!(event, Event::Paid { total, .. } if total.get() > 300)).await;
+    serving.abort();
+    let _ = serving.await;
+    heard.until(|event| matches!(event, Event::Reconnecting { .. })).await;
+    world.seller_disk.crash();
+    Cut { world, disk, heard, sink, stop, buying, at }
+}
+
+fn patient() -> Reconnect {
+    Reconnect { tries: None, ..quick(0) }
+}
+
+#[tokio::test]
+async fn a_buyer_that_never_gives_up_goes_on_when_the_seller_is_back() {
+    let cut = cut(FakeMode::Voucher, patient()).await;
+    cut.heard.until(|event| matches!(event, Event::Reconnecting { attempt } if *attempt > 7)).await;
+    let serving = cut.world.serve_at(TcpListener::bind(cut.at).await.unwrap()).await;
+    let done = cut.buying.await.unwrap().unwrap();
+    assert_eq!((done.ended, done.delivered), (Ended::Settled, 3000));
+    assert_eq!(cut.sink.0.lock().unwrap().len(), 3000);
+    cut.world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_order_whose_seller_does_not_come_back_is_parked_and_closed_later() {
+    for mode in [FakeMode::Voucher, FakeMode::Direct] {
+        let cut = cut(mode, quick(2)).await;
+        let done = cut.buying.await.unwrap().unwrap();
+        assert_eq!(done.ended, Ended::Told(None));
+        assert!(done.is_parked() && !done.is_settled());
+        assert_eq!(cut.world.bank.calls(Call::Close), 0, "its channel is kept for later");
+        let buyer = cut.world.buyer_on(2, &cut.disk);
+        let orders = buyer.orders().await.unwrap();
+        assert_eq!((orders[0].order, orders[0].paid), (done.order, done.paid));
+        assert!(matches!(orders[0].state, OrderState::Open | OrderState::Unpaid));
+        assert_eq!((orders[0].topic.as_str(), orders[0].quantity), ("weather", Some(3000)));
+        // Nobody is there: it is said, and nothing is given up.
+        let mut sink = cut.sink.clone();
+        let address = orders[0].note.address();
+        let error = buyer.close(&address, done.order, (&mut sink, false)).await.unwrap_err();
+        assert!(matches!(error, BuyError::Connection(_)), "{error}");
+        assert_eq!(cut.world.bank.calls(Call::Close), 0);
+        // It is back: what it has under way is settled, and nothing more is bought.
+        let serving = cut.world.serve_at(TcpListener::bind(cut.at).await.unwrap()).await;
+        let closed = buyer.close(&address, done.order, (&mut sink, false)).await.unwrap();
+        assert_eq!(closed.ended, Ended::Settled, "{mode:?}");
+        assert!(closed.delivered < 3000 && closed.paid >= done.paid);
+        let kept = cut.sink.0.lock().unwrap().len() as u64;
+        assert_eq!(kept, closed.delivered);
+        assert_eq!(buyer.orders().await.unwrap()[0].state, OrderState::Settled);
+        let again = buyer.close(&address, done.order, (&mut sink, true)).await.unwrap();
+        assert_eq!((again.ended, again.closing), (Ended::Settled, false), "there is nothing left to do");
+        cut.world.stop.send(true).unwrap();
+        serving.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_order_whose_seller_is_gone_for_good_is_left_to_the_rail() {
+    let cut = cut(FakeMode::Voucher, quick(1)).await;
+    let done = cut.buying.await.unwrap().unwrap();
+    let buyer = cut.world.buyer_on(2, &cut.disk);
+    let given_up = buyer.close(&cut.world.address(cut.at), done.order, (&mut cut.sink.clone(), true)).await.unwrap();
+    assert!(given_up.closing && !given_up.is_parked(), "the rail was asked: {given_up:?}");
+    assert_eq!(cut.world.bank.calls(Call::Close), 1);
+}
+
+#[tokio::test]
+async fn a_wish_to_stop_is_not_kept_waiting_by_a_seller_that_is_away() {
+    // Before the deadline it comes back: the order is settled.
+    let reconnect = Reconnect { stop_wait: Duration::from_secs(3600), ..patient() };
+    let cut_off = cut(FakeMode::Voucher, reconnect).await;
+    cut_off.stop.send(true).unwrap();
+    let serving = cut_off.world.serve_at(TcpListener::bind(cut_off.at).await.unwrap()).await;
+    let done = cut_off.buying.await.unwrap().unwrap();
+    assert_eq!(done.ended, Ended::Settled);
+    assert!(done.delivered < 3000);
+    cut_off.world.stop.send(true).unwrap();
+    serving.await.unwrap();
+    // It does not: the order is parked.
+    let reconnect = Reconnect { stop_wait: Duration::ZERO, ..patient() };
+    let cut_off = cut(FakeMode::Voucher, reconnect).await;
+    cut_off.stop.send(true).unwrap();
+    let done = cut_off.buying.await.unwrap().unwrap();
+    assert_eq!(done.ended, Ended::Stopped(Reason::ShuttingDown));
+    assert!(done.is_parked());
+    assert_eq!(cut_off.world.bank.calls(Call::Close), 0);
+}
+
+/// A seller that takes the connection and says nothing.
+#[tokio::test]
+async fn a_wish_to_stop_is_heard_while_a_resumed_order_is_not_live() {
+    let cut = cut(FakeMode::Voucher, quick(1)).await;
+    let order = cut.buying.await.unwrap().unwrap().order;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = cut.world.address(silent.local_addr().unwrap());
+    let mut settings = cut.world.buyer_settings(2, &cut.disk);
+    settings.reconnect = Reconnect { stop_wait: Duration::ZERO, ..quick(0) };
+    let (mut sink, stop) = (cut.sink.clone(), cut.stop.subscribe());
+    let resuming = tokio::spawn(async move { Buyer::new(settings).resume(&address, order, &mut sink, stop).await });
+    let held = silent.accept().await.unwrap();
+    cut.stop.send(true).unwrap();
+    let done = resuming.await.unwrap().unwrap();
+    assert_eq!(done.ended, Ended::Stopped(Reason::ShuttingDown), "though the menu never came");
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_seller_that_is_not_there_is_an_error_or_waited_for() {
+    let world = World::new(FakeMode::Voucher, product(10), 50);
+    let at = nowhere().await;
+    let (disk, stop) = (MemoryDisk::new(), watch::channel(false).0);
+    let mut settings = world.buyer_settings(2, &disk);
+    settings.reconnect = patient();
+    let (request, mut sink) = (world.request(50, 4), Kept::default());
+    let error = Buyer::new(settings).buy(&world.address(at), &request, &mut sink, stop.subscribe()).await;
+    assert!(matches!(error, Err(BuyError::Connection(_))), "at once, whatever happens later");
+    let mut settings = world.buyer_settings(2, &disk);
+    settings.reconnect = Reconnect { wait_for_seller: true, ..patient() };
+    let buying = {
+        let (address, stop) = (world.address(at), stop.subscribe());
+        tokio::spawn(async move { Buyer::new(settings).buy(&address, &request, &mut sink, stop).await })
+    };
+    let serving = world.serve_at(TcpListener::bind(at).await.unwrap()).await;
+    let done = buying.await.unwrap().unwrap();
+    assert_eq!((done.ended, done.paid), (Ended::Settled, Amount::new(150)));
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+    // The wish to stop ends the wait.
+    let mut settings = world.buyer_settings(2, &disk);
+    settings.reconnect = Reconnect { wait_for_seller: true, ..patient() };
+    stop.send_replace(true);
+    let (address, request, mut sink) = (world.address(nowhere().await), world.request(1, 1), Kept::default());
+    let stopped = Buyer::new(settings).buy(&address, &request, &mut sink, stop.subscribe()).await;
+    assert!(matches!(stopped, Err(BuyError::Connection(_))));
+}
+
+#[tokio::test]
+async fn an_order_that_the_journal_does_not_know_is_said() {
+    let world = World::new(FakeMode::Voucher, product(10), 50);
+    let buyer = world.buyer(2);
+    assert!(buyer.orders().await.unwrap().is_empty());
+    let order = sdpp_proto::codec::StatementId([7; 32]);
+    let (address, mut sink) = (world.address(nowhere().await), Kept::default());
+    let error = buyer.resume(&address, order, &mut sink, world.stop.subscribe()).await.unwrap_err();
+    assert!(matches!(error, BuyError::UnknownOrder(id) if id == order), "{error}");
+}
