@@ -16,6 +16,7 @@ use sdpp_rail::{Bill, Funding, Payer, PaymentStatus, Proof, RailError};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::keeper::Keeper;
 use super::pursuit::{Outcome, Plan, Pursuit, Stop};
@@ -93,7 +94,13 @@ pub(super) async fn run<'a>(pursuit: &mut Pursuit<'a>, stream: TcpStream, plan: 
         exiting: false,
         ended: None,
     };
-    session.run().await
+    let span = tracing::info_span!(
+        "buyer_session",
+        order = tracing::field::Empty,
+        seller = tracing::field::Empty,
+        topic = tracing::field::Empty
+    );
+    session.run().instrument(span).await
 }
 
 impl Session<'_, '_> {
@@ -328,7 +335,11 @@ impl Session<'_, '_> {
         let listener = &self.buyer.settings.listener;
         match event {
             core::Event::Live { start, exposure } => {
-                if let Some(order) = self.order {
+                if let (Some(order), Some(account)) = (self.order, self.machine.order()) {
+                    let span = tracing::Span::current();
+                    span.record("order", tracing::field::display(order));
+                    span.record("seller", tracing::field::display(account.seller()));
+                    span.record("topic", account.terms().product.topic.as_str());
                     listener(&Event::Live { order, start, exposure });
                 }
             }
