@@ -59,6 +59,8 @@ struct Cli {
 enum Command {
     /// A whole sale on this machine: a ledger with a witness, a seller of real weather, a buyer.
     Demo(demo::Args),
+    /// How fast this machine sells.
+    Bench(demo::BenchArgs),
     /// Sells products until Ctrl-C.
     Sell(Box<sell::Args>),
     /// Shows what a seller has.
@@ -105,7 +107,9 @@ impl Command {
         match self {
             Self::Sell(_) => true,
             Self::Ledger(args) => args.serves(),
-            _ => false,
+            Self::Demo(_) | Self::Bench(_) | Self::Menu(_) | Self::Quote(_) | Self::Sample(_) | Self::Buy(_) => false,
+            Self::Orders(_) | Self::Status(_) | Self::Wallet(_) | Self::Audit(_) | Self::Key(_) => false,
+            Self::Doctor(_) | Self::Validate(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }
@@ -128,6 +132,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         // The demo keeps nothing unless it is told where: never in the user's own home.
         Command::Demo(args) => demo::run(&args.within(folder)),
+        Command::Bench(args) => demo::bench(&args),
         Command::Sell(args) => sell::run(&home()?, &args),
         Command::Menu(args) => visit::menu(&home()?, &args),
         Command::Quote(args) => visit::quote(&home()?, &args),
