@@ -217,6 +217,7 @@ impl World {
                 form: Form::Hash,
                 statement: StatementId(reference),
                 body: Arc::from(&reference[..]),
+                notice: None,
             }),
         };
         Entry::sign(key, ORIGIN, body)

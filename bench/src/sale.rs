@@ -154,7 +154,9 @@ fn settings(spec: &Spec, bank: &FakeBank, journal: sdpp::journal::Journal) -> se
         record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
         journal,
         pools: Pools { strangers: PLENTY, proven: PLENTY },
+        limits: seller::Limits::default(),
         redeem_every: 0,
+        tend_every: seller::TEND_EVERY,
         listener: Arc::new(|_| {}),
     }
 }

@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 HERE = Path(__file__).resolve().parent
 # Prose of the vectors, for people: nothing follows from it.
 PROSE = {"about", "name", "why"}
-KINDS = "menu order attach acceptance invoice ack payment settlement default sample quote".split()
+KINDS = "menu order attach acceptance invoice ack payment settlement default sample quote rotation revocation".split()
 FRAMES = "hello menu ask answer order session sealed error".split()
 BODY_MAX = dict(zip(FRAMES, [1024, 33024, 64, 33024, 102400, 102400, 131088, 256]))
 CONTROL_ITEMS_MAX = 64
@@ -333,9 +333,17 @@ class Statement:
         self.kind = kind[1]
         self.fields = decode(self.kind, self.payload)
         about = self.fields.get("order_id")
-        wanted = f"order:{about.hex()}" if about else did_of(self.fields["seller"])
+        subject = self.fields.get("seller") or self.fields.get("key")
+        wanted = f"order:{about.hex()}" if about else did_of(subject)
         if self.subject != wanted:
             raise Mismatch(f"the subject is {self.subject}, not {wanted}")
+        if self.kind in ("rotation", "revocation") and self.issuer != self.subject:
+            raise Mismatch("a key ends itself, nobody else")
+        if self.kind == "rotation":
+            key, successor, at = (self.fields[name] for name in ("key", "successor", "at"))
+            to_consent = b"SDPP/2 succession" + key + successor + be(at, 8)
+            if key == successor or not ed_verify(successor, to_consent, self.fields["consent"]):
+                raise Mismatch("the successor did not consent")
 
 
 # ---- HKDF, HPKE (RFC 9180, mode base) ----
@@ -937,7 +945,7 @@ REFUSED_KEYS = "706e1c47743965e2"
 EDGE_CASES = "3d28a3e7b3d84d70"
 PRICES = "74c57075b6cf9722"
 REFUSED_HEADERS = "04fc31120c074596"
-REFUSED_CONTROL = "b0dc3ee86f0f0e74"
+REFUSED_CONTROL = "7ad418300cb99fa2"
 
 GROUPS = {
     "keys": group_keys,

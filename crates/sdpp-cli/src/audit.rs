@@ -1,4 +1,4 @@
-//! `sdpp audit`: the verdict on a bundle. The exit code is the verdict.
+//! `sdpp audit`: the verdict on a bundle, or on the own orders. The exit code is the verdict.
 
 use std::error::Error;
 use std::fs::File;
@@ -6,51 +6,110 @@ use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use sdpp::audit::{Bundle, Trust, Verdict};
+use sdpp::audit::{Bundle, Report, Trust, Verdict};
 use sdpp_log::{Policy, VerifierKey};
 use sdpp_proto::identity::PublicKey;
 
-/// Checks the bundle of an order, off line.
+use crate::buy::Which;
+use crate::buy::journals::Journals;
+use crate::exit::{Exit, failed};
+use crate::home::Home;
+use crate::ledger::reach::Reach;
+use crate::orders::{bundle_of, trust_of};
+use crate::visit::wait;
+
+/// Checks the bundle of an order, off line; without one, the own orders and their records on the ledger.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The bundle, as a demo or an export wrote it.
-    bundle: PathBuf,
+    /// The bundle, as an export wrote it; the own orders if not given.
+    #[arg(requires = "seller")]
+    bundle: Option<PathBuf>,
     /// The seller's key, as you got it with its address (z6Mk…).
-    #[arg(long)]
-    seller: PublicKey,
-    /// The ledger's verifier key, if records are to be checked.
-    #[arg(long)]
+    #[arg(long, requires = "bundle")]
+    seller: Option<PublicKey>,
+    /// The ledger's verifier key for a bundle, if records are to be checked; a URL for own orders.
+    #[arg(long, value_name = "VKEY")]
     ledger: Option<String>,
     /// Verifier keys of witnesses; every one of them must have cosigned.
     #[arg(long)]
     witness: Vec<String>,
+    /// Only the own order of this id, or of these first characters.
+    #[arg(long, conflicts_with = "bundle")]
+    order: Option<Which>,
+    /// Do not ask the ledger for the records of own orders.
+    #[arg(long, conflicts_with = "bundle")]
+    offline: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
 
 /// Runs it: 0 clean, 1 false, 3 incomplete.
-pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let file = File::open(&args.bundle).map_err(|error| format!("{}: {error}", args.bundle.display()))?;
-    let bundle = Bundle::read(BufReader::new(file))?;
-    let log = match &args.ledger {
-        None => None,
-        Some(key) => {
-            let parse = |key: &String| key.parse::<VerifierKey>().map_err(|error| format!("{key}: {error}"));
-            let witnesses = args.witness.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-            let quorum = witnesses.len();
-            Some(Policy::new(parse(key)?, witnesses, quorum)?)
+pub(crate) fn run(home: impl Fn() -> Result<Home, Box<dyn Error>>, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    match (&args.bundle, args.seller) {
+        (Some(path), Some(seller)) => {
+            let file = File::open(path).map_err(|error| failed(Exit::Usage, format!("{}: {error}", path.display())))?;
+            let bundle = Bundle::read(BufReader::new(file))?;
+            let report = bundle.audit(&Trust { seller, log: args.policy()? });
+            Ok(args.tell(&report))
         }
-    };
-    let report = bundle.audit(&Trust { seller: args.seller, log });
-    if args.json {
-        crate::say(&report.to_json());
-    } else {
-        crate::say(&report.to_string());
+        _ => wait(own(&home()?, args)),
     }
-    Ok(match report.verdict {
-        Verdict::Clean => ExitCode::SUCCESS,
-        Verdict::False(_) => ExitCode::FAILURE,
-        Verdict::Incomplete(_) => ExitCode::from(3),
+}
+
+async fn own(home: &Home, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let journals = Journals::open(home, None)?;
+    let all = journals.orders(home).await?;
+    let wanted = |order: &sdpp_proto::codec::StatementId| args.order.as_ref().is_none_or(|which| which.is(order));
+    let (mut worst, mut count) = (0u8, 0u64);
+    for found in all.iter().filter(|found| wanted(&found.order.order)) {
+        let reach = Reach::default();
+        let bundle = bundle_of(home, found, (!args.offline).then_some(&reach)).await?;
+        let report = bundle.audit(&trust_of(found, !args.offline).await?);
+        if !args.json {
+            crate::say(&format!("order {} ({})", found.order.order, found.order.topic));
+        }
+        worst = worst.max(args.shown(&report));
+        count = count.saturating_add(1);
+    }
+    if count == 0 {
+        return Err(failed(Exit::Usage, "there is no such order in the journal: see `sdpp orders list`"));
+    }
+    if !journals.busy.is_empty() {
+        eprintln!("not checked: orders of purchases that run now");
+    }
+    // False is worse than incomplete, whatever the numbers of their exit codes.
+    Ok(match worst {
+        0 => ExitCode::SUCCESS,
+        1 => Exit::Incomplete.into(),
+        _ => Exit::Failed.into(),
     })
+}
+
+impl Args {
+    fn policy(&self) -> Result<Option<Policy>, Box<dyn Error>> {
+        let Some(key) = &self.ledger else { return Ok(None) };
+        let parse = |key: &String| key.parse::<VerifierKey>().map_err(|error| format!("{key}: {error}"));
+        let witnesses = self.witness.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let quorum = witnesses.len();
+        Ok(Some(Policy::new(parse(key)?, witnesses, quorum)?))
+    }
+
+    /// Shows a report; how bad it is.
+    fn shown(&self, report: &Report) -> u8 {
+        crate::say(&if self.json { report.to_json() } else { report.to_string() });
+        match report.verdict {
+            Verdict::Clean => 0,
+            Verdict::Incomplete(_) => 1,
+            Verdict::False(_) => 2,
+        }
+    }
+
+    fn tell(&self, report: &Report) -> ExitCode {
+        match self.shown(report) {
+            0 => ExitCode::SUCCESS,
+            1 => Exit::Incomplete.into(),
+            _ => Exit::Failed.into(),
+        }
+    }
 }

@@ -7,18 +7,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use sdpp_proto::identity::SigningKey;
 use sdpp_rail::{Durability, SqliteStore, Store as _};
 use zeroize::Zeroizing;
 
-use crate::text::hex32;
+use crate::config::Config;
 
-/// What a key file begins with, so that nobody takes it for anything but a secret.
-const KEY_PREFIX: &str = "SDPP-SECRET-KEY-1 ";
 /// More than any of the small files of a home has.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-type Failure = Box<dyn Error>;
+pub(crate) type Failure = Box<dyn Error>;
 
 /// Somebody with a key of its own.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,8 +45,11 @@ impl fmt::Display for Role {
 }
 
 /// The folder of all roles.
+#[derive(Clone)]
 pub(crate) struct Home {
     folder: PathBuf,
+    /// The configuration file, if one was named.
+    config: Option<PathBuf>,
 }
 
 /// The folder of one role. It exists.
@@ -64,7 +64,17 @@ impl Home {
         let chosen = given.map(Path::to_owned).or_else(|| env_path("SDPP_HOME"));
         let folder = chosen.or_else(|| data_folder().map(|data| data.join("sdpp")));
         let folder = folder.ok_or("there is no home folder here: say where keys are kept with --home or SDPP_HOME")?;
-        Ok(Self { folder })
+        Ok(Self { folder, config: env_path("SDPP_CONFIG") })
+    }
+
+    /// The same with another configuration file.
+    pub(crate) fn with_config(self, config: Option<PathBuf>) -> Self {
+        Self { config: config.or(self.config), ..self }
+    }
+
+    /// The configuration: of the file that was named, else of the home.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        Config::read(self.config.as_deref(), &self.folder)
     }
 
     /// A file of all roles.
@@ -75,10 +85,7 @@ impl Home {
     /// Writes a small file of all roles, whole or not at all.
     pub(crate) fn replace(&self, name: &str, text: &str) -> Result<(), Failure> {
         make_folder(&self.folder)?;
-        let path = self.file(name);
-        let beside = beside(&path);
-        let written = write_private(&beside, text.as_bytes()).and_then(|()| fs::rename(&beside, &path));
-        written.map_err(|error| failed(&path, &error).into())
+        replace(&self.file(name), text.as_bytes())
     }
 
     /// The folder of a role; made if need be, for its owner only.
@@ -95,26 +102,9 @@ impl RoleHome {
         self.folder.join(name)
     }
 
-    /// The role's key; made on first use, which is said.
-    pub(crate) fn key(&self) -> Result<SigningKey, Failure> {
-        let path = self.file("key");
-        if let Some(key) = read_key(&path)? {
-            return Ok(key);
-        }
-        let seed = sdpp::entropy::draw()?;
-        let mut line = Zeroizing::new(String::with_capacity(KEY_PREFIX.len().saturating_add(65)));
-        line.push_str(KEY_PREFIX);
-        for byte in seed.iter() {
-            for digit in [byte >> 4, byte & 15] {
-                line.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
-            }
-        }
-        line.push('\n');
-        if create(&path, line.as_bytes())? {
-            eprintln!("made a key for the {}: {} (keep a copy in a safe place)", self.role, path.display());
-        }
-        // Another process may have been first: what is kept counts.
-        read_key(&path)?.ok_or_else(|| format!("{} is gone again", path.display()).into())
+    /// Whose folder it is.
+    pub(crate) const fn role(&self) -> Role {
+        self.role
     }
 
     /// A small text that the role keeps.
@@ -165,7 +155,7 @@ fn data_folder() -> Option<PathBuf> {
     chosen.or_else(|| env_path("HOME").map(|home| home.join(".local/share")))
 }
 
-fn failed(path: &Path, error: &io::Error) -> String {
+pub(crate) fn failed(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
@@ -195,21 +185,37 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a file, whole and durable, unless there is one; says whether it did.
-fn create(path: &Path, bytes: &[u8]) -> Result<bool, Failure> {
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<bool, Failure> {
     let beside = beside(path);
     let made = write_private(&beside, bytes).and_then(|()| fs::hard_link(&beside, path));
     // What is left over of it is not the file.
     let _ = fs::remove_file(&beside);
     match made {
         Ok(()) => {
-            if let Some(folder) = path.parent().filter(|_| cfg!(unix)) {
-                File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(folder, &error))?;
-            }
+            sync_folder_of(path)?;
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(failed(path, &error).into()),
     }
+}
+
+/// Replaces a file by a whole and durable one that only its owner may read.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let beside = beside(path);
+    let written = write_private(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    if let Err(error) = written {
+        // It may hold a secret.
+        let _ = fs::remove_file(&beside);
+        return Err(failed(path, &error).into());
+    }
+    sync_folder_of(path)
+}
+
+/// Makes durable which files a folder has.
+pub(crate) fn sync_folder_of(path: &Path) -> Result<(), Failure> {
+    let Some(folder) = path.parent().filter(|_| cfg!(unix)) else { return Ok(()) };
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(folder, &error).into())
 }
 
 fn read_text(path: &Path) -> Result<Option<String>, Failure> {
@@ -221,19 +227,18 @@ fn read_text(path: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-fn read_key(path: &Path) -> Result<Option<SigningKey>, Failure> {
-    let mut text = Zeroizing::new(String::with_capacity(256));
+/// A small secret that nobody else may read; erased when it is dropped.
+pub(crate) fn read_secret(path: &Path, bytes_max: usize) -> Result<Option<Zeroizing<String>>, Failure> {
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    let mut text = Zeroizing::new(String::with_capacity(bytes_max));
     let mut file = match File::open(path) {
-        Ok(file) => file.take(256),
+        Ok(file) => file.take(limit),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(path, &error).into()),
     };
     private(path, file.get_ref())?;
-    let wrong = || format!("{} is not a key: put it back from your copy, or name another --home", path.display());
-    file.read_to_string(&mut text).map_err(|_| wrong())?;
-    let digits = text.strip_suffix('\n').unwrap_or(&text).strip_prefix(KEY_PREFIX).ok_or_else(wrong)?;
-    let seed = Zeroizing::new(hex32(digits).ok_or_else(wrong)?);
-    Ok(Some(SigningKey::from_seed(&seed)))
+    file.read_to_string(&mut text).map_err(|error| failed(path, &error))?;
+    Ok(Some(text))
 }
 
 /// A key that others can read may be theirs by now.

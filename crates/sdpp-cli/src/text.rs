@@ -11,16 +11,21 @@ const LAST_S: u64 = 253_402_300_799;
 
 /// 32 bytes as 64 lower-case hexadecimal digits.
 pub(crate) fn hex32(text: &str) -> Option<[u8; 32]> {
+    unhex(text)
+}
+
+/// So many bytes as lower-case hexadecimal digits.
+pub(crate) fn unhex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => byte.checked_sub(b'0'),
         b'a'..=b'f' => byte.checked_sub(b'a')?.checked_add(10),
         _ => None,
     };
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != 32 || !rest.is_empty() {
+    if pairs.len() != BYTES || !rest.is_empty() {
         return None;
     }
-    let mut bytes = [0; 32];
+    let mut bytes = [0; BYTES];
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
         *byte = digit(*high)? << 4 | digit(*low)?;
     }

@@ -14,7 +14,7 @@ use sdpp_log::{
     Checkpoint, Frontier, Hash, Policy, SignedCheckpoint, leaf_hash, peaks_before, verify_consistency, verify_inclusion,
 };
 use sdpp_proto::identity::PublicKey;
-use sdpp_rail::{MemoryStore, RailError, Store, StoreError};
+use sdpp_rail::{MemoryStore, RailError, Reply, Standing, Standings, Store, StoreError};
 use tokio::sync::Mutex;
 
 use crate::entry::{Body, Entry};
@@ -156,6 +156,15 @@ impl LedgerClient {
     pub async fn look<T>(&self, look: impl FnOnce(&Fold) -> Result<T, StoreError> + Send) -> Result<T, RailError> {
         self.honest()?;
         look(&self.replica.lock().await.fold).map_err(unreadable)
+    }
+
+    /// The standing of a key after a fresh look: by one look-up in the replica, which has met every
+    /// entry of the log.
+    ///
+    /// # Errors
+    /// Those of [`follow`](Self::follow).
+    pub async fn standing(&self, key: &PublicKey) -> Result<Standing, RailError> {
+        self.fresh(|fold| fold.standing(key)).await
     }
 
     /// The newest accepted checkpoint, as it was signed and cosigned.
@@ -380,6 +389,12 @@ impl LedgerClient {
     }
 }
 
+impl Standings for LedgerClient {
+    fn standing<'a>(&'a self, key: &'a PublicKey) -> Reply<'a, Standing> {
+        Box::pin(Self::standing(self, key))
+    }
+}
+
 impl Replica {
     fn remember(&mut self, head: &str, note: &str) -> Result<(), StoreError> {
         let before = self.known.as_ref().map(|known| known.note.clone());
@@ -439,7 +454,7 @@ fn where_is(fold: &Fold, entry: &Entry) -> Result<Option<Place>, StoreError> {
 }
 
 /// Takes an entry of the signed tree into the replica. Records are only hashed: who relies on one
-/// verifies the statement itself.
+/// verifies the statement itself. The end of a key is what the replica itself relies on.
 fn fold_in(fold: &mut Fold, bytes: &[u8]) -> Result<(), FoldError> {
-    fold.apply(&Entry::open_unless(bytes, |body| matches!(body, Body::Record(_)))?).map(|_| ())
+    fold.apply(&Entry::open_unless(bytes, |body| !body.must_be_verified())?).map(|_| ())
 }

@@ -11,7 +11,7 @@ use sdpp_proto::cose::{self, CoseError};
 use sdpp_proto::hash::labelled;
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::{Amount, AssetId};
-use sdpp_proto::statement::{AnyStatement, Form, Kind, Payment, Signed, StatementError};
+use sdpp_proto::statement::{AnyStatement, Form, KeyNotice, Kind, Payment, Signed, StatementError};
 use sdpp_proto::time::Timestamp;
 
 use crate::limits;
@@ -133,6 +133,8 @@ pub struct Record {
     pub statement: StatementId,
     /// The recorded bytes.
     pub body: Arc<[u8]>,
+    /// The end of a key, if it is recorded whole: then the fold relies on what it says.
+    pub notice: Option<KeyNotice>,
 }
 
 impl Record {
@@ -142,7 +144,11 @@ impl Record {
             Form::Full => statement.bytes.clone(),
             Form::Hash => Arc::from(&statement.id.0[..]),
         };
-        Self { form, statement: statement.id, body }
+        let notice = match form {
+            Form::Full => KeyNotice::read(statement.kind, &statement.bytes).ok().flatten(),
+            Form::Hash => None,
+        };
+        Self { form, statement: statement.id, body, notice }
     }
 }
 
@@ -185,6 +191,12 @@ const TICK: &str = "ledger-tick";
 const RECORD: &str = "ledger-record";
 
 impl Body {
+    /// Whether the fold relies on the signatures in it: all but records, whose readers verify what
+    /// they rely on. The end of a key is answered for by whoever folds it.
+    pub const fn must_be_verified(&self) -> bool {
+        !matches!(self, Self::Record(Record { notice: None, .. }))
+    }
+
     /// Name inside the content type `application/sdpp-NAME+cbor`.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -241,15 +253,15 @@ fn payload_of<'b, T: Decode<'b, ()> + Encode<()>>(payload: &'b [u8]) -> Result<T
 }
 
 fn record_of(wire: RecordWire) -> Result<Record, Refusal> {
-    let statement = match wire.form {
-        Form::Hash => StatementId(<[u8; 32]>::try_from(&wire.body[..]).map_err(|_| Refusal::RecordNotAHash)?),
+    let (statement, notice) = match wire.form {
+        Form::Hash => (StatementId(<[u8; 32]>::try_from(&wire.body[..]).map_err(|_| Refusal::RecordNotAHash)?), None),
         Form::Full => {
             let parsed = cose::parse(&wire.body).map_err(|_| Refusal::RecordMalformed)?;
-            Kind::of_content_type(parsed.content_type).ok_or(Refusal::RecordMalformed)?;
-            parsed.id()
+            let kind = Kind::of_content_type(parsed.content_type).ok_or(Refusal::RecordMalformed)?;
+            (parsed.id(), KeyNotice::read(kind, &wire.body).map_err(|_| Refusal::RecordMalformed)?)
         }
     };
-    Ok(Record { form: wire.form, statement, body: wire.body.into() })
+    Ok(Record { form: wire.form, statement, body: wire.body.into(), notice })
 }
 
 fn parse_cose(bytes: &[u8]) -> Result<cose::Parsed<'_>, Refusal> {
@@ -347,6 +359,9 @@ impl Entry {
         match &self.body {
             Body::Redeem { voucher, .. } => {
                 voucher.verify(&voucher.issuer()).map_err(|_: StatementError| Refusal::VoucherBadSignature)
+            }
+            Body::Record(Record { notice: Some(notice), .. }) => {
+                notice.verify().map_err(|_| Refusal::RecordBadSignature)
             }
             Body::Record(record) if record.form == Form::Full => {
                 AnyStatement::parse(&record.body).map_err(|_| Refusal::RecordBadSignature).map(|_| ())

@@ -13,7 +13,7 @@ use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::Form;
 use sdpp_proto::time::Timestamp;
-use sdpp_rail::{Head, MemoryStore, Store, StoreError};
+use sdpp_rail::{Head, MemoryStore, Standing, Store, StoreError};
 
 use crate::channel::{Channel, ChannelState, check_open};
 use crate::entry::{Body, Entry, Issue, Open, TopUp, Transfer, asset_id, channel_id};
@@ -249,6 +249,10 @@ impl Fold {
             Body::Record(record) => {
                 // A record is named by its entry as well as by its statement.
                 self.edit().place(&place)?;
+                if let Some(notice) = &record.notice {
+                    let end = self.view().key_end(notice.key())?.hear(notice, place.id);
+                    self.edit().key_end(notice.key(), &end)?;
+                }
                 self.edit().record(&record.statement, &Recorded { place, form: record.form })
             }
         }
@@ -477,6 +481,14 @@ impl Fold {
     /// [`StoreError`].
     pub fn record(&self, statement: &StatementId) -> Result<Option<Recorded>, StoreError> {
         self.view().record(statement)
+    }
+
+    /// What the log has heard a key say of itself.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn standing(&self, key: &PublicKey) -> Result<Standing, StoreError> {
+        Ok(self.view().key_end(key)?.standing())
     }
 
     /// The channels of a payer, open or closed.

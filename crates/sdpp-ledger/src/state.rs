@@ -11,6 +11,7 @@
 //! | `x/PAIR` | where a transfer stands, by payer and reference |
 //! | `c/CHANNEL` | a channel |
 //! | `p/PAYER/CHANNEL` | a payer's channel |
+//! | `k/KEY` | how a key ended: rotated, revoked |
 //! | `t/PAIR` | where a top-up stands, by channel and reference |
 //! | `fold` | size, time, channels alive |
 //! | `origin` | which ledger it is |
@@ -26,8 +27,9 @@ use sdpp_proto::codec::{self, Bytes32, ChannelId, StatementId};
 use sdpp_proto::hash::labelled;
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::{Amount, AssetId};
+use sdpp_proto::statement::{KeyNotice, RevokeReason};
 use sdpp_proto::time::Timestamp;
-use sdpp_rail::{Store, StoreError, StoreReader};
+use sdpp_rail::{Standing, Store, StoreError, StoreReader};
 
 use crate::channel::Channel;
 use crate::fold::Recorded;
@@ -40,7 +42,7 @@ pub(crate) const BALANCES: &str = "b/";
 pub(crate) const ISSUED: &str = "i/";
 pub(crate) const CHANNELS: &str = "c/";
 /// All keys of the state begin with one of these.
-pub(crate) const PREFIXES: [&str; 10] = ["b/", "c/", "e/", "fold", "i/", "j/", "p/", "r/", "t/", "x/"];
+pub(crate) const PREFIXES: [&str; 11] = ["b/", "c/", "e/", "fold", "i/", "j/", "k/", "p/", "r/", "t/", "x/"];
 /// What there is to say of a key that is only there or not.
 const MARK: &[u8] = &[];
 
@@ -59,6 +61,64 @@ pub(crate) struct Summary {
     pub(crate) alive: u64,
 }
 
+/// How a key ended: the first rotation and the first revocation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct KeyEnd {
+    #[n(1)]
+    pub(crate) rotation: Option<RotatedTo>,
+    #[n(2)]
+    pub(crate) revocation: Option<RevokedFrom>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct RotatedTo {
+    #[n(1)]
+    pub(crate) to: PublicKey,
+    #[n(2)]
+    pub(crate) at: Timestamp,
+    /// The entry that records it.
+    #[n(3)]
+    pub(crate) entry: StatementId,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct RevokedFrom {
+    #[n(1)]
+    pub(crate) at: Timestamp,
+    #[n(2)]
+    pub(crate) reason: RevokeReason,
+    /// The entry that records it.
+    #[n(3)]
+    pub(crate) entry: StatementId,
+}
+
+impl KeyEnd {
+    /// With one more notice, recorded by this entry: of each kind the first counts.
+    pub(crate) fn hear(mut self, notice: &KeyNotice, entry: StatementId) -> Self {
+        match notice {
+            KeyNotice::Rotation(said) => {
+                self.rotation.get_or_insert(RotatedTo { to: said.successor, at: said.at, entry });
+            }
+            KeyNotice::Revocation(said) => {
+                self.revocation.get_or_insert(RevokedFrom { at: said.at, reason: said.reason, entry });
+            }
+        }
+        self
+    }
+
+    /// What follows: a revocation is final, whenever it came.
+    pub(crate) fn standing(&self) -> Standing {
+        if let Some(RevokedFrom { at, reason, entry }) = self.revocation {
+            return Standing::Revoked { at, reason, record: Bytes32(entry.0) };
+        }
+        let rotated = |RotatedTo { to, at, entry }| Standing::Rotated { to, at, record: Bytes32(entry.0) };
+        self.rotation.map_or(Standing::Good, rotated)
+    }
+}
+
 fn name(bytes: &[u8; 32]) -> String {
     Base64UrlUnpadded::encode_string(bytes)
 }
@@ -66,6 +126,10 @@ fn name(bytes: &[u8; 32]) -> String {
 /// A key that names a pair, as short as any other.
 fn pair(prefix: &str, first: &[u8], second: &[u8; 32]) -> String {
     format!("{prefix}{}", name(&labelled("SDPP/2 ledger state", &[first, second])))
+}
+
+fn key_name(key: &PublicKey) -> String {
+    format!("k/{}", name(key.as_bytes()))
 }
 
 fn balance_key(asset: &AssetId, account: &PublicKey) -> String {
@@ -110,6 +174,10 @@ impl<S: StoreReader + ?Sized> View<'_, S> {
 
     pub(crate) fn record(&self, statement: &StatementId) -> Result<Option<Recorded>, StoreError> {
         get(self.0, &format!("r/{}", name(&statement.0)))
+    }
+
+    pub(crate) fn key_end(&self, key: &PublicKey) -> Result<KeyEnd, StoreError> {
+        Ok(get(self.0, &key_name(key))?.unwrap_or_default())
     }
 
     pub(crate) fn balance(&self, asset: &AssetId, account: &PublicKey) -> Result<Amount, StoreError> {
@@ -232,6 +300,10 @@ impl Edit<'_> {
 
     pub(crate) fn record(&mut self, statement: &StatementId, recorded: &Recorded) -> Result<(), StoreError> {
         self.0.put(&format!("r/{}", name(&statement.0)), &codec::encode(recorded))
+    }
+
+    pub(crate) fn key_end(&mut self, key: &PublicKey, end: &KeyEnd) -> Result<(), StoreError> {
+        self.0.put(&key_name(key), &codec::encode(end))
     }
 
     pub(crate) fn balance(&mut self, asset: &AssetId, account: &PublicKey, amount: Amount) -> Result<(), StoreError> {

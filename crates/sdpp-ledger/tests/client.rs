@@ -19,8 +19,9 @@ use sdpp_ledger::{
     ServiceError, Submitted,
 };
 use sdpp_log::{Checkpoint, Hash, Note, NoteSigner, Policy, Tree, leaf_hash};
-use sdpp_proto::codec::Bytes32;
-use sdpp_proto::statement::Form;
+use sdpp_proto::codec::{Bytes32, Signature};
+use sdpp_proto::statement::{Form, Rotation, Signed};
+use sdpp_proto::time::Timestamp;
 use sdpp_rail::{MemoryDisk, RailError, Records};
 
 /// Shows one history at first and another one later.
@@ -341,6 +342,27 @@ fn a_record_with_a_forged_statement_verifies_nothing() {
     assert_eq!(block_on(records.verify(&id, &statement)), Ok(false));
     // An entry that is no record.
     assert_eq!(block_on(records.fetch(&Bytes32(tick(1).id().0))).unwrap(), None);
+}
+
+#[test]
+fn a_forged_end_of_a_key_in_the_log_is_caught() {
+    let (old, new) = (test_key(PAYEE), test_key(STRANGER));
+    let rotation = Rotation::sign(&old, &new, Timestamp::from_ms(5));
+    let body = Rotation { consent: Signature([7; 64]), ..rotation.body().clone() };
+    for forged in [Signed::sign(&old, body).bytes().to_vec(), with_last_bit_changed(rotation.bytes())] {
+        let mut record = Record::of(&rotation.erase(), Form::Full);
+        record.body = forged.into();
+        let logged = entry(STRANGER, Body::Record(record));
+        let client = client(Patched::new(&[tick(1), logged]));
+        assert!(block_on(client.standing(&old.public())).is_err());
+        assert_caught(&client, Contradiction::BadEntry { index: 1, refusal: Refusal::RecordBadSignature });
+    }
+}
+
+fn with_last_bit_changed(bytes: &[u8]) -> Vec<u8> {
+    let mut changed = bytes.to_vec();
+    *changed.last_mut().unwrap() ^= 1;
+    changed
 }
 
 #[test]

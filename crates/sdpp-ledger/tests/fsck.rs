@@ -17,8 +17,10 @@ use sdpp_ledger::entry::Record;
 use sdpp_ledger::fsck::{Fault, Options, Report, Signatures, Source, SourceError, fsck};
 use sdpp_ledger::{Body, Entry, Refusal};
 use sdpp_log::{Checkpoint, Edge, Hash, Note, NoteSigner, Policy, TileKind, TilePath, bundle, leaf_hash, tiled};
+use sdpp_proto::codec::Signature;
 use sdpp_proto::money::Amount;
-use sdpp_proto::statement::Form;
+use sdpp_proto::statement::{Form, Rotation, Signed};
+use sdpp_proto::time::Timestamp;
 
 /// Public files in memory, and which of them were read.
 struct Site {
@@ -119,6 +121,19 @@ fn a_sound_ledger_is_found_sound_and_every_file_is_read() {
     let sampled = check(&site, Signatures::OneIn { many: 10, seed: 7 }).unwrap();
     assert!((75..300).contains(&sampled.verified), "{}", sampled.verified);
     assert_eq!(check(&Site::of(&[]), Signatures::All).unwrap().checkpoint.size(), 0);
+}
+
+#[test]
+fn the_end_of_a_key_is_not_taken_on_trust() {
+    let rotation = Rotation::sign(&test_key(PAYEE), &test_key(STRANGER), Timestamp::from_ms(5));
+    let body = Rotation { consent: Signature([7; 64]), ..rotation.body().clone() };
+    let mut record = Record::of(&rotation.erase(), Form::Full);
+    record.body = Signed::sign(&test_key(PAYEE), body).bytes().clone();
+    let mut entries = story(20);
+    entries.push(entry(STRANGER, Body::Record(record)));
+    // Not one of the entries whose signatures are chosen to be looked at.
+    let fault = check(&Site::of(&bytes_of(&entries)), Signatures::OneIn { many: 1_000_000_000, seed: 1 }).unwrap_err();
+    assert_eq!(fault, Fault::BadEntry { index: 20, refusal: Refusal::RecordBadSignature });
 }
 
 #[test]

@@ -25,7 +25,8 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Form, Order, PayOption, Payment, RecordPolicy, Signed};
 use sdpp_proto::time::Timestamp;
 use sdpp_rail::{
-    Bill, FlushFault, MemoryDisk, MemoryStore, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof, RailError,
+    Bill, FlushFault, MemoryDisk, MemoryStore, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof,
+    RailError,
 };
 
 const GRACE_MS: u64 = 60_000;
@@ -122,6 +123,8 @@ fn a_payee_forgets_nothing_in_a_crash() {
     }
 
     let after = payee(&ledger, &disk);
+    let known = Outstanding { order: order_1.id(), amount: Amount::new(30), closing: false };
+    assert_eq!(block_on(after.outstanding()), Ok(vec![known]), "what is no money yet is known after a restart");
     for bill in &bills {
         let again = block_on(after.settle(bill, &answer(bill, Proof::Voucher)));
         assert_eq!(again, Ok(Outcome::Settled), "settled before, settled now");
@@ -132,6 +135,7 @@ fn a_payee_forgets_nothing_in_a_crash() {
     second.nonce = reference(78);
     declined(block_on(after.admit(&Signed::sign(&test_key(PAYER), second))));
     assert_eq!(block_on(after.redeem(&order_1.id(), true)).unwrap().total, Amount::new(30));
+    assert_eq!(block_on(after.outstanding()), Ok(Vec::new()));
     let auditor = client(ledger);
     assert_eq!((balance(&auditor, PAYER), balance(&auditor, PAYEE)), (970, 30), "and the rest went back");
 }

@@ -103,13 +103,20 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 /// Messages on their way from a source to a seller, already in canonical form.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     data: Vec<u8>,
     /// End of each message in `data`.
     ends: Vec<usize>,
     /// Messages taken already.
     taken: usize,
+    messages_max: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A batch is full, or a message is longer than any product allows: nothing was added.
@@ -135,7 +142,18 @@ impl core::error::Error for BatchError {}
 impl Batch {
     /// An empty batch.
     pub const fn new() -> Self {
-        Self { data: Vec::new(), ends: Vec::new(), taken: 0 }
+        Self::bounded(limits::BATCH_MESSAGES_MAX)
+    }
+
+    /// An empty batch for few messages, where each costs much: whoever fills it has to come back, and
+    /// others have their turn. At least one, at most [`limits::BATCH_MESSAGES_MAX`].
+    pub const fn bounded(messages_max: usize) -> Self {
+        let messages_max = match messages_max {
+            0 => 1,
+            many if many > limits::BATCH_MESSAGES_MAX => limits::BATCH_MESSAGES_MAX,
+            few => few,
+        };
+        Self { data: Vec::new(), ends: Vec::new(), taken: 0, messages_max }
     }
 
     /// Adds a message by copying it.
@@ -168,7 +186,7 @@ impl Batch {
 
     /// Whether no further message is taken.
     pub fn is_full(&self) -> bool {
-        self.ends.len() >= limits::BATCH_MESSAGES_MAX || self.data.len() >= limits::BATCH_BYTES_MAX
+        self.ends.len() >= self.messages_max || self.data.len() >= limits::BATCH_BYTES_MAX
     }
 
     /// Messages not taken yet.
@@ -179,6 +197,11 @@ impl Batch {
     /// Whether all are taken.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The messages not taken yet.
+    pub fn messages(&self) -> Messages<'_> {
+        Messages::new(self.peek(self.len()), Signing::Window)
     }
 
     /// Forgets everything and keeps the memory.
@@ -193,6 +216,11 @@ impl Batch {
             None => 0,
             Some(last) => self.ends.get(last).copied().unwrap_or(self.data.len()),
         }
+    }
+
+    /// What waits, in canonical form, without signatures: what a sample holds.
+    pub fn canonical(&self) -> &[u8] {
+        self.peek(self.len())
     }
 
     /// Encoded bytes of the next `count` messages.
@@ -271,13 +299,24 @@ mod tests {
         batch.slot(3, 5).unwrap().copy_from_slice(b"three");
         assert_eq!([2, 3, 7, 8].map(|bytes| batch.fitting_payload(3, bytes)), [0, 2, 2, 3]);
         assert_eq!((batch.len(), batch.payload_max(3)), (3, 5));
-        let all: Vec<_> =
-            Messages::new(batch.peek(3), Signing::Window).map(|m| (m.time_us, m.bytes.to_vec())).collect();
+        let all: Vec<_> = batch.messages().map(|m| (m.time_us, m.bytes.to_vec())).collect();
         assert_eq!(all, [(1, b"one".to_vec()), (-2, b"".to_vec()), (3, b"three".to_vec())]);
         batch.take(2);
+        assert_eq!(batch.messages().map(|m| m.time_us).collect::<Vec<_>>(), [3]);
         assert_eq!((batch.len(), batch.fitting_payload(1, 4), batch.fitting_payload(1, 5)), (1, 0, 1));
         batch.take(1);
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn a_bounded_batch_is_full_sooner() {
+        for (asked, taken) in [(0, 1), (1, 1), (3, 3), (usize::MAX, limits::BATCH_MESSAGES_MAX)] {
+            let mut batch = Batch::bounded(asked);
+            let all = core::iter::from_fn(|| batch.push(0, b"").ok()).count();
+            assert_eq!(all, taken);
+            batch.clear();
+            assert_eq!(batch.push(0, b""), Ok(()), "and takes more once it was emptied");
+        }
     }
 
     #[test]

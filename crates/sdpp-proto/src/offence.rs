@@ -134,6 +134,7 @@ codes! {
         LedgerDishonest = 305, "the ledger contradicts itself";
         ShuttingDown = 306, "the program is being stopped";
         AlreadyEnded = 307, "the order has ended";
+        Paused = 308, "the product takes no new orders at the moment";
     }
 }
 

@@ -294,7 +294,7 @@ mod tests {
             let read = read_controls(&bytes[..cut]);
             assert!(read.is_err() || read.unwrap().len() < items.len());
         }
-        for bad in [&[0x80][..], &[0x81, 0x18, 0x22], &[0x82, 0x0c, 0x40], &[0x82, 0x18, 0x20, 0x18, 0x01], &[0xff]] {
+        for bad in [&[0x80][..], &[0x81, 0x18, 0x22], &[0x82, 0x0e, 0x40], &[0x82, 0x18, 0x20, 0x18, 0x01], &[0xff]] {
             assert_eq!(read_controls(bad), Err(Offence::BadControl), "{bad:?}");
         }
         let mut many = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! - [`Payer`] and [`Payee`] are the two halves of a rail. A buyer never settles and a seller never
 //!   pays. Both speak cumulative totals, so a retry is harmless.
+//! - [`Standings`] knows which keys were rotated or revoked.
 //! - [`Records`] keeps statements where they cannot be changed unseen.
 //! - [`Store`] is the storage under journals and ledgers.
 //!
@@ -12,13 +13,15 @@
 
 pub mod fake;
 mod rail;
+mod standing;
 mod store;
 pub mod suite;
 
 pub use rail::{
-    Backing, Bill, Funding, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof, RailError, RecordId, Records,
-    Redeemed, Reply,
+    Backing, Bill, Funding, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof, RailError, RecordId,
+    Records, Redeemed, Reply,
 };
+pub use standing::{Standing, Standings};
 pub use store::{Durability, FlushFault, Head, MemoryDisk, MemoryStore, Row, Store, StoreError, StoreReader};
 #[cfg(feature = "sqlite")]
 pub use store::{SqliteStore, StoreInfo};

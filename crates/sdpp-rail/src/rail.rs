@@ -122,6 +122,18 @@ pub struct Redeemed {
     pub total: Amount,
 }
 
+/// Vouchers of one order that are not money yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outstanding {
+    /// The order.
+    pub order: StatementId,
+    /// What they are worth beyond what was redeemed.
+    pub amount: Amount,
+    /// The payer has asked for the close: what is not redeemed when the grace ends is lost, and no
+    /// further voucher counts.
+    pub closing: bool,
+}
+
 /// The buyer's half of a rail.
 pub trait Payer: Send + Sync {
     /// Whether money moves at [`pay`](Self::pay): then the intent must be durable before the call.
@@ -158,6 +170,14 @@ pub trait Payee: Send + Sync {
     /// Turns the order's vouchers into money. Harmless when there is nothing to redeem. With
     /// `finished`, the order is over and its channel may be closed for both.
     fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed>;
+
+    /// Orders with vouchers that are not money yet, and those whose channel is about to be closed;
+    /// what is in a hurry comes first. It rests on what the payee keeps durably and on a fresh look
+    /// at the ledger, so it knows orders of an earlier life of the program too. A rail without
+    /// vouchers has none.
+    fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 }
 
 /// Names a record on its ledger.

@@ -211,6 +211,7 @@ enum Lie {
     SettlesAnything,
     AdmitsAnything,
     RedeemsNothing,
+    HasNothingOutstanding,
     Honest,
 }
 
@@ -273,6 +274,12 @@ impl Payee for Liar<'_> {
         }
         self.0.payee().redeem(order, finished)
     }
+    fn outstanding(&self) -> sdpp_rail::Reply<'_, Vec<sdpp_rail::Outstanding>> {
+        if self.1 == Lie::HasNothingOutstanding {
+            return Box::pin(async { Ok(Vec::new()) });
+        }
+        self.0.payee().outstanding()
+    }
 }
 
 struct LiarWorld<'a>(&'a FakeWorld, Liar<'a>);
@@ -326,7 +333,7 @@ fn the_suite_catches_rails_that_break_a_rule() {
             assert!(!passes(mode, lie), "{mode:?} {lie:?}");
         }
     }
-    for lie in [Lie::OpensAgain, Lie::AdmitsAnything, Lie::RedeemsNothing] {
+    for lie in [Lie::OpensAgain, Lie::AdmitsAnything, Lie::RedeemsNothing, Lie::HasNothingOutstanding] {
         assert!(!passes(FakeMode::Voucher, lie), "{lie:?}");
     }
 }

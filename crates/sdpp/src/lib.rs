@@ -10,12 +10,16 @@ pub mod bound;
 pub mod bundle;
 pub mod buyer;
 pub mod entropy;
+pub mod feed;
 pub mod journal;
 mod link;
+pub mod metrics;
 mod recorder;
 pub mod seller;
 pub mod sink;
 pub mod source;
+#[cfg(test)]
+mod testing;
 pub mod topic;
 
 use std::time::{SystemTime, UNIX_EPOCH};

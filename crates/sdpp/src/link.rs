@@ -1,6 +1,7 @@
 //! One TCP connection as whole frames: read into one reused buffer, opened in place.
 
 use std::io;
+use std::time::Duration;
 
 use sdpp_proto::frame::FrameHeader;
 use sdpp_proto::limits::FRAME_MAX;
@@ -12,6 +13,9 @@ use tokio::net::TcpStream;
 const READ_BUFFER: usize = 2 * FRAME_MAX;
 /// Frames are sealed ahead up to so many bytes.
 pub(crate) const WRITE_AHEAD: usize = 256 * 1024;
+
+/// Time that the other side has to take what is left and to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What a read brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,16 +124,31 @@ impl Link {
         Ok(moved)
     }
 
+    /// Writes the rest and says that nothing more will come.
+    pub(crate) async fn end_output(&mut self) {
+        // A peer that does not read is not waited for.
+        let _ = tokio::time::timeout(GOODBYE, self.goodbye()).await;
+    }
+
+    async fn goodbye(&mut self) -> io::Result<()> {
+        use tokio::io::AsyncWriteExt as _;
+        while self.has_output() {
+            self.stream.writable().await?;
+            self.try_write()?;
+        }
+        self.stream.shutdown().await
+    }
+
     /// Writes the rest, says goodbye and reads until the other side has done the same: closing with
     /// unread data would reset the connection and could lose the last statement.
-    pub(crate) async fn close(mut self) {
-        use tokio::io::AsyncWriteExt as _;
+    pub(crate) async fn close(self) {
+        self.close_within(GOODBYE).await;
+    }
+
+    /// The same, for a peer that has so long.
+    pub(crate) async fn close_within(mut self, patience: Duration) {
         let drained = async {
-            while self.has_output() {
-                self.stream.writable().await?;
-                self.try_write()?;
-            }
-            self.stream.shutdown().await?;
+            self.goodbye().await?;
             loop {
                 self.stream.readable().await?;
                 (self.start, self.end) = (0, 0);
@@ -139,6 +158,6 @@ impl Link {
             }
         };
         // A peer that does not close is not waited for; what matters is written.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), drained).await;
+        let _ = tokio::time::timeout(patience, drained).await;
     }
 }

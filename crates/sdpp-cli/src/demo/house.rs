@@ -241,7 +241,9 @@ impl House {
             record_offer: RecordOffer { backend: "ledger".to_owned(), origin: ORIGIN.to_owned(), form: Form::Full },
             journal: Journal::start(open_store(&self.home, "seller/journal", self.args.durability())?)?,
             pools: seller::Pools { strangers: pool, proven: pool },
+            limits: seller::Limits::default(),
             redeem_every: REDEEM_EVERY,
+            tend_every: seller::TEND_EVERY,
             listener,
         })
     }

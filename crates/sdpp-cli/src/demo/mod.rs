@@ -19,7 +19,7 @@ mod table;
 /// Real Seattle weather: NOAA climate normals, public domain (`examples/data/README.md`).
 const WEATHER: &[u8] = include_bytes!("../../../../examples/data/seattle-weather-hourly.ndjson");
 
-/// A whole sale on this machine.
+/// A whole sale on this machine. With --home, keys, journals, data and bundle are kept in that new folder.
 #[derive(clap::Args, Clone)]
 pub(crate) struct Args {
     /// Messages to buy; all of the data if not given.
@@ -55,8 +55,8 @@ pub(crate) struct Args {
     /// What a journal's flush survives: a power cut, or a killed process.
     #[arg(long, value_enum, default_value = "power")]
     journal: Class,
-    /// Keep keys, journals, data and bundle in this new folder.
-    #[arg(long)]
+    /// A new folder that keeps keys, journals, data and bundle; the program's `--home`.
+    #[arg(skip)]
     home: Option<PathBuf>,
     /// Let somebody steal, and see what becomes of it.
     #[arg(long, value_enum)]
@@ -105,6 +105,11 @@ fn parse_price(text: &str) -> Result<(u128, u64), String> {
 }
 
 impl Args {
+    /// The same, with all that it makes kept in a new folder.
+    pub(crate) fn within(self, home: Option<PathBuf>) -> Self {
+        Self { home, ..self }
+    }
+
     const fn durability(&self) -> Durability {
         match self.journal {
             Class::Power => Durability::Power,

@@ -136,7 +136,7 @@ pub(super) fn seller_listener(screen: &Screen) -> seller::Listener {
         seller::Event::Redeemed { total, .. } => screen.redeemed(*total),
         seller::Event::Dishonest(what) => screen.dishonest(what),
         seller::Event::Ended { due, paid, .. } => screen.owed(due.saturating_sub(*paid)),
-        seller::Event::Live { .. } | seller::Event::Recorded(_) => {}
+        seller::Event::Live { .. } | seller::Event::Recorded(_) | seller::Event::Skipped { .. } => {}
     })
 }
 

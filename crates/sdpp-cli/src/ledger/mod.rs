@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::home::Home;
@@ -13,10 +12,10 @@ mod key;
 mod log;
 mod money;
 mod prove;
-mod reach;
+pub(crate) mod reach;
 mod serve;
-mod show;
-mod station;
+pub(crate) mod show;
+pub(crate) mod station;
 mod trust;
 mod verify;
 mod witness;
@@ -26,9 +25,6 @@ pub(crate) type Failure = Box<dyn Error>;
 /// Runs a ledger or its witness, and looks after the money on one.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of keys, stores and trusted ledgers; else SDPP_HOME, else the platform's folder for data.
-    #[arg(long, global = true, value_name = "DIR")]
-    home: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -70,8 +66,7 @@ impl Args {
 }
 
 /// Runs it.
-pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let home = || Home::find(args.home.as_deref());
+pub(crate) fn run(home: impl Fn() -> Result<Home, Failure>, args: &Args) -> Result<ExitCode, Failure> {
     match &args.verb {
         Verb::Serve(args) => serve::run(&home()?, args),
         Verb::Witness(args) => witness::run(&home()?, args),

@@ -16,22 +16,29 @@ use sdpp_proto::identity::SigningKey;
 use sdpp_rail::{Durability, RailError, StoreError};
 
 use super::{Failure, station, trust};
+use crate::config;
+use crate::exit::{Exit, failed};
 use crate::home::{Home, Role, RoleHome};
 use crate::text::hex;
 
-/// How long another command of the same role may use the replica.
+/// How long to wait for a replica while all are in use.
 const TURN_MS: u64 = 30_000;
-/// How often to look whether it is done.
+/// Replicas of one ledger that a role may have: commands that run at the same time.
+const REPLICAS: u32 = 8;
+/// How often to look whether one is free.
 const TURN_LOOK_MS: u64 = 20;
 /// How often progress is shown.
 const PROGRESS_MS: u64 = 1_000;
 
+/// Where a ledger is unless something else is said.
+const USUAL: &str = "http://127.0.0.1:7420";
+
 /// Which ledger, and whom to believe about it.
-#[derive(clap::Args)]
-pub(super) struct Reach {
-    /// Where the ledger is.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7420")]
-    ledger: String,
+#[derive(clap::Args, Clone, Default)]
+pub(crate) struct Reach {
+    /// Where the ledger is; else the configuration says it, else http://127.0.0.1:7420.
+    #[arg(long, value_name = "URL", env = "SDPP_LEDGER")]
+    ledger: Option<String>,
     /// Its verifier key; if not given, the one that it shows at first is trusted and remembered.
     #[arg(long, value_name = "VKEY")]
     trust_ledger: Option<VerifierKey>,
@@ -46,21 +53,65 @@ pub(super) struct Reach {
     ca: Option<PathBuf>,
 }
 
+impl Reach {
+    /// The URL that was named, if one was.
+    pub(crate) fn named(&self) -> Option<&str> {
+        self.ledger.as_deref()
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        self.ledger.as_deref().unwrap_or(USUAL).trim_end_matches('/')
+    }
+
+    /// What is not said, taken from the configuration; of another ledger it says nothing.
+    pub(crate) fn or(mut self, config: &config::Ledger) -> Self {
+        let trimmed = |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+        if self.ledger.is_some() && trimmed(&self.ledger) != trimmed(&config.url) {
+            return self;
+        }
+        self.ledger = self.ledger.or_else(|| config.url.clone());
+        self.trust_ledger = self.trust_ledger.or_else(|| config.trust.clone());
+        self.quorum = self.quorum.or(config.quorum);
+        self.ca = self.ca.or_else(|| config.ca.clone());
+        if self.witness.is_empty() {
+            self.witness.clone_from(&config.witnesses);
+        }
+        self
+    }
+
+    /// The ledger that a seller's menu names, where nobody named another.
+    pub(crate) fn or_menu(mut self, url: &str) -> Self {
+        self.ledger.get_or_insert_with(|| url.to_owned());
+        self
+    }
+}
+
 /// A ledger that was reached, followed in the name of a role.
-pub(super) struct Remote {
-    url: String,
-    role: RoleHome,
-    pub(super) key: SigningKey,
-    pub(super) service: Arc<Watched>,
-    pub(super) client: Arc<LedgerClient>,
+pub(crate) struct Remote {
+    pub(crate) url: String,
+    pub(crate) role: RoleHome,
+    pub(crate) key: SigningKey,
+    pub(crate) service: Arc<Watched>,
+    pub(crate) client: Arc<LedgerClient>,
     /// Holds the replica until the end.
     _turn: File,
 }
 
 impl Remote {
     /// Finds out who answers, decides whom to believe, and opens the role's replica.
-    pub(super) async fn open(home: &Home, role: Role, reach: &Reach) -> Result<Self, Failure> {
-        let url = reach.ledger.trim_end_matches('/').to_owned();
+    pub(crate) async fn open(home: &Home, role: Role, reach: &Reach) -> Result<Self, Failure> {
+        Self::connect(home, role, reach, None).await
+    }
+
+    /// The same, but whoever signs has this key.
+    pub(crate) async fn open_as(home: &Home, role: Role, reach: &Reach, key: SigningKey) -> Result<Self, Failure> {
+        Self::connect(home, role, reach, Some(key)).await
+    }
+
+    async fn connect(home: &Home, role: Role, reach: &Reach, key: Option<SigningKey>) -> Result<Self, Failure> {
+        let reach = &reach.clone().or(&home.config()?.ledger);
+        let url = reach.url().to_owned();
         let mut options = ClientOptions::new(tokio::runtime::Handle::current());
         if let Some(ca) = &reach.ca {
             options.roots = Roots::Pem(station::read(ca)?);
@@ -71,9 +122,8 @@ impl Remote {
             trust::Asked { key: reach.trust_ledger.clone(), witnesses: reach.witness.clone(), quorum: reach.quorum };
         let policy = trust::policy(home, &url, &claimed, &asked)?;
         let role = home.role(role)?;
-        let key = role.key()?;
-        let name = replica_name(policy.log());
-        let turn = take_turn(&role, &name).await?;
+        let key = key.map_or_else(|| role.key(), Ok)?;
+        let (turn, name) = take_turn(&role, &replica_name(policy.log())).await?;
         // The state would be fetched again, but the checkpoint in it is the memory against forks.
         let store = role.store(&name, Durability::Power)?;
         let service = Arc::new(Watched::new(http));
@@ -85,12 +135,12 @@ impl Remote {
     }
 
     /// The server itself, whose word is only its word.
-    pub(super) fn http(&self) -> &HttpLedger {
+    pub(crate) fn http(&self) -> &HttpLedger {
         &self.service.http
     }
 
     /// Follows the log to its newest checkpoint; gives the number of entries. Long ways are shown.
-    pub(super) async fn follow(&self) -> Result<u64, Failure> {
+    pub(crate) async fn follow(&self) -> Result<u64, Failure> {
         let mut following = pin!(self.client.follow());
         let mut shown = false;
         let size = loop {
@@ -101,21 +151,21 @@ impl Remote {
             }
         };
         if shown && std::io::stderr().is_terminal() {
-            eprintln!();
+            eprintln!("");
         }
         size.map_err(|error| self.explain(error))
     }
 
     /// Looks at the own replica, as it was followed last.
-    pub(super) async fn look<T>(&self, look: impl FnOnce(&Fold) -> Result<T, StoreError> + Send) -> Result<T, Failure> {
+    pub(crate) async fn look<T>(&self, look: impl FnOnce(&Fold) -> Result<T, StoreError> + Send) -> Result<T, Failure> {
         self.client.look(look).await.map_err(|error| self.explain(error))
     }
 
     /// What is wrong, and what to do next.
-    pub(super) fn explain(&self, error: RailError) -> Failure {
+    pub(crate) fn explain(&self, error: RailError) -> Failure {
         match error {
-            RailError::Dishonest(what) => self.keep_evidence(what).into(),
-            RailError::Declined(why) => format!("the ledger refused: {why}").into(),
+            RailError::Dishonest(what) => failed(Exit::Dishonest, self.keep_evidence(what)),
+            RailError::Declined(why) => failed(Exit::Refused, format!("the ledger refused: {why}")),
             RailError::Unknown => "no answer, so nobody knows whether the ledger took it. Run the same command again, \
                                    with the same --reference where there is one: it is taken once at most"
                 .into(),
@@ -168,7 +218,7 @@ impl Remote {
     }
 
     /// Submits an entry and sees it in the log; says whether it was there before.
-    pub(super) async fn submit(&self, entry: &Entry) -> Result<Done, Failure> {
+    pub(crate) async fn submit(&self, entry: &Entry) -> Result<Done, Failure> {
         let before = self.follow().await?;
         let place = self.client.submit(entry).await.map_err(|error| self.explain(error))?;
         let size = self.look(|fold| Ok(fold.size())).await?;
@@ -177,17 +227,20 @@ impl Remote {
 }
 
 /// An entry that is in the log.
-pub(super) struct Done {
-    pub(super) index: u64,
-    pub(super) id: String,
-    pub(super) size: u64,
+pub(crate) struct Done {
+    pub(crate) index: u64,
+    pub(crate) id: String,
+    pub(crate) size: u64,
     /// It was there already.
-    pub(super) again: bool,
+    pub(crate) again: bool,
 }
 
 fn unreachable(url: &str) -> Failure {
     let hint = if url.starts_with("https") { " Is its certificate believed (--ca)?" } else { "" };
-    format!("{url} does not answer, or not as a ledger: does `sdpp ledger serve` run there?{hint}").into()
+    failed(
+        Exit::Unreachable,
+        format!("{url} does not answer, or not as a ledger: does `sdpp ledger serve` run there?{hint}"),
+    )
 }
 
 fn hash8(bytes: &[u8]) -> String {
@@ -199,20 +252,26 @@ fn replica_name(log: &VerifierKey) -> String {
     format!("ledger-replica-{}", hash8(log.to_string().as_bytes()))
 }
 
-/// Commands of one role follow a log one after the other.
-async fn take_turn(role: &RoleHome, name: &str) -> Result<File, Failure> {
-    let path = role.file(&format!("{name}.turn"));
-    let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+/// A role has several replicas of a ledger, so that its commands need not wait for what it runs all
+/// day. Gives the first that is free, by its name, and what holds it.
+async fn take_turn(role: &RoleHome, name: &str) -> Result<(File, String), Failure> {
     let start = Instant::now();
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
-            Err(TryLockError::WouldBlock) if start.elapsed() > Duration::from_millis(TURN_MS) => {
-                return Err(format!("another command uses {}: wait for it, or end it", path.display()).into());
+        for number in 1..=REPLICAS {
+            let name = if number == 1 { name.to_owned() } else { format!("{name}-{number}") };
+            let path = role.file(&format!("{name}.turn"));
+            let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            match file.try_lock() {
+                Ok(()) => return Ok((file, name)),
+                Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
+                Err(TryLockError::WouldBlock) => {}
             }
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(TURN_LOOK_MS)).await,
         }
+        if start.elapsed() > Duration::from_millis(TURN_MS) {
+            let what = format!("{REPLICAS} other commands of this role use {}: end one", role.file(name).display());
+            return Err(failed(Exit::InUse, what));
+        }
+        tokio::time::sleep(Duration::from_millis(TURN_LOOK_MS)).await;
     }
 }
 
@@ -226,7 +285,7 @@ struct Seen {
 
 /// A served ledger, with a memory of what it said last: for progress, and for what to say when it
 /// fails.
-pub(super) struct Watched {
+pub(crate) struct Watched {
     http: HttpLedger,
     seen: Mutex<Seen>,
     /// End of the entries that came.

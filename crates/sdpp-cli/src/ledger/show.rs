@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use sdpp_ledger::entry::asset_id;
+use sdpp_ledger::entry::{Record, asset_id};
 use sdpp_ledger::{Body, Channel, ChannelState, Entry};
 use sdpp_proto::codec::ChannelId;
 use sdpp_proto::identity::PublicKey;
@@ -14,7 +14,7 @@ use crate::text::{short_key, symbol, time};
 
 /// How to show.
 #[derive(clap::Args, Clone, Copy)]
-pub(super) struct Out {
+pub(crate) struct Out {
     /// Print JSON lines; so it does when standard output is not a terminal.
     #[arg(long)]
     json: bool,
@@ -22,7 +22,7 @@ pub(super) struct Out {
 
 impl Out {
     /// Says the same to people or to programs.
-    pub(super) fn tell(self, people: &str, programs: &Value) {
+    pub(crate) fn tell(self, people: &str, programs: &Value) {
         if self.is_json() {
             crate::say(&programs.to_string());
         } else {
@@ -31,25 +31,25 @@ impl Out {
     }
 
     /// Whether a program reads.
-    pub(super) fn is_json(self) -> bool {
+    pub(crate) fn is_json(self) -> bool {
         self.json || !std::io::stdout().is_terminal()
     }
 }
 
 /// A whole number of units, at least one.
-pub(super) fn amount(text: &str) -> Result<Amount, String> {
+pub(crate) fn amount(text: &str) -> Result<Amount, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let amount = text.parse().ok().filter(|amount| digits && *amount > 0).map(Amount::new);
     amount.ok_or_else(|| format!("'{text}' is not an amount: write a whole number of units, for example 1000000"))
 }
 
 /// The kind of an entry.
-pub(super) fn kind(body: &Body) -> &'static str {
+pub(crate) fn kind(body: &Body) -> &'static str {
     body.name().trim_start_matches("ledger-")
 }
 
 /// What an entry says, for people: accounts and assets whole, or cut for a list.
-pub(super) fn what(entry: &Entry, whole: bool) -> String {
+pub(crate) fn what(entry: &Entry, whole: bool) -> String {
     let who = |key: &PublicKey| if whole { key.to_string() } else { short_key(key) };
     let of = |asset: &AssetId| if whole { asset.to_string() } else { symbol(asset).to_owned() };
     match entry.body() {
@@ -66,6 +66,9 @@ pub(super) fn what(entry: &Entry, whole: bool) -> String {
         Body::Redeem { channel, voucher } => format!("{} in all of channel {channel}", voucher.total),
         Body::RequestClose(channel) | Body::Close(channel) => format!("channel {channel}"),
         Body::Tick(at) => time(*at),
+        Body::Record(Record { notice: Some(notice), .. }) => {
+            format!("{} of the key {}", notice.erase().kind.name(), who(notice.key()))
+        }
         Body::Record(record) => format!("{} of statement {}", form(record.form), record.statement),
     }
 }
@@ -78,7 +81,7 @@ const fn form(form: Form) -> &'static str {
 }
 
 /// An object with the fields of another; those of the other count.
-pub(super) fn with(mut all: Value, more: Value) -> Value {
+pub(crate) fn with(mut all: Value, more: Value) -> Value {
     if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
         all.extend(more);
     }
@@ -86,7 +89,7 @@ pub(super) fn with(mut all: Value, more: Value) -> Value {
 }
 
 /// An entry, for programs.
-pub(super) fn entry_json(index: u64, entry: &Entry) -> Value {
+pub(crate) fn entry_json(index: u64, entry: &Entry) -> Value {
     let (id, issuer) = (entry.id().to_string(), entry.issuer().to_string());
     with(json!({ "index": index, "id": id, "kind": kind(entry.body()), "issuer": issuer }), body_json(entry.body()))
 }
@@ -114,12 +117,16 @@ fn body_json(body: &Body) -> Value {
         }
         Body::RequestClose(channel) | Body::Close(channel) => json!({ "channel": channel.to_string() }),
         Body::Tick(at) => json!({ "time_ms": at.as_ms() }),
+        Body::Record(Record { notice: Some(notice), form: how, statement, .. }) => json!({
+            "statement": statement.to_string(), "form": form(*how), "statement_kind": notice.erase().kind.name(),
+            "ends": notice.key().to_string(),
+        }),
         Body::Record(record) => json!({ "statement": record.statement.to_string(), "form": form(record.form) }),
     }
 }
 
 /// Where a channel stands.
-pub(super) const fn state(channel: &Channel) -> &'static str {
+pub(crate) const fn state(channel: &Channel) -> &'static str {
     match channel.state {
         ChannelState::Open => "open",
         ChannelState::Closing { .. } => "closing",
@@ -128,7 +135,7 @@ pub(super) const fn state(channel: &Channel) -> &'static str {
 }
 
 /// A channel, for programs.
-pub(super) fn channel_json(id: &ChannelId, channel: &Channel) -> Value {
+pub(crate) fn channel_json(id: &ChannelId, channel: &Channel) -> Value {
     let ends_ms = match channel.state {
         ChannelState::Closing { ends } => Some(ends.as_ms()),
         ChannelState::Open | ChannelState::Closed => None,
@@ -142,7 +149,7 @@ pub(super) fn channel_json(id: &ChannelId, channel: &Channel) -> Value {
 }
 
 /// A channel, for people.
-pub(super) fn channel(id: &ChannelId, channel: &Channel) -> String {
+pub(crate) fn channel(id: &ChannelId, channel: &Channel) -> String {
     let state = match channel.state {
         ChannelState::Open => "open".to_owned(),
         ChannelState::Closing { ends } => format!("closing, may be closed from {} on", time(ends)),

@@ -18,15 +18,15 @@ use super::Failure;
 use crate::home::{Role, RoleHome};
 
 /// Where a ledger listens unless it is told otherwise.
-pub(super) const LEDGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420);
+pub(crate) const LEDGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420);
 /// Where a witness listens unless it is told otherwise.
-pub(super) const WITNESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421);
+pub(crate) const WITNESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421);
 /// The file with the name of a ledger or a witness.
 const NAME: &str = "name";
 
 /// TLS of a server.
 #[derive(clap::Args, Clone)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     /// The server's certificate chain, as PEM.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -37,7 +37,7 @@ pub(super) struct Tls {
 
 impl Tls {
     /// How to serve: loopback callers are not counted.
-    pub(super) fn config(&self) -> Result<ServerConfig, Failure> {
+    pub(crate) fn config(&self) -> Result<ServerConfig, Failure> {
         let exempt = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(chain), Some(key)) => {
@@ -51,17 +51,17 @@ impl Tls {
 }
 
 /// Reads a file, or says which one it could not.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 /// The runtime of a server, and of the witnesses that a ledger asks.
-pub(super) fn runtime() -> io::Result<Runtime> {
+pub(crate) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// Takes a port.
-pub(super) fn bind(runtime: &Runtime, listen: SocketAddr) -> Result<TcpListener, Failure> {
+pub(crate) fn bind(runtime: &Runtime, listen: SocketAddr) -> Result<TcpListener, Failure> {
     runtime.block_on(TcpListener::bind(listen)).map_err(|error| {
         let kind = error.kind();
         if kind == io::ErrorKind::AddrInUse {
@@ -72,26 +72,26 @@ pub(super) fn bind(runtime: &Runtime, listen: SocketAddr) -> Result<TcpListener,
 }
 
 /// The URL of a server.
-pub(super) fn url(address: SocketAddr, config: &ServerConfig) -> String {
+pub(crate) fn url(address: SocketAddr, config: &ServerConfig) -> String {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     format!("{scheme}://{address}")
 }
 
 /// Warns of a server that others reach without TLS.
-pub(super) fn warn_if_open(address: SocketAddr, config: &ServerConfig) {
+pub(crate) fn warn_if_open(address: SocketAddr, config: &ServerConfig) {
     if !address.ip().is_loopback() && config.tls.is_none() {
         eprintln!("warning    others reach it without TLS: give --tls-cert and --tls-key, or put a proxy before it");
     }
 }
 
 /// The verifier key of a ledger or a witness of this name.
-pub(super) fn verifier_key(role: Role, name: &str, key: &SigningKey) -> Result<VerifierKey, KeyError> {
+pub(crate) fn verifier_key(role: Role, name: &str, key: &SigningKey) -> Result<VerifierKey, KeyError> {
     if role == Role::Witness { witness_key(name, key) } else { log_key(name, key) }
 }
 
 /// The name under which a ledger or a witness signs: the one that it has, else the one asked for,
 /// else one after its address. It is chosen once, for all that was signed names it.
-pub(super) fn name(
+pub(crate) fn name(
     (role, home, key): (Role, &RoleHome, &SigningKey),
     asked: Option<&str>,
     address: SocketAddr,
@@ -125,7 +125,7 @@ pub(super) fn name(
 }
 
 /// Ctrl-C, and what a supervisor sends.
-pub(super) struct Ending {
+pub(crate) struct Ending {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -135,7 +135,7 @@ pub(super) struct Ending {
 #[cfg(unix)]
 impl Ending {
     /// Listens from now on. Inside a runtime.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
@@ -152,7 +152,7 @@ impl Ending {
 impl Ending {
     /// Listens from now on.
     #[allow(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {})
     }
 
@@ -164,7 +164,7 @@ impl Ending {
 
 impl Ending {
     /// Waits to be told; from then on a second time leaves at once.
-    pub(super) async fn wait(mut self) {
+    pub(crate) async fn wait(mut self) {
         self.come().await;
         eprintln!("stopping: what runs is finished; Ctrl-C again leaves at once");
         tokio::spawn(async move {

@@ -39,6 +39,12 @@ impl SubmittedJson {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(super) struct OfferedJson {
+    pub(super) amount: String,
+    pub(super) asset: String,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(super) struct GrantJson {
     pub(super) amount: String,
     pub(super) asset: String,

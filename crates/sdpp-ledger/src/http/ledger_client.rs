@@ -13,7 +13,7 @@ use sdpp_proto::money::{Amount, AssetId};
 use serde::de::DeserializeOwned;
 
 use super::caller::{Call, Caller, ClientOptions, Failed, HttpClientError, Reply};
-use super::json::{AboutJson, BalanceJson, ChannelJson, ProofJson, RecordJson, SubmittedJson, amount};
+use super::json::{AboutJson, BalanceJson, ChannelJson, OfferedJson, ProofJson, RecordJson, SubmittedJson, amount};
 use super::limits::{ANSWER_MAX, BUNDLE_MAX, READ_RETRIES, RETRY_AFTER_S};
 use super::problem::service_error;
 use super::routes::{COSE, TEXT};
@@ -108,6 +108,24 @@ impl HttpLedger {
             return Ok(None);
         }
         outcome(answer).map(Some)
+    }
+
+    /// What the ledger gives each account for trials; none where it gives none. The server's word.
+    ///
+    /// # Errors
+    /// [`ServiceError::Unavailable`].
+    pub async fn trial(&self) -> Result<Option<(AssetId, Amount)>, ServiceError> {
+        let reply = self.caller.call(Call::get("/v1/dev/grant".to_owned(), ANSWER_MAX)).await;
+        let reply = reply.map_err(|_| ServiceError::Unavailable)?;
+        match reply.status {
+            200 => {
+                let offered: Option<OfferedJson> = serde_json::from_slice(&reply.body).ok();
+                let read = offered.and_then(|offered| Some((AssetId::new(offered.asset), amount(&offered.amount)?)));
+                read.map(Some).ok_or(ServiceError::Unavailable)
+            }
+            404 if service_error(&reply.body).is_some() => Ok(None),
+            _ => Err(ServiceError::Unavailable),
+        }
     }
 
     /// Something that may not be there.

@@ -22,7 +22,9 @@ use tower_http::compression::CompressionLayer;
 
 use super::bundle::{Bundle, Room};
 use super::grant::DevGrant;
-use super::json::{AboutJson, BalanceJson, ChannelJson, GrantJson, ProofJson, RecordJson, SubmittedJson, hex32, size};
+use super::json::{
+    AboutJson, BalanceJson, ChannelJson, GrantJson, OfferedJson, ProofJson, RecordJson, SubmittedJson, hex32, size,
+};
 use super::limits::Limits;
 use super::problem::{Code, Problem};
 use super::query::parameters;
@@ -84,7 +86,7 @@ const GRANT: &str = "/v1/dev/grant";
 pub(super) fn router(host: Arc<dyn LedgerHost>, limits: &Limits, grant: Option<DevGrant>) -> Router {
     let mut routes = table().into_iter().fold(Router::new(), |router, (_, path, route)| router.route(path, route));
     if grant.is_some() {
-        routes = routes.route(GRANT, post(give));
+        routes = routes.route(GRANT, get(offered).post(give));
     }
     let bundles = Arc::new(Room::new(limits));
     let app = App { host, body: Duration::from_millis(limits.body_ms), bundles, grant: grant.map(Arc::new) };
@@ -177,6 +179,11 @@ async fn submit(State(app): State<App>, headers: HeaderMap, body: Body) -> Answe
     let entry = read_body(body, ENTRY_MAX, app.body).await?;
     let submitted = app.host.submit(&entry).await?;
     json(&SubmittedJson::from(&submitted))
+}
+
+async fn offered(State(app): State<App>) -> Answer {
+    let grant = app.grant.ok_or(Code::NotFound)?;
+    json(&OfferedJson { amount: grant.amount.to_string(), asset: grant.asset().to_string() })
 }
 
 async fn give(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {

@@ -94,6 +94,8 @@ impl OrderState {
 struct Pages {
     store: Box<dyn Store>,
     orders: BTreeMap<StatementId, OrderState>,
+    /// The order of every channel that was not seen closed; read when it is first asked for.
+    served: Option<BTreeMap<ChannelId, StatementId>>,
     frozen: bool,
 }
 
@@ -106,13 +108,24 @@ fn stream_of(order: &StatementId) -> String {
     format!("ledger-payee/order/{order}")
 }
 
+/// Prefix of the heads that say which order a channel serves.
+const CHANNELS: &str = "ledger-payee/channel/";
+
 fn channel_head(channel: &ChannelId) -> String {
-    format!("ledger-payee/channel/{channel}")
+    format!("{CHANNELS}{channel}")
+}
+
+/// Reads an id as it stands in a head's key.
+fn channel_of(text: &str) -> Option<ChannelId> {
+    let digits = |at: usize| text.get(at..at.saturating_add(2)).filter(|digits| !digits.contains('+'));
+    let bytes: Option<Vec<u8>> =
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(digits(at)?, 16).ok()).collect();
+    <[u8; 32]>::try_from(bytes?).ok().map(ChannelId)
 }
 
 impl Book {
     pub(super) fn new(store: Box<dyn Store>) -> Self {
-        Self { pages: Mutex::new(Pages { store, orders: BTreeMap::new(), frozen: false }) }
+        Self { pages: Mutex::new(Pages { store, orders: BTreeMap::new(), served: None, frozen: false }) }
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Pages>, RailError> {
@@ -149,7 +162,35 @@ impl Book {
             store.flush()
         })?;
         pages.keep(*order, OrderState::new(admitted.clone()));
+        if let (Some(served), Some(channel)) = (&mut pages.served, admitted.channel) {
+            served.insert(channel, *order);
+        }
         Ok(())
+    }
+
+    /// The channels of this book that were not seen closed, each with its order.
+    pub(super) fn served(&self) -> Result<BTreeMap<ChannelId, StatementId>, RailError> {
+        let mut pages = self.lock()?;
+        if pages.served.is_none() {
+            let served = read_served(pages.store.as_ref()).map_err(|_| RailError::Unavailable)?;
+            pages.served = Some(served);
+        }
+        Ok(pages.served.clone().unwrap_or_default())
+    }
+
+    /// These channels are closed for good.
+    pub(super) fn closed(&self, channels: &[ChannelId]) {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(served) = &mut pages.served {
+            for channel in channels {
+                served.remove(channel);
+            }
+        }
+    }
+
+    /// The highest total that an order's payments settled.
+    pub(super) fn total(&self, order: &StatementId) -> Result<Amount, RailError> {
+        Ok(self.lock()?.load(order)?.map_or(Amount::ZERO, OrderState::total))
     }
 
     /// Settles by a payment, durably, if `judge` still allows it.
@@ -203,6 +244,22 @@ impl Pages {
             self.frozen = true;
             RailError::Unavailable
         })
+    }
+}
+
+fn read_served(store: &dyn Store) -> Result<BTreeMap<ChannelId, StatementId>, StoreError> {
+    let broken = || StoreError::Failed("a channel's head cannot be read".to_owned());
+    let mut served = BTreeMap::new();
+    let mut after: Option<String> = None;
+    loop {
+        let heads = store.heads(CHANNELS, after.as_deref(), limits::REPLAY_PAGE_MAX)?;
+        let Some((last, _)) = heads.last() else { return Ok(served) };
+        after = Some(last.clone());
+        for (key, order) in heads {
+            let channel = key.strip_prefix(CHANNELS).and_then(channel_of).ok_or_else(broken)?;
+            let order = <[u8; 32]>::try_from(order.as_slice()).map_err(|_| broken())?;
+            served.insert(channel, StatementId(order));
+        }
     }
 }
 

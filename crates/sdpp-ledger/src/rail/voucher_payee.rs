@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
-use sdpp_rail::{Backing, Bill, Outcome, Payee, RailError, Redeemed, Reply, Store};
+use sdpp_rail::{Backing, Bill, Outcome, Outstanding, Payee, RailError, Redeemed, Reply, Store};
 
 use super::book::{Admitted, Book, NEVER_ADMITTED};
 use super::{PayeeConfig, still_open};
@@ -112,6 +112,27 @@ impl VoucherPayee {
         Ok(Redeemed { total: channel.redeemed })
     }
 
+    async fn unredeemed(&self) -> Result<Vec<Outstanding>, RailError> {
+        let served = self.book.served()?;
+        let look = self.client.fresh(|fold| served.keys().map(|id| fold.channel(id)).collect::<Result<Vec<_>, _>>());
+        let (mut found, mut closed) = (Vec::new(), Vec::new());
+        for ((id, order), channel) in served.iter().zip(look.await?) {
+            let Some(channel) = channel else { continue };
+            if !is_alive(&channel) {
+                closed.push(*id);
+                continue;
+            }
+            let amount = self.book.total(order)?.saturating_sub(channel.redeemed);
+            let closing = still_open(&channel).is_err();
+            if closing || !amount.is_zero() {
+                found.push(Outstanding { order: *order, amount, closing });
+            }
+        }
+        self.book.closed(&closed);
+        found.sort_by_key(|one| !one.closing);
+        Ok(found)
+    }
+
     async fn known(&self, id: &ChannelId) -> Result<Channel, RailError> {
         let channel = self.client.look(|fold| fold.channel(id)).await?;
         channel.ok_or(RailError::Declined("there is no such channel"))
@@ -142,5 +163,9 @@ impl Payee for VoucherPayee {
 
     fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
         Box::pin(self.cash(order, finished))
+    }
+
+    fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
+        Box::pin(self.unredeemed())
     }
 }

@@ -18,9 +18,10 @@ fn trial_money_comes_once_and_only_where_it_is_offered() {
     assert_eq!(post(without.address(), &path, "text/plain", b"").problem(), (404, "not-found".to_owned()));
     assert_eq!(without.get(&path).problem(), (404, "not-found".to_owned()));
     assert_eq!(block_on(without.http().grant(&public(1))), Ok(None));
+    assert_eq!(block_on(without.http().trial()), Ok(None));
 
     let world = World::with(ServerConfig { grant: Some(grant(500)), ..ServerConfig::default() });
-    assert_eq!(world.get(&path).problem(), (405, "bad-method".to_owned()));
+    assert_eq!(block_on(world.http().trial()), Ok(Some((grant(500).asset(), Amount::new(500)))));
     for bad in ["/v1/dev/grant", "/v1/dev/grant?account=z6Mk", "/v1/dev/grant?account=1&amount=2"] {
         assert_eq!(post(world.address(), bad, "text/plain", b"").problem(), (400, "bad-request".to_owned()), "{bad}");
     }

@@ -593,7 +593,14 @@ impl BuyerOrder {
             Kind::Invoice => self.replay_invoice(Signed::parse(bytes)?),
             Kind::Payment => self.replay_payment(Signed::parse(bytes)?),
             Kind::Settlement => self.settled |= Signed::<Settlement>::parse(bytes)?.issuer() == self.key.public(),
-            Kind::Menu | Kind::Order | Kind::Ack | Kind::Default | Kind::Sample | Kind::Quote => {}
+            Kind::Menu
+            | Kind::Order
+            | Kind::Ack
+            | Kind::Default
+            | Kind::Sample
+            | Kind::Quote
+            | Kind::Rotation
+            | Kind::Revocation => {}
         }
         Ok(())
     }

@@ -280,6 +280,13 @@ impl Live {
         self.account.invoice_stored(id, now);
         let every = u64::from(self.account.terms.order.record.every);
         if let Some(issued) = self.account.waiting(id) {
+            let invoice = &issued.invoice;
+            common.event(Event::Invoiced {
+                n: invoice.n,
+                messages: invoice.count,
+                bytes: invoice.bytes,
+                windows: invoice.windows,
+            });
             let on_beat = issued.invoice.n.checked_rem(every) == Some(0);
             if on_beat || issued.invoice.last {
                 common.outputs.push_back(Output::Record(issued.invoice.erase()));

@@ -124,6 +124,17 @@ pub enum Event {
         /// First message that will be sent.
         start: u64,
     },
+    /// An invoice is durable and may leave; once per invoice.
+    Invoiced {
+        /// Its number.
+        n: u64,
+        /// Messages of its span.
+        messages: u64,
+        /// Payload bytes of its span.
+        bytes: u64,
+        /// Windows of its span.
+        windows: u32,
+    },
     /// A payment was credited.
     Paid {
         /// The invoice.

@@ -310,7 +310,7 @@ impl SellerOrder {
                 self.ending = Some(if own { Ending::Settled } else { Ending::Countersigned });
             }
             Kind::Default => self.ending = Some(Ending::Defaulted),
-            Kind::Menu | Kind::Order | Kind::Ack | Kind::Sample | Kind::Quote => {}
+            Kind::Menu | Kind::Order | Kind::Ack | Kind::Sample | Kind::Quote | Kind::Rotation | Kind::Revocation => {}
         }
         Ok(())
     }

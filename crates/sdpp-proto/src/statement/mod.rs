@@ -11,10 +11,12 @@ use crate::cose::{self, CoseError};
 use crate::identity::{PublicKey, SigningKey};
 use crate::limits;
 
+mod key;
 mod menu;
 mod order;
 mod receipt;
 
+pub use key::{KeyNotice, Revocation, RevokeReason, Rotation};
 pub use menu::{Menu, PayOption, Product, Quote, RecordOffer, Sample, SealKey, Signing, Stalled, Terms};
 pub use order::{Acceptance, Attach, Forgiven, Form, Have, Order, RecordPolicy};
 pub use receipt::{Ack, Default, Invoice, Payment, Settlement};
@@ -56,11 +58,17 @@ pub enum Kind {
     /// What an order would cost.
     #[n(11)]
     Quote,
+    /// A key gives way to another.
+    #[n(12)]
+    Rotation,
+    /// A key is over.
+    #[n(13)]
+    Revocation,
 }
 
 impl Kind {
     /// All kinds, in the order of their codes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Menu,
         Self::Order,
         Self::Attach,
@@ -72,6 +80,8 @@ impl Kind {
         Self::Default,
         Self::Sample,
         Self::Quote,
+        Self::Rotation,
+        Self::Revocation,
     ];
 
     /// Name inside the content type `application/sdpp-NAME+cbor`.
@@ -88,6 +98,8 @@ impl Kind {
             Self::Default => "default",
             Self::Sample => "sample",
             Self::Quote => "quote",
+            Self::Rotation => "rotation",
+            Self::Revocation => "revocation",
         }
     }
 
@@ -103,7 +115,7 @@ pub trait Statement: Encode<()> + for<'b> Decode<'b, ()> + Clone + PartialEq + f
     const KIND: Kind;
 
     /// What the statement is about, for its protected header: the order for all that belongs to
-    /// one, else the seller.
+    /// one, the key for its own end, else the seller.
     fn subject(&self) -> String;
 
     /// Whether all fields are within the limits. Form only: no state.

@@ -3,7 +3,8 @@
 use sdpp_proto::frame::{FrameHeader, FrameKind};
 use sdpp_proto::limits;
 use sdpp_proto::offence::Offence;
-use sdpp_proto::statement::{Ack, Settlement, Signed};
+use sdpp_proto::statement::{Ack, Revocation, RevokeReason, Rotation, Settlement, Signed};
+use sdpp_proto::time::Timestamp;
 use sdpp_proto::wire::{self, Control};
 
 use crate::kit::liars::{AgainstBuyer, AgainstSeller};
@@ -201,6 +202,21 @@ fn a_control_item_in_the_wrong_direction_or_state_is_refused() {
     let settlement: Settlement = world.liar.settlement(&invoice);
     world.liar.line.statement(&Signed::sign(&key(1), settlement));
     world.is_refused_with(Offence::UnexpectedControl);
+}
+
+#[test]
+fn the_end_of_a_key_is_not_told_in_a_conversation() {
+    let at = Timestamp::from_ms(1);
+    let notices =
+        [Rotation::sign(&key(1), &key(9), at).erase(), Revocation::sign(&key(1), at, RevokeReason::Retired).erase()];
+    for notice in notices {
+        let mut world = AgainstBuyer::live(product());
+        world.liar.line.control(&wire::envelope(&notice));
+        world.is_refused_with(Offence::UnexpectedControl);
+        let mut world = AgainstSeller::live(product());
+        world.liar.line.control(&wire::envelope(&notice));
+        world.is_refused_with(Offence::UnexpectedControl);
+    }
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn refused_control() -> Json {
         ("no array", vec![0x18, 0x21]),
         ("an array of indefinite length", vec![0x9f, 0x18, 0x21, 0xff]),
         ("an error without its code", vec![0x81, 0x18, 0x22]),
-        ("a kind that does not exist", vec![0x82, 0x0c, 0x40]),
+        ("a kind that does not exist", vec![0x82, 0x0e, 0x40]),
         ("a control code that does not exist", vec![0x81, 0x18, 0x24]),
         ("an integer longer than needed", vec![0x82, 0x18, 0x20, 0x18, 0x01]),
         ("a record of 31 bytes", [&[0x83, 0x05, 0x40, 0x58, 31][..], &[0; 31]].concat()),

@@ -123,7 +123,8 @@ fn a_whole_session_follows_the_vectors_in_both_suites() {
 }
 
 /// Every file that may hold structures of the wire.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
+    "sdpp-proto/src/statement/key.rs",
     "sdpp-proto/src/statement/menu.rs",
     "sdpp-proto/src/statement/order.rs",
     "sdpp-proto/src/statement/receipt.rs",

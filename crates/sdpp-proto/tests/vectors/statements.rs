@@ -7,8 +7,8 @@ use sdpp_proto::identity::SigningKey;
 use sdpp_proto::money::{Amount, AssetId, Unit};
 use sdpp_proto::statement::{
     Acceptance, Ack, AnyStatement, Attach, Default as Unpaid, Forgiven, Form, Have, Invoice, Menu, Order, PayOption,
-    Payment, Product, Quote, RecordOffer, RecordPolicy, Sample, SealKey, Settlement, Signed, Signing, Stalled,
-    Statement,
+    Payment, Product, Quote, RecordOffer, RecordPolicy, Revocation, RevokeReason, Rotation, Sample, SealKey,
+    Settlement, Signed, Signing, Stalled, Statement,
 };
 use sdpp_proto::suite::{SealSecret, Suite};
 use sdpp_proto::time::Timestamp;
@@ -20,6 +20,7 @@ use crate::{AnyProvider, key, seed};
 const SELLER: u8 = 1;
 const BUYER: u8 = 2;
 const PAYER: u8 = 3;
+const SUCCESSOR: u8 = 4;
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 
 fn id(byte: u8) -> StatementId {
@@ -235,6 +236,8 @@ pub(crate) fn all(provider: AnyProvider) -> Json {
         exposure_max: Amount::new(64),
         fee: Amount::ZERO,
     };
+    let rotation = Rotation::sign(&key(provider, SELLER), &key(provider, SUCCESSOR), NOW);
+    let revocation = Revocation { key: seller, at: NOW, reason: RevokeReason::Exposed };
     list([
         show(provider, SELLER, FULL, menu(provider, 0x9a, true)),
         show(provider, SELLER, LEAN, menu(provider, 0x9a, false)),
@@ -254,5 +257,7 @@ pub(crate) fn all(provider: AnyProvider) -> Json {
         show(provider, SELLER, FULL, unpaid),
         show(provider, SELLER, FULL, sample),
         show(provider, SELLER, FULL, quote),
+        show(provider, SELLER, FULL, rotation.body().clone()),
+        show(provider, SELLER, FULL, revocation),
     ])
 }

@@ -21,6 +21,8 @@ pub enum Call {
     Settle,
     /// [`Payee::redeem`](crate::Payee::redeem).
     Redeem,
+    /// [`Payee::outstanding`](crate::Payee::outstanding).
+    Outstanding,
     /// [`Records::append`](crate::Records::append).
     Append,
     /// [`Records::fetch`](crate::Records::fetch).
@@ -38,7 +40,7 @@ pub enum Call {
 /// | yes | no | [`RailError::Unknown`]: the reply was lost |
 /// | no | no | [`RailError::Unknown`]: the request was lost |
 ///
-/// Calls that only look (status, admit, fetch, verify) move no money: unheard, they are `Unavailable`.
+/// Calls that only look (status, admit, outstanding, fetch, verify) move no money: unheard, they are `Unavailable`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault {
     /// The call took effect.
@@ -64,7 +66,7 @@ impl Call {
     /// What a caller gets that hears nothing.
     pub(super) const fn unheard(self) -> RailError {
         match self {
-            Self::Status | Self::Admit | Self::Fetch | Self::Verify => RailError::Unavailable,
+            Self::Status | Self::Admit | Self::Outstanding | Self::Fetch | Self::Verify => RailError::Unavailable,
             Self::Open | Self::Pay | Self::Close | Self::Settle | Self::Redeem | Self::Append => RailError::Unknown,
         }
     }

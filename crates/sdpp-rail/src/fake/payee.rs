@@ -4,7 +4,7 @@ use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
 
-use crate::rail::{Backing, Bill, Outcome, Payee, RailError, Redeemed, Reply};
+use crate::rail::{Backing, Bill, Outcome, Outstanding, Payee, RailError, Redeemed, Reply};
 
 use super::bank::{Admitted, Book, PayeeBook};
 use super::{Call, FakeBank, FakeMode};
@@ -172,6 +172,22 @@ impl FakePayee {
         }
         Ok(Redeemed { total })
     }
+
+    fn do_outstanding(&self, book: &mut Book) -> Vec<Outstanding> {
+        let orders: Vec<_> =
+            self.mine(book).orders.iter().map(|(order, one)| (*order, one.channel, one.credited)).collect();
+        let mut found: Vec<Outstanding> = orders
+            .into_iter()
+            .filter_map(|(order, channel, credited)| {
+                let channel = book.channels.get(&channel?).filter(|channel| !channel.closed)?;
+                let amount = credited.min(channel.deposit).saturating_sub(channel.redeemed);
+                let closing = channel.closes_at_ms.is_some();
+                (closing || !amount.is_zero()).then_some(Outstanding { order, amount, closing })
+            })
+            .collect();
+        found.sort_by_key(|one| !one.closing);
+        found
+    }
 }
 
 /// Whether the deposit stands behind the total.
@@ -202,5 +218,9 @@ impl Payee for FakePayee {
 
     fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
         Box::pin(async move { self.bank.act(Call::Redeem, |book| self.do_redeem(book, order, finished)) })
+    }
+
+    fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
+        Box::pin(async move { self.bank.act(Call::Outstanding, |book| Ok(self.do_outstanding(book))) })
     }
 }

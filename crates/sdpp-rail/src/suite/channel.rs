@@ -19,6 +19,7 @@ pub(super) async fn cases(world: &dyn RailWorld) {
     the_deposit_is_the_limit(world).await;
     an_equal_total_gives_nothing_new(world).await;
     redeeming_brings_the_highest_total_once(world).await;
+    what_is_no_money_yet_is_outstanding(world).await;
     a_close_by_the_payer_leaves_the_grace(world).await;
     a_finished_channel_is_over(world).await;
 }
@@ -138,6 +139,34 @@ async fn redeeming_brings_the_highest_total_once(world: &dyn RailWorld) {
         assert_eq!(sale.redeem(true).await, Ok(coins(world, 50)), "the stream went on after a redemption");
         assert_eq!(world.received().await.checked_sub(before), Some(coins(world, 50)), "only the rest came");
     }
+}
+
+async fn what_is_no_money_yet_is_outstanding(world: &dyn RailWorld) {
+    let sale = Sale::start(world).await;
+    let found = async || {
+        let all = insist(world, || world.payee().outstanding()).await.expect("a payee knows what it has");
+        let hurried = all.iter().take_while(|one| one.closing).count();
+        assert!(all.iter().skip(hurried).all(|one| !one.closing), "what is in a hurry comes first");
+        let mut own = all.iter().filter(|one| one.order == sale.order.id());
+        let first = own.next().map(|one| (one.amount, one.closing));
+        assert_eq!(own.count(), 0, "each order once");
+        first
+    };
+    assert_eq!(found().await, None, "nothing was paid yet");
+    sale.pay_and_settle(&sale.bill(0, 10)).await;
+    assert_eq!(found().await, Some((coins(world, 10), false)), "a voucher that was not redeemed");
+    assert_eq!(sale.redeem(false).await, Ok(coins(world, 10)), "redeems");
+    assert_eq!(found().await, None, "all is money");
+    sale.pay_and_settle(&sale.bill(10, 30)).await;
+    assert_eq!(found().await, Some((coins(world, 20), false)), "what came since");
+    sale.close().await.expect("the payer may give up alone");
+    assert_eq!(found().await, Some((coins(world, 20), true)), "and now it is in a hurry");
+    assert_eq!(sale.redeem(false).await, Ok(coins(world, 30)), "redeems");
+    assert_eq!(found().await, Some((coins(world, 0), true)), "no further voucher counts: that is news, too");
+    assert_eq!(sale.redeem(true).await, Ok(coins(world, 30)), "finishes");
+    sale.close().await.expect("closing is always allowed");
+    locked_at_rest(world).await;
+    assert_eq!(found().await, None, "a closed channel is over");
 }
 
 async fn a_close_by_the_payer_leaves_the_grace(world: &dyn RailWorld) {

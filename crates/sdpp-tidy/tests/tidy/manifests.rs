@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sdpp-evm", &["sdpp-rail", "sdpp-proto"]),
     ("sdpp-iota", &["sdpp-rail", "sdpp-proto"]),
     ("sdpp", &["sdpp-rail", "sdpp-log", "sdpp-proto"]),
+    ("sdpp-mqtt", &["sdpp"]),
 ];
 
 /// May see everything, but for these.

@@ -4,7 +4,7 @@ use sdpp_proto::codec::{self, Bytes32, StatementId};
 use sdpp_proto::cose::{self, Parsed};
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::Amount;
-use sdpp_proto::statement::{Kind, Menu, Order, Payment, Quote, Sample, Statement};
+use sdpp_proto::statement::{KeyNotice, Kind, Menu, Order, Payment, Quote, Sample, Statement};
 
 use sdpp_log::Policy;
 
@@ -118,13 +118,13 @@ impl<'a> Auditor<'a> {
             let text = format!("{} did not sign this: the signature does not verify", head.issuer);
             return Err(Case::new(&head, Party::Exporter).breaks(Rule::Signature, text));
         }
-        let seen = self.judge(&head, &parsed)?;
+        let seen = self.judge(&head, &parsed, bytes)?;
         self.book.seen.insert(head.id, seen);
         self.book.totals.statements = self.book.totals.statements.saturating_add(1);
         Ok(())
     }
 
-    fn judge(&mut self, head: &Head, parsed: &Parsed<'_>) -> Result<Seen, Stop> {
+    fn judge(&mut self, head: &Head, parsed: &Parsed<'_>, bytes: &[u8]) -> Result<Seen, Stop> {
         let by = party(&head.issuer, &self.seller, self.sale.as_ref());
         match head.kind {
             Kind::Menu => self.menu(head, read(head, parsed, by)?),
@@ -132,6 +132,7 @@ impl<'a> Auditor<'a> {
             Kind::Payment => self.payment(head, &read(head, parsed, by)?),
             Kind::Sample => self.aside(head, &read::<Sample>(head, parsed, by)?.seller),
             Kind::Quote => self.aside(head, &read::<Quote>(head, parsed, by)?.seller),
+            Kind::Rotation | Kind::Revocation => self.key_notice(head, bytes, by),
             Kind::Attach | Kind::Acceptance | Kind::Invoice | Kind::Ack | Kind::Settlement | Kind::Default => {
                 let sale = self.sale.as_mut().ok_or(Stop::Missing(Missing::Order(None)))?;
                 judge_of_order(head, parsed, sale, &mut self.book)
@@ -162,6 +163,22 @@ impl<'a> Auditor<'a> {
         let case = Case::new(head, party(&head.issuer, &self.seller, self.sale.as_ref()));
         case.equal(Rule::Issuer, "signer", self.seller, head.issuer)?;
         case.equal(Rule::Issuer, "seller", self.seller, *seller)?;
+        Ok(Seen::Other)
+    }
+
+    /// The end of a key: it changes nothing that was signed before, and is worth knowing.
+    fn key_notice(&mut self, head: &Head, bytes: &[u8], by: Party) -> Result<Seen, Stop> {
+        let notice =
+            KeyNotice::parse(bytes).map_err(|error| Case::new(head, by).breaks(Rule::Form, error.to_string()))?;
+        let text = match &notice {
+            KeyNotice::Rotation(rotation) => {
+                format!("the key {} gave way to {} at {}", rotation.key, rotation.successor, rotation.at)
+            }
+            KeyNotice::Revocation(revocation) => {
+                format!("the key {} is revoked from {} on", revocation.key, revocation.at)
+            }
+        };
+        self.book.note(Topic::Key, Some(head.id), text);
         Ok(Seen::Other)
     }
 
@@ -248,7 +265,7 @@ fn judge_of_order(head: &Head, parsed: &Parsed<'_>, sale: &mut Sale, book: &mut 
         Kind::Invoice => return sale.invoice(head, &read(head, parsed, by)?, book),
         Kind::Settlement => return sale.settlement(head, &read(head, parsed, by)?, book),
         Kind::Default => return sale.default(head, &read(head, parsed, by)?, book),
-        Kind::Menu | Kind::Order | Kind::Payment | Kind::Sample | Kind::Quote => {}
+        Kind::Menu | Kind::Order | Kind::Payment | Kind::Sample | Kind::Quote | Kind::Rotation | Kind::Revocation => {}
     }
     Ok(Seen::Other)
 }

@@ -208,6 +208,8 @@ pub enum Topic {
     Record,
     /// Evidence of a ledger that could not be judged: no policy was given.
     NoPolicy,
+    /// The end of a key, in its own words.
+    Key,
     /// Data behind the last invoice.
     Uninvoiced,
     /// Statements behind the point where the audit ended, which were not looked at.
@@ -227,6 +229,7 @@ impl Topic {
             Self::Unrecorded => "unrecorded",
             Self::Record => "record",
             Self::NoPolicy => "no-policy",
+            Self::Key => "key",
             Self::Uninvoiced => "uninvoiced",
             Self::Unchecked => "unchecked",
         }

@@ -423,9 +423,12 @@ fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
     use sdpp_proto::offence::Fault;
     let by_seller = |reason: &Reason| match reason {
         // An order that was refused before it had a session needs no channel.
-        Reason::Busy | Reason::Frozen | Reason::ShuttingDown | Reason::Superseded | Reason::RailDown => {
-            account.salt().is_some()
-        }
+        Reason::Busy
+        | Reason::Frozen
+        | Reason::ShuttingDown
+        | Reason::Superseded
+        | Reason::RailDown
+        | Reason::Paused => account.salt().is_some(),
         Reason::Refused | Reason::LedgerDishonest | Reason::AlreadyEnded => false,
     };
     match ended {

@@ -410,6 +410,7 @@ impl Session<'_, '_> {
         // Rows that the sink keeps waiting go on to wait in its keeper: the seller is let go first.
         let wait = if self.keeper.stuck_since().is_some() { Duration::ZERO } else { SINK_WAIT };
         let _ = tokio::time::timeout(wait, self.flush_journal()).await;
+        self.link.end_output().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
         let Self { link, machine, funding, plan, .. } = self;

@@ -1,31 +1,53 @@
 //! The seller: serves products to many buyers over TCP, each isolated from the others.
+//!
+//! What is on sale can change while it runs ([`Seller::reload`], [`Seller::pause`]); orders that were
+//! accepted go on by the menu they were placed with. What it is doing can be looked at
+//! ([`Seller::status`]).
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::identity::{PublicKey, SigningKey};
-use sdpp_proto::limits;
+use sdpp_proto::journal::StoreId;
 use sdpp_proto::money::Amount;
-use sdpp_proto::seller::{self as core, SellerConfig};
-use sdpp_proto::statement::{Menu, Order, PayOption, Product, RecordOffer, Sample, SealKey, Signed, Stalled};
-use sdpp_proto::suite::{SealSecret, Suite};
+use sdpp_proto::offence::Reason;
+use sdpp_proto::seller as core;
+use sdpp_proto::statement::{Menu, Order, Product, RecordOffer, Signed};
 use sdpp_proto::time::Timestamp;
+use sdpp_proto::wire;
 use sdpp_rail::{Payee, RailError, Records};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
 
-use crate::entropy::{self, NoEntropy};
-use crate::journal::{Journal, ReadError};
+use crate::entropy::NoEntropy;
+use crate::journal::{Ack, Journal, ReadError};
 use crate::now;
 use crate::source::Source;
 
+mod door;
+mod keeper;
+mod limits;
 mod registry;
+mod reins;
 mod session;
+mod shelf;
+mod status;
+mod stock;
 
+pub use limits::{Limits, TEND_EVERY};
 pub use registry::Pools;
+pub use status::{OrderState, OrderStatus, PoolStatus, ProductStatus, Status, Totals};
+
+use door::{Door, Ticket};
+use keeper::Unfinished;
 use registry::Registry;
+use reins::{Reins, Word};
+use shelf::Shelf;
+use status::Tally;
+use stock::{House, Stock};
 
 /// Makes the source of one order.
 pub type MakeSource = Arc<dyn Fn(&Order) -> io::Result<Box<dyn Source>> + Send + Sync>;
@@ -36,7 +58,8 @@ pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 /// A product and where it comes from.
 #[derive(Clone)]
 pub struct Offer {
-    /// What the menu says.
+    /// What the menu says. The seller may give it another number than it asks for: a topic keeps its
+    /// number as long as the seller runs.
     pub product: Product,
     /// Its source, fresh for every order.
     pub source: MakeSource,
@@ -50,7 +73,7 @@ pub struct Offer {
 pub struct Settings {
     /// Identity.
     pub key: SigningKey,
-    /// Products.
+    /// Products, each with a topic of its own.
     pub offers: Vec<Offer>,
     /// Ways to be paid; their options are numbered from 1 in this order.
     pub payees: Vec<Arc<dyn Payee>>,
@@ -60,10 +83,15 @@ pub struct Settings {
     pub record_offer: RecordOffer,
     /// The journal.
     pub journal: Journal,
-    /// Exposure over all sessions.
+    /// Exposure over all orders.
     pub pools: Pools,
+    /// What is taken at one time.
+    pub limits: Limits,
     /// Vouchers are redeemed after every so many invoices paid; 0: at the end of an order only.
     pub redeem_every: u64,
+    /// How often vouchers of buyers that are away, and closes that were requested, are looked after:
+    /// well below the shortest grace period.
+    pub tend_every: Duration,
     /// Hears of everything that happens.
     pub listener: Listener,
 }
@@ -90,6 +118,13 @@ pub enum Event {
         total: Amount,
         /// What is owed for data sent and not paid.
         owed: Amount,
+    },
+    /// Credit is there again, or the order ended; live data was dropped in between.
+    Skipped {
+        /// The order.
+        order: StatementId,
+        /// Messages dropped.
+        messages: u64,
     },
     /// Vouchers became money.
     Redeemed {
@@ -145,23 +180,26 @@ impl std::error::Error for StartError {}
 
 /// What all sessions of a seller share.
 pub(crate) struct Shared {
-    pub(crate) settings: Settings,
-    /// The menu of new connections and its sealing keys. Sessions keep the one they began with.
-    config: Mutex<Arc<SellerConfig>>,
+    pub(crate) settings: Kept,
+    pub(crate) house: House,
+    pub(crate) stock: Stock,
     pub(crate) registry: Registry,
+    pub(crate) tally: Tally,
+    pub(crate) unfinished: Unfinished,
+    pub(crate) shelf: Shelf,
+    door: Door,
+    since: Timestamp,
+    /// Held by whoever looks after vouchers: one at a time, however many listeners there are.
+    pub(crate) tending: tokio::sync::Mutex<()>,
 }
 
-impl Shared {
-    /// The menu for a new connection. One that has lived half its time gives way to a new one with
-    /// fresh sealing keys; the old keys are erased with the last session that has them.
-    fn config(&self, now: Timestamp) -> Result<Arc<SellerConfig>, StartError> {
-        // Nothing panics while it is held.
-        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        if config.menu.until.since_ms(now) < limits::MENU_LIFE_MS / 2 {
-            *config = Arc::new(make_config(&self.settings, now)?);
-        }
-        Ok(config.clone())
-    }
+/// What stays of the settings.
+pub(crate) struct Kept {
+    pub(crate) records: Option<Arc<dyn Records>>,
+    pub(crate) journal: Journal,
+    pub(crate) redeem_every: u64,
+    pub(crate) tend_every: Duration,
+    pub(crate) listener: Listener,
 }
 
 /// A seller; cheap to clone.
@@ -176,16 +214,28 @@ impl Seller {
     /// # Errors
     /// [`StartError`].
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        if settings.offers.is_empty() || settings.payees.is_empty() {
-            return Err(StartError::Settings("a seller needs a product and a way to be paid"));
+        let Settings { key, offers, payees, records, record_offer, journal, pools, limits, .. } = settings;
+        let (redeem_every, tend_every, listener) = (settings.redeem_every, settings.tend_every, settings.listener);
+        let house = House { key, payees, records: record_offer };
+        let stock = Stock::new(&house, offers, now())?;
+        let (registry, tally) = (Registry::new(pools, limits), Tally::default());
+        for (asset, debt) in registry.load(&journal, &house.key).await? {
+            tally.owes(&asset, Amount::ZERO, debt);
         }
-        if settings.offers.iter().any(|offer| offer.product.when_stalled == Stalled::Skip) {
-            return Err(StartError::Settings("when_stalled = skip is not there yet: use buffer"));
-        }
-        let config = Arc::new(make_config(&settings, now())?);
-        let registry = Registry::new(settings.pools);
-        registry.load(&settings.journal, &settings.key).await?;
-        Ok(Self { shared: Arc::new(Shared { settings, config: Mutex::new(config), registry }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                settings: Kept { records, journal, redeem_every, tend_every, listener },
+                house,
+                stock,
+                registry,
+                tally,
+                unfinished: Unfinished::default(),
+                shelf: Shelf::default(),
+                door: Door::default(),
+                since: now(),
+                tending: tokio::sync::Mutex::new(()),
+            }),
+        })
     }
 
     /// The menu of new connections.
@@ -193,17 +243,86 @@ impl Seller {
     /// # Errors
     /// [`StartError`], if a new one is due and cannot be made.
     pub fn menu(&self) -> Result<Signed<Menu>, StartError> {
-        Ok(self.shared.config(now())?.menu.clone())
+        Ok(self.shared.stock.config(&self.shared.house, now())?.menu.clone())
     }
 
-    /// Serves buyers until `stop` turns true; then the live sessions settle and end.
+    /// Puts other offers on sale and sets other bounds, at once and without ending a session. New
+    /// connections get a new menu. Orders that were accepted go on by their own terms, also those of
+    /// a product that is no longer offered; after a restart such an order is refused, because nobody
+    /// knows its source. A topic keeps its number, and stays paused if it was.
+    ///
+    /// # Errors
+    /// [`StartError`]; all is as before then.
+    pub fn reload(&self, offers: Vec<Offer>, pools: Pools, limits: Limits) -> Result<Signed<Menu>, StartError> {
+        self.shared.stock.reload(&self.shared.house, offers, now())?;
+        self.shared.registry.bound(pools, limits);
+        self.menu()
+    }
+
+    /// Takes no new orders of a topic: they are told `Paused`. It stays on the menu, and orders that
+    /// run or come back go on. Says whether the topic is on the menu.
+    pub fn pause(&self, topic: &str) -> bool {
+        self.shared.stock.set_paused(topic, true)
+    }
+
+    /// Takes new orders of a topic again. Says whether the topic is on the menu.
+    pub fn unpause(&self, topic: &str) -> bool {
+        self.shared.stock.set_paused(topic, false)
+    }
+
+    /// Asks a live order to settle and end: its last invoice is made, the buyer pays it, both sign.
+    /// Says whether it has a session.
+    pub fn end(&self, order: &StatementId) -> bool {
+        self.shared.registry.say(order, Word::Finish)
+    }
+
+    /// Takes what a parked order owes out of its pool, durably. The debt itself stays: a later payment
+    /// still counts. Says whether the order is parked.
+    ///
+    /// # Errors
+    /// [`ReadError`], if the journal cannot hold it; after a restart it counts again then.
+    pub async fn write_off(&self, order: &StatementId) -> Result<bool, ReadError> {
+        let Some(statement) = self.shared.registry.write_off(order) else { return Ok(false) };
+        let (done, mut acks) = mpsc::unbounded_channel();
+        let stream = registry::written_off_stream(order);
+        self.shared.settings.journal.write(stream, &[statement.into()], StoreId(0), &done);
+        match acks.recv().await {
+            Some(Ack::Durable(_)) => Ok(true),
+            Some(Ack::Failed(error)) => Err(ReadError::Store(error)),
+            None => Err(ReadError::Gone),
+        }
+    }
+
+    /// What it is doing now.
+    pub fn status(&self) -> Status {
+        let (connections, silent) = self.shared.door.count();
+        let (strangers, proven) = self.shared.registry.pools();
+        Status {
+            since: self.shared.since,
+            products: self.shared.stock.products(),
+            connections,
+            silent,
+            orders: self.shared.registry.orders(),
+            strangers,
+            proven,
+            totals: self.shared.tally.totals(),
+        }
+    }
+
+    /// Serves buyers until `stop` turns true; then the live sessions settle and end. Beside it vouchers
+    /// are looked after, those of earlier lives of the program at once.
     pub async fn serve(&self, listener: TcpListener, stop: watch::Receiver<bool>) {
         let mut sessions = tokio::task::JoinSet::new();
+        sessions.spawn(keeper::run(self.shared.clone(), stop.clone()));
         let mut stopped = stop.clone();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => drop(sessions.spawn(session::run(self.shared.clone(), stream, stop.clone()))),
+                    Ok((stream, address)) => {
+                        if let Some((ticket, reins)) = self.shared.let_in(&stream, address.ip()) {
+                            sessions.spawn(session::run(self.shared.clone(), stream, (ticket, reins), stop.clone()));
+                        }
+                    }
                     Err(error) => {
                         // Out of descriptors, most likely: sessions that end give some back.
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -219,37 +338,28 @@ impl Seller {
     }
 }
 
-fn make_config(settings: &Settings, now: Timestamp) -> Result<SellerConfig, StartError> {
-    let mut seal = Vec::new();
-    let mut seals = Vec::new();
-    for suite in Suite::ALL {
-        let (secret, public) = SealSecret::derive(suite, &entropy::draw().map_err(StartError::NoEntropy)?);
-        seals.push(secret);
-        seal.push(SealKey { suite, public });
+impl Shared {
+    /// Decides whether a connection may come in. One that may not is told so, if it listens.
+    fn let_in(&self, stream: &TcpStream, address: IpAddr) -> Option<(Ticket, Arc<Reins>)> {
+        let reins = Arc::new(Reins::default());
+        match self.door.enter(address, &reins, &self.registry.limits()) {
+            Ok((ticket, dropped)) => {
+                if let Some(limit) = dropped {
+                    self.tally.no_room(limit.name());
+                }
+                Some((ticket, reins))
+            }
+            Err(limit) => {
+                self.tally.no_room(limit.name());
+                let mut frame = Vec::new();
+                let body = wire::error_body(Reason::Busy.code());
+                sdpp_proto::frame::write_clear(&mut frame, sdpp_proto::frame::FrameKind::Error, &body);
+                // Nobody waits for one that has no place; a fresh socket has room for these bytes.
+                let _ = stream.try_write(&frame);
+                None
+            }
+        }
     }
-    let seller = settings.key.public();
-    let options: Vec<PayOption> =
-        (1u16..).zip(&settings.payees).map(|(id, payee)| PayOption { id, ..payee.option() }).collect();
-    let asset = options.first().map(|option| option.asset.clone());
-    let menu = Menu {
-        seller,
-        until: now.after_ms(limits::MENU_LIFE_MS),
-        seal,
-        records: settings.record_offer.clone(),
-        default_currency: asset.ok_or(StartError::Settings("a seller needs a way to be paid"))?,
-        options,
-        products: settings.offers.iter().map(|offer| offer.product.clone()).collect(),
-    };
-    let menu = Signed::sign(&settings.key, menu);
-    // What this seller would refuse from others, it does not say itself.
-    let menu = Signed::parse(menu.bytes())
-        .map_err(|_| StartError::Settings("a product or payment option is outside its limits"))?;
-    let sampled = settings.offers.iter().filter(|offer| offer.product.sample);
-    let samples = sampled.map(|offer| {
-        let topic = offer.product.topic.clone();
-        Signed::sign(&settings.key, Sample { seller, topic, messages: offer.sample.clone() })
-    });
-    Ok(SellerConfig { key: settings.key.clone(), samples: samples.collect(), menu, seals })
 }
 
 /// Turns a rail's refusal into a reason for the other side.
@@ -266,7 +376,7 @@ pub(crate) const fn reason_of(error: &RailError) -> sdpp_proto::offence::Reason 
 #[allow(clippy::arithmetic_side_effects, reason = "a test that panics has failed")]
 mod tests {
     use sdpp_proto::money::Unit;
-    use sdpp_proto::statement::{Form, Signing};
+    use sdpp_proto::statement::{Form, Signing, Stalled};
     use sdpp_rail::MemoryDisk;
     use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakeWorld};
     use zeroize::Zeroizing;
@@ -274,7 +384,7 @@ mod tests {
     use super::*;
     use crate::source::Repeat;
 
-    fn settings(when_stalled: Stalled) -> Settings {
+    fn settings() -> Settings {
         let product = Product {
             id: 1,
             topic: "t".into(),
@@ -290,7 +400,7 @@ mod tests {
             windows_max: 1,
             signing: Signing::Window,
             acks: false,
-            when_stalled,
+            when_stalled: Stalled::Buffer,
             sample: false,
             cadence_ms: None,
             licence: None,
@@ -305,15 +415,19 @@ mod tests {
             record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
             journal: Journal::start(MemoryDisk::new().open()).unwrap(),
             pools: Pools { strangers: Amount::MAX, proven: Amount::MAX },
+            limits: Limits::default(),
             redeem_every: 0,
+            tend_every: TEND_EVERY,
             listener: Arc::new(|_| {}),
         }
     }
 
     #[tokio::test]
     async fn a_menu_gives_way_to_one_with_fresh_keys_before_it_ends() {
-        let seller = Seller::start(settings(Stalled::Buffer)).await.unwrap();
-        let at = |hours: u64| seller.shared.config(now().after_ms(hours * 3_600_000)).unwrap().menu.clone();
+        let seller = Seller::start(settings()).await.unwrap();
+        let at = |hours: u64| {
+            seller.shared.stock.config(&seller.shared.house, now().after_ms(hours * 3_600_000)).unwrap().menu.clone()
+        };
         let (first, later) = (at(0), at(11));
         assert_eq!(first.id(), later.id());
         let next = at(13);
@@ -322,11 +436,5 @@ mod tests {
         assert!(fresh(&next, &first), "sealing keys rotate with the menu");
         assert!(next.until > first.until);
         assert_eq!(at(13).id(), next.id());
-    }
-
-    #[tokio::test]
-    async fn what_the_driver_cannot_do_is_not_offered() {
-        let error = Seller::start(settings(Stalled::Skip)).await.err().unwrap();
-        assert!(error.to_string().contains("skip"), "{error}");
     }
 }

@@ -4,52 +4,44 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{Entry, StoreId};
-use sdpp_proto::message::Batch;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
-use sdpp_proto::seller::{self as core, Admission, Admit, Offered, Output, SellerOrder, Settle};
-use sdpp_proto::statement::{Kind, Order, Signed, Terms};
-use sdpp_rail::{Bill, Outcome, Payee, RailError};
+use sdpp_proto::seller::{self as core, Output};
+use sdpp_proto::statement::Kind;
+use sdpp_rail::RailError;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
-use super::registry::{Found, Reserved};
-use super::{Event, Shared, reason_of};
+use super::door::Ticket;
+use super::limits::{FRAMES_PER_TURN, GOODBYE};
+use super::reins::{Reins, Word};
+use super::status::{OrderState, OrderStatus, Row, owed};
+use super::{Event, Shared};
 use crate::journal::{Ack, order_stream};
 use crate::link::{Link, Read, WRITE_AHEAD};
+use crate::metrics::{self, Role};
 use crate::recorder::{Recorded, Recorder};
-use crate::source::{Filled, Source};
+use crate::source::Filled;
 use crate::{entropy, now, sleep_until};
 
-/// Pauses between two questions to a rail.
-const RAIL_RETRY: Duration = Duration::from_millis(20);
-/// Questions to a rail about one payment that get no answer.
-const RAIL_TRIES: u32 = 150;
+mod admission;
+mod money;
+mod supply;
+
+use admission::Decision;
+use money::Settled;
+pub(super) use supply::Supply;
+
 /// Time that rail and journal have for what arrived before a connection ended.
 const DRAIN_WAIT: Duration = Duration::from_secs(3);
 /// Time that records of a finished order have.
 const RECORD_WAIT: Duration = Duration::from_secs(5);
 
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// What was decided about an order.
-struct Decision {
-    account: Option<Box<SellerOrder>>,
-    admission: Admission,
-    reserved: Reserved,
-}
-
-/// What a rail said about a payment.
-enum Settled {
-    Yes,
-    No,
-    Down(RailError),
-}
 
 pub(super) struct Session {
     shared: Arc<Shared>,
@@ -63,48 +55,43 @@ pub(super) struct Session {
     recorder: Option<Recorder>,
     supply: Supply,
     order: Option<StatementId>,
-    last_store: Option<StoreId>,
+    /// The newest write, and when it was handed over.
+    last_store: Option<(StoreId, Instant)>,
     halt: Halt,
-    /// Held for its drop: exposure goes back to its pool.
-    reserved: Option<Reserved>,
+    figures: Figures,
     ended: Option<core::Ended>,
 }
 
 /// What ends a session from outside.
 struct Halt {
-    /// A newer connection takes the order over.
-    superseded: Arc<Notify>,
+    /// How others reach this session.
+    reins: Arc<Reins>,
+    /// Its place among the connections.
+    ticket: Ticket,
     /// The seller's end was heard of.
     stopped: bool,
 }
 
-/// Where this order's messages come from.
+/// What the status shows of this session.
 #[derive(Default)]
-struct Supply {
-    source: Option<Box<dyn Source>>,
-    batch: Batch,
-    ended: bool,
-    /// The last offer found no room; a payment makes some.
-    stalled: bool,
-}
-
-impl Supply {
-    /// Nothing more is sold; what waits is dropped.
-    fn end(&mut self) {
-        self.ended = true;
-        self.batch.clear();
-    }
-
-    /// The source has failed: what it gave before is still sold.
-    fn fail(&mut self, error: &io::Error) {
-        tracing::error!(%error, "the product's source has failed; the order is ended and settled");
-        self.ended = true;
-    }
+struct Figures {
+    /// Once it is live.
+    row: Option<Row>,
+    /// What of its debt is in the totals.
+    counted: Amount,
+    /// Messages that the order skipped.
+    skipped: u64,
 }
 
 /// Runs a connection to its end.
-pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, stop: watch::Receiver<bool>) {
-    let (Ok(link), Ok(seed), Ok(config)) = (Link::new(stream), entropy::draw(), shared.config(now())) else { return };
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    (ticket, reins): (Ticket, Arc<Reins>),
+    stop: watch::Receiver<bool>,
+) {
+    let config = shared.stock.config(&shared.house, now());
+    let (Ok(link), Ok(seed), Ok(config)) = (Link::new(stream), entropy::draw(), config) else { return };
     let session = Session {
         machine: core::Seller::new(config.clone(), *seed, now()),
         config,
@@ -118,8 +105,8 @@ pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, stop: watch::Rec
         supply: Supply::default(),
         order: None,
         last_store: None,
-        halt: Halt { superseded: Arc::new(Notify::new()), stopped: false },
-        reserved: None,
+        halt: Halt { reins, ticket, stopped: false },
+        figures: Figures::default(),
         ended: None,
     };
     session.run(stop).await;
@@ -133,7 +120,7 @@ impl Session {
                 Ok(true) => {
                     // Other sessions of this thread have their turn.
                     tokio::task::yield_now().await;
-                    true
+                    self.glance(&mut stop).await
                 }
                 Ok(false) => self.wait(&mut stop).await,
                 Err(_) => false,
@@ -156,7 +143,7 @@ impl Session {
             moved = true;
         }
         moved |= self.outputs();
-        moved |= self.sell()?;
+        moved |= self.sell();
         moved |= self.outputs();
         if self.link.pending() < WRITE_AHEAD {
             self.machine.poll_transmit(now(), self.link.output(), WRITE_AHEAD);
@@ -167,7 +154,7 @@ impl Session {
 
     fn frames(&mut self) -> bool {
         let mut moved = false;
-        loop {
+        for _ in 0..FRAMES_PER_TURN {
             match self.link.next_frame() {
                 // The machine tells by its output what was wrong.
                 Ok(Some(frame)) => drop(self.machine.handle_frame(now(), frame)),
@@ -179,12 +166,16 @@ impl Session {
             }
             moved = true;
         }
+        // More may lie in the buffer; others have their turn first.
+        moved
     }
 
     fn ack(&mut self, ack: Ack) {
         match ack {
             Ack::Durable(id) => {
-                self.last_store.take_if(|last| id >= *last);
+                if let Some((_, handed)) = self.last_store.take_if(|(last, _)| id >= *last) {
+                    metrics::stored(Role::Seller, handed.elapsed());
+                }
                 self.machine.stored(now(), id);
             }
             Ack::Failed(error) => {
@@ -216,7 +207,7 @@ impl Session {
 
     fn store(&mut self, id: StoreId, mut entries: Vec<Entry>) {
         let Some(order) = self.order else { return };
-        self.last_store = Some(id);
+        self.last_store = Some((id, Instant::now()));
         let has_order = entries.iter().any(|entry| matches!(entry, Entry::Statement(one) if one.kind == Kind::Order));
         if has_order {
             entries.insert(0, self.config.menu.erase().into());
@@ -228,17 +219,27 @@ impl Session {
         let (Some(order), Some(account)) = (self.order, self.machine.order()) else { return };
         match event {
             core::Event::Live { start } => {
+                let since = (OrderState::Live, now());
+                let row = Row::new(OrderStatus::of(account, since, self.figures.skipped));
+                self.shared.registry.show(&order, &self.halt.reins, &row);
+                self.figures.row = Some(row);
+                metrics::session_begins(Role::Seller);
                 (self.shared.settings.listener)(&Event::Live { order, buyer: account.buyer(), start: *start });
             }
+            core::Event::Invoiced { messages, bytes, windows, .. } => {
+                self.shared.tally.invoiced(*messages, *bytes, u64::from(*windows));
+            }
             core::Event::Paid { n, messages, total, .. } => {
-                let owed = account.due().saturating_sub(account.paid());
-                let buyer = account.buyer();
-                self.supply.stalled = false;
+                let owed = owed(account);
+                let before = self.figures.row.as_ref().map_or(Amount::ZERO, |row| row.read().paid);
+                self.shared.tally.paid(&account.terms().option.asset, total.saturating_sub(before));
                 if account.is_proven() {
-                    self.shared.registry.prove(buyer);
+                    self.shared.registry.prove(account.buyer());
                 }
+                self.supply.stalled = false;
                 let paid = Event::Paid { order, messages: *messages, total: *total, owed };
                 (self.shared.settings.listener)(&paid);
+                self.count_skipped();
                 let every = self.shared.settings.redeem_every;
                 if n.checked_rem(every) == Some(every.saturating_sub(1)) && self.redeeming.is_none() {
                     self.redeem(false);
@@ -246,142 +247,17 @@ impl Session {
             }
             core::Event::Acknowledged(_) => {}
         }
+        self.publish();
     }
 
-    /// Starts to decide about an order: who is it, what stands behind it, is there room.
-    fn admit(&mut self, admit: Admit) {
-        let (shared, menu, stop) = (self.shared.clone(), self.config.clone(), self.halt.superseded.clone());
-        self.order = Some(admit.order_id);
-        self.admitting = Some(Box::pin(decide((shared, menu), admit, stop)));
-    }
-
-    fn decided(&mut self, decision: Result<Decision, Reason>) {
-        let decision = match decision {
-            Ok(decision) => decision,
-            Err(reason) => return self.machine.refuse(now(), reason),
-        };
-        self.reserved = Some(decision.reserved);
-        match decision.account {
-            Some(account) => self.machine.readmit(now(), account, &decision.admission),
-            None => self.machine.admit(now(), &decision.admission),
-        };
-    }
-
-    /// Once live: the order's source, from where it stands.
-    fn open_source(&mut self) -> io::Result<()> {
-        let Some(account) = self.machine.order() else { return Ok(()) };
-        let order = &account.terms().order;
-        let offers = &self.shared.settings.offers;
-        let offer = offers.iter().find(|offer| offer.product.id == order.product);
-        let offer = offer.ok_or(io::ErrorKind::NotFound)?;
-        let mut source = (offer.source)(order)?;
-        source.seek(account.sent())?;
-        let form = order.record.form;
-        self.recorder = Some(Recorder::start(self.shared.settings.records.clone(), form));
-        self.supply = Supply { source: Some(source), ..Supply::default() };
-        Ok(())
-    }
-
-    /// Offers what the source has at hand.
-    fn sell(&mut self) -> io::Result<bool> {
-        if !self.machine.is_live() {
-            return Ok(false);
-        }
-        if self.supply.source.is_none()
-            && !self.supply.ended
-            && let Err(error) = self.open_source()
-        {
-            tracing::error!(%error, "the product's source cannot be opened");
-            self.machine.refuse(now(), Reason::Refused);
-            return Ok(true);
-        }
-        if self.supply.stalled || self.link.pending() >= WRITE_AHEAD {
-            return Ok(false);
-        }
-        let mut moved = self.refill()?;
-        if self.supply.batch.is_empty() {
-            if self.supply.ended {
-                // Harmless again and again.
-                self.machine.finish(now());
-            }
-            return Ok(moved);
-        }
-        let before = self.supply.batch.len();
-        match self.machine.offer(now(), &mut self.supply.batch) {
-            Offered::Taken => {}
-            Offered::Stalled => self.supply.stalled = true,
-            Offered::Done | Offered::NotLive => self.supply.end(),
-            Offered::TooLong => {
-                tracing::error!("the source has a message longer than the product allows; the order ends before it");
-                self.supply.end();
-            }
-        }
-        moved |= self.supply.batch.len() != before;
-        Ok(moved)
-    }
-
-    /// Reads ahead from a source that is ready; says whether the source has ended.
-    fn refill(&mut self) -> io::Result<bool> {
-        if !self.supply.batch.is_empty() || self.supply.ended {
-            return Ok(false);
-        }
-        let Some(source) = &mut self.supply.source else { return Ok(false) };
-        match source.fill(&mut self.supply.batch).now_or_never() {
-            Some(Ok(Filled::Some)) => Ok(true),
-            Some(Ok(Filled::End)) => {
-                self.supply.ended = true;
-                Ok(true)
-            }
-            Some(Err(error)) => {
-                self.supply.fail(&error);
-                Ok(true)
-            }
-            None => {
-                self.machine.idle(now());
-                Ok(false)
-            }
-        }
-    }
-
-    fn settle(&mut self, settle: Settle) {
+    /// Shows how the order stands.
+    fn publish(&mut self) {
         let Some(account) = self.machine.order() else { return };
-        let terms = account.terms();
-        let id = settle.payment.id();
-        let Some(payee) = payee_of(&self.shared, terms) else { return };
-        let bill = bill_of(terms, &settle);
-        self.settling = Some((id, Box::pin(ask_rail(payee, bill, settle))));
-    }
-
-    fn settled(&mut self, id: &StatementId, settled: &Settled) {
-        match settled {
-            Settled::Yes => self.machine.settled(now(), id, true),
-            Settled::No => self.machine.settled(now(), id, false),
-            Settled::Down(error) => {
-                if let RailError::Dishonest(what) = error {
-                    (self.shared.settings.listener)(&Event::Dishonest(what));
-                }
-                self.machine.refuse(now(), reason_of(error));
-            }
-        }
-    }
-
-    fn redeem(&mut self, finished: bool) {
-        let Some(account) = self.machine.order() else { return };
-        let Some(payee) = payee_of(&self.shared, account.terms()) else { return };
-        let order = account.id();
-        self.redeeming = Some(Box::pin(async move { payee.redeem(&order, finished).await.map(|done| done.total) }));
-    }
-
-    fn redeemed(&mut self, result: Result<Amount, RailError>) {
-        let Some(order) = self.order else { return };
-        match result {
-            Ok(total) => (self.shared.settings.listener)(&Event::Redeemed { order, total }),
-            Err(RailError::Dishonest(what)) => {
-                (self.shared.settings.listener)(&Event::Dishonest(what));
-                self.machine.refuse(now(), Reason::LedgerDishonest);
-            }
-            // Tried again after the next windows, and at the end.
-            Err(error) => tracing::warn!(%error, "vouchers could not be redeemed yet"),
+        let debt = owed(account);
+        self.shared.tally.owes(&account.terms().option.asset, self.figures.counted, debt);
+        self.figures.counted = debt;
+        if let Some(row) = &self.figures.row {
+            row.write(account, self.figures.skipped);
         }
     }
 
@@ -399,10 +275,21 @@ impl Session {
         }
     }
 
+    /// Looks whether something has happened, without waiting: a source that is always ready must not
+    /// keep rail, timers and others from being heard.
+    async fn glance(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+        tokio::select! {
+            biased;
+            connected = self.wait(stop) => connected,
+            () = std::future::ready(()) => true,
+        }
+    }
+
     /// Waits for the next thing to happen; false when the connection is gone.
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         let supply = &mut self.supply;
-        let wants_source = self.machine.is_live() && supply.batch.is_empty() && !supply.ended && !supply.stalled;
+        let waits = supply.stalled && !supply.skips;
+        let wants_source = self.machine.is_live() && supply.batch.is_empty() && !supply.ended && !waits;
         let timeout = self.machine.poll_timeout();
         let stopped = self.halt.stopped;
         tokio::select! {
@@ -436,7 +323,7 @@ impl Session {
                 Err(error) => self.supply.fail(&error),
             },
             () = sleep_until(timeout) => self.machine.handle_timeout(now()),
-            () = self.halt.superseded.notified() => self.machine.refuse(now(), Reason::Superseded),
+            word = self.halt.reins.hear() => self.told(word),
             () = crate::stopped(stop), if !stopped => {
                 self.halt.stopped = true;
                 // The machine makes the last invoice; the buyer pays it and both sign.
@@ -449,6 +336,19 @@ impl Session {
         true
     }
 
+    fn told(&mut self, word: Word) {
+        match word {
+            Word::Finish => self.machine.finish(now()),
+            Word::Closing => {
+                if !self.machine.order().is_some_and(sdpp_proto::seller::SellerOrder::is_settled) {
+                    tracing::warn!("the buyer has asked to close its channel in the middle of a sale: no more is sent");
+                    self.machine.refuse(now(), Reason::Refused);
+                }
+            }
+            Word::Stop(reason) => self.machine.refuse(now(), reason),
+        }
+    }
+
     /// Writes what is left, redeems, waits for journal and records, lets go of the order.
     async fn finish(mut self) {
         // A payment that has arrived counts, also when the connection ended behind it.
@@ -458,12 +358,23 @@ impl Session {
         let ended = self.ended.take().unwrap_or(core::Ended::Told(None));
         self.machine.poll_transmit(now(), self.link.output(), usize::MAX);
         self.flush_journal().await;
+        // The buyer has all it needs: it does not wait for the seller's own business.
+        self.link.end_output().await;
         self.redeem_at_end().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
-        let Self { link, machine, shared, order, halt, reserved, admitting, .. } = self;
-        let stop = halt.superseded;
-        link.close().await;
+        self.count_skipped();
+        self.publish();
+        self.shared.tally.ended(&ended);
+        let Self { link, machine, shared, order, halt, figures, admitting, supply, .. } = self;
+        let Halt { reins, ticket, .. } = halt;
+        match figures.row {
+            Some(_) => {
+                metrics::session_ends(Role::Seller);
+                link.close().await;
+            }
+            None => link.close_within(GOODBYE).await,
+        }
         let account = machine.into_order(now());
         let event = Event::Ended {
             order,
@@ -472,7 +383,10 @@ impl Session {
             due: account.as_ref().map_or(Amount::ZERO, |account| account.due()),
             paid: account.as_ref().map_or(Amount::ZERO, |account| account.paid()),
         };
-        drop(reserved);
+        if let Some(order) = order.filter(|_| account.as_ref().is_some_and(|account| !account.is_over())) {
+            // Before the order can be taken again.
+            shared.shelf.put(order, supply);
+        }
         match (order, admitting) {
             // The decision may hold the account of a known order: it goes back when that is known.
             (Some(order), Some(deciding)) => drop(tokio::spawn({
@@ -480,13 +394,14 @@ impl Session {
                 async move {
                     // A refusal has given the account back already.
                     if let Ok(decision) = deciding.await {
-                        shared.registry.park(order, decision.account, &stop);
+                        shared.registry.park(order, (decision.account, decision.skipped), &reins);
                     }
                 }
             })),
-            (Some(order), None) => shared.registry.park(order, account, &stop),
+            (Some(order), None) => shared.registry.park(order, (account, figures.skipped), &reins),
             (None, _) => {}
         }
+        drop(ticket);
         (shared.settings.listener)(&event);
     }
 
@@ -511,21 +426,11 @@ impl Session {
 
     /// Waits until all that was handed to the journal is durable.
     async fn flush_journal(&mut self) {
-        while let Some(last) = self.last_store {
+        while let Some((last, _)) = self.last_store {
             match self.acks.1.recv().await {
                 Some(Ack::Durable(id)) if id < last => {}
                 Some(Ack::Durable(_) | Ack::Failed(_)) | None => self.last_store = None,
             }
-        }
-    }
-
-    async fn redeem_at_end(&mut self) {
-        let Some(account) = self.machine.order() else { return };
-        let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
-        let payee = payee_of(&self.shared, account.terms());
-        if let Some(payee) = payee.filter(|_| has_paid || finished) {
-            let result = redeem_finally(payee, order, finished).await;
-            self.redeemed(result);
         }
     }
 
@@ -542,120 +447,4 @@ async fn optional<T>(task: &mut Option<Task<T>>) -> T {
         Some(task) => task.await,
         None => std::future::pending().await,
     }
-}
-
-/// The payee of an order's option: by rail, asset and address, so that an order finds it again after
-/// a restart with other settings.
-fn payee_of(shared: &Shared, terms: &Terms) -> Option<Arc<dyn Payee>> {
-    let wanted = &terms.option;
-    let same = |payee: &&Arc<dyn Payee>| {
-        let option = payee.option();
-        (&option.rail, &option.asset, &option.address) == (&wanted.rail, &wanted.asset, &wanted.address)
-    };
-    shared.settings.payees.iter().find(same).cloned()
-}
-
-fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
-    Bill {
-        order: settle.payment.order_id,
-        invoice: settle.payment.invoice_id,
-        payee: terms.option.address.clone(),
-        asset: terms.option.asset.clone(),
-        total: settle.payment.total,
-        before: settle.before,
-        channel: terms.order.channel,
-    }
-}
-
-/// Asks until the rail has an answer: `settle` is idempotent.
-async fn ask_rail(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled {
-    for _ in 0..RAIL_TRIES {
-        match payee.settle(&bill, &settle.payment).await {
-            Ok(Outcome::Settled) => return Settled::Yes,
-            Err(RailError::Declined(why)) => {
-                tracing::warn!(why, "the rail refuses a payment");
-                return Settled::No;
-            }
-            Err(error @ RailError::Dishonest(_)) => return Settled::Down(error),
-            Ok(Outcome::Pending) | Err(RailError::Unavailable | RailError::Unknown) => {
-                tokio::time::sleep(RAIL_RETRY).await;
-            }
-        }
-    }
-    Settled::Down(RailError::Unavailable)
-}
-
-async fn redeem_finally(payee: Arc<dyn Payee>, order: StatementId, finished: bool) -> Result<Amount, RailError> {
-    let mut result = payee.redeem(&order, finished).await;
-    for _ in 0..RAIL_TRIES {
-        if !matches!(result, Err(RailError::Unavailable | RailError::Unknown)) {
-            break;
-        }
-        tokio::time::sleep(RAIL_RETRY).await;
-        result = payee.redeem(&order, finished).await;
-    }
-    result.map(|done| done.total)
-}
-
-async fn decide(
-    (shared, config): (Arc<Shared>, Arc<core::SellerConfig>),
-    admit: Admit,
-    stop: Arc<Notify>,
-) -> Result<Decision, Reason> {
-    let found = shared.registry.take(&admit.attach, admit.order.is_some(), &stop).await?;
-    let account = match found {
-        Found::Known(account) => Some(account),
-        Found::New => None,
-    };
-    let order = account.as_ref().map(|account| account.order().clone()).or_else(|| admit.order.clone());
-    let decided = match order {
-        Some(order) => {
-            let terms = match &account {
-                Some(account) => Some(account.terms().clone()),
-                None => Terms::resolve(&config.menu, &order),
-            };
-            admission(&shared, terms, &order).await
-        }
-        // The machine names the offence: an attach to nothing.
-        None => reserve(&shared, &admit, Amount::ZERO).map(|reserved| (Admission::nothing(), reserved)),
-    };
-    match decided {
-        Ok((admission, reserved)) => Ok(Decision { account, admission, reserved }),
-        Err(reason) => {
-            shared.registry.park(admit.order_id, account, &stop);
-            Err(reason)
-        }
-    }
-}
-
-fn reserve(shared: &Shared, admit: &Admit, exposure: Amount) -> Result<Reserved, Reason> {
-    let reserved = shared.registry.reserve(&admit.attach.issuer(), exposure);
-    reserved.map(|(reserved, _)| reserved).ok_or(Reason::Busy)
-}
-
-async fn admission(
-    shared: &Shared,
-    terms: Option<Terms>,
-    order: &Signed<Order>,
-) -> Result<(Admission, Reserved), Reason> {
-    let terms = terms.ok_or(Reason::Refused)?;
-    let payee = payee_of(shared, &terms).ok_or(Reason::Refused)?;
-    let backing = payee.admit(order).await.map_err(|error| {
-        if let RailError::Dishonest(what) = error {
-            (shared.settings.listener)(&Event::Dishonest(what));
-        }
-        tracing::warn!(%error, "an order is refused");
-        reason_of(&error)
-    })?;
-    let offers = &shared.settings.offers;
-    let offer = offers.iter().find(|offer| offer.product.id == order.product).ok_or(Reason::Refused)?;
-    let exposure = offer.exposure_max.min(order.exposure_max);
-    let (reserved, stranger) = shared.registry.reserve(&order.issuer(), exposure).ok_or(Reason::Busy)?;
-    let admission = Admission {
-        exposure,
-        windows: order.windows.min(offer.product.windows_max),
-        ramp: stranger,
-        ceiling: backing.deposit.unwrap_or(Amount::MAX),
-    };
-    Ok((admission, reserved))
 }

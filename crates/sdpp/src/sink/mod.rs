@@ -173,6 +173,41 @@ pub trait Sink: Send {
     }
 }
 
+/// A sink that was picked at run time.
+impl Sink for Box<dyn Sink> {
+    fn begin(&mut self, stream: &Stream) -> io::Result<()> {
+        self.as_mut().begin(stream)
+    }
+
+    fn room(&mut self) -> Option<Ready<'_>> {
+        self.as_mut().room()
+    }
+
+    fn write(&mut self, seq: u64, message: &Message<'_>) -> io::Result<()> {
+        self.as_mut().write(seq, message)
+    }
+
+    fn held(&mut self, through: u64) -> Option<Ready<'_>> {
+        self.as_mut().held(through)
+    }
+
+    fn flush(&mut self) -> io::Result<Option<Arc<dyn Barrier>>> {
+        self.as_mut().flush()
+    }
+
+    fn position(&self) -> Position {
+        self.as_ref().position()
+    }
+
+    fn go_back(&mut self, mark: &Mark) -> io::Result<bool> {
+        self.as_mut().go_back(mark)
+    }
+
+    fn describe(&self) -> Option<String> {
+        self.as_ref().describe()
+    }
+}
+
 /// Counts and forgets: for benchmarks and for buyers that only watch.
 #[derive(Debug, Default)]
 pub struct Discard {

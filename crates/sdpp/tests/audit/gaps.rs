@@ -3,9 +3,10 @@
 use sdpp::audit::{Missing, Topic, Verdict};
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Unit;
-use sdpp_proto::statement::Acceptance;
+use sdpp_proto::statement::{Acceptance, Revocation, RevokeReason, Rotation};
+use sdpp_proto::time::Timestamp;
 
-use crate::world::{Ctx, Edits, Sale, converse, trust};
+use crate::world::{Ctx, Edits, Sale, converse, key, trust};
 
 fn missing(sale: &Sale) -> Missing {
     let report = sale.bundle.audit(&trust());
@@ -91,6 +92,20 @@ fn whatever_is_left_out_nobody_is_called_false() {
             assert!(!matches!(report.verdict, Verdict::False(_)), "without {first} and {second}: {report}");
         }
     }
+}
+
+#[test]
+fn the_end_of_a_key_is_noted_and_takes_nothing_back() {
+    let mut sale = converse(Unit::Message, &Edits::default());
+    let at = Timestamp::from_ms(1);
+    let said =
+        [Rotation::sign(&key(1), &key(9), at).erase(), Revocation::sign(&key(1), at, RevokeReason::Exposed).erase()];
+    sale.bundle.statements.extend(said.iter().map(|said| said.bytes.clone()));
+    let report = sale.bundle.audit(&trust());
+    assert!(report.is_clean(), "{report}");
+    let noted: Vec<_> = report.notes.iter().filter(|note| note.topic == Topic::Key).collect();
+    assert_eq!(noted.iter().map(|note| note.statement).collect::<Vec<_>>(), said.map(|said| Some(said.id)));
+    assert!(noted[1].text.contains("revoked"), "{}", noted[1].text);
 }
 
 #[test]

@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sdpp::buyer::{self, Address, Buyer, Reconnect, Request};
 use sdpp::journal::Journal;
-use sdpp::seller::{self, Offer, Pools, Seller};
+use sdpp::seller::{self, Limits, Offer, Pools, Seller};
 use sdpp::sink::{Mark, Sink};
 use sdpp::source::Repeat;
 use sdpp_proto::codec::StatementId;
@@ -19,7 +20,7 @@ use sdpp_proto::statement::{
 };
 use sdpp_proto::suite::Suite;
 use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakePayer, FakeRecords, FakeWorld};
-use sdpp_rail::{Backing, Bill, MemoryDisk, Outcome, Payee, Records, Redeemed, Reply};
+use sdpp_rail::{Backing, Bill, MemoryDisk, Outcome, Outstanding, Payee, Records, Redeemed, Reply};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -86,14 +87,18 @@ pub struct World {
     pub seller_disk: MemoryDisk,
     pub messages: u64,
     pub pools: Pools,
+    pub limits: Limits,
+    pub tend_every: Duration,
     pub stop: watch::Sender<bool>,
     pub seller_events: Arc<Mutex<Vec<seller::Event>>>,
+    /// What stands between the seller and its rail.
+    pub payee: fn(Hasty) -> Arc<dyn Payee>,
     /// Time that the seller gives for a payment, in place of the rail's.
     pub pay_by_ms: Option<u64>,
 }
 
 /// A payee with another patience.
-struct Hasty {
+pub struct Hasty {
     payee: FakePayee,
     pay_by_ms: Option<u64>,
 }
@@ -114,6 +119,10 @@ impl Payee for Hasty {
 
     fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
         self.payee.redeem(order, finished)
+    }
+
+    fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
+        self.payee.outstanding()
     }
 }
 
@@ -151,8 +160,11 @@ impl World {
             seller_disk: MemoryDisk::new(),
             messages,
             pools: Pools { strangers: Amount::new(1 << 40), proven: Amount::new(1 << 40) },
+            limits: Limits::default(),
+            tend_every: seller::TEND_EVERY,
             stop: watch::channel(false).0,
             seller_events: Arc::default(),
+            payee: |payee| Arc::new(payee),
             pay_by_ms: None,
         }
     }
@@ -182,22 +194,39 @@ impl World {
         source: seller::MakeSource,
         listener: tokio::net::TcpListener,
     ) -> tokio::task::JoinHandle<()> {
-        let events = self.seller_events.clone();
         let offer =
             Offer { product: self.product.clone(), source, exposure_max: Amount::new(1_000_000), sample: Vec::new() };
+        let seller = self.seller(vec![offer]).await;
+        self.listen_on(&seller, listener)
+    }
+
+    /// A seller on this world's journal and bank.
+    pub async fn seller(&self, offers: Vec<Offer>) -> Seller {
+        let events = self.seller_events.clone();
         let payee = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
         let settings = seller::Settings {
             key: key(1),
-            offers: vec![offer],
-            payees: vec![Arc::new(Hasty { payee, pay_by_ms: self.pay_by_ms })],
+            offers,
+            payees: vec![(self.payee)(Hasty { payee, pay_by_ms: self.pay_by_ms })],
             records: self.records.clone(),
             record_offer: RecordOffer { backend: "fake".into(), origin: "fake".into(), form: Form::Full },
             journal: Journal::start(self.seller_disk.open()).unwrap(),
             pools: self.pools,
+            limits: self.limits,
             redeem_every: 4,
+            tend_every: self.tend_every,
             listener: Arc::new(move |event| events.lock().unwrap().push(event.clone())),
         };
-        let seller = Seller::start(settings).await.unwrap();
+        Seller::start(settings).await.unwrap()
+    }
+
+    pub async fn listen(&self, seller: &Seller) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        (listener.local_addr().unwrap(), self.listen_on(seller, listener))
+    }
+
+    fn listen_on(&self, seller: &Seller, listener: tokio::net::TcpListener) -> tokio::task::JoinHandle<()> {
+        let seller = seller.clone();
         let stop = self.stop.subscribe();
         tokio::spawn(async move { seller.serve(listener, stop).await })
     }

@@ -1,0 +1,78 @@
+//! What the seller is paid in, and by which rails.
+
+use std::sync::Arc;
+
+use sdpp_ledger::{DirectPayee, PayeeConfig, VoucherPayee};
+use sdpp_proto::money::AssetId;
+use sdpp_rail::{Durability, Payee};
+
+use crate::config::{self, Pay};
+use crate::exit::{Exit, failed};
+use crate::ledger::Failure;
+use crate::ledger::reach::Remote;
+use crate::text::symbol;
+
+/// Shortest grace period of a channel if nothing is said: an hour to notice and redeem.
+const GRACE_MS: u64 = 60 * 60 * 1000;
+/// Time from an invoice to `default` if nothing is said.
+const PAY_BY_MS: u64 = 60_000;
+
+/// What the seller is paid in: what was said, else the ledger's trial money, else its only asset.
+pub(super) async fn asset(remote: &Remote, said: Option<&str>) -> Result<AssetId, Failure> {
+    let issued = remote.look(sdpp_ledger::Fold::all_issued).await?;
+    let of = |name: &str| issued.iter().map(|(asset, _)| asset).filter(|asset| symbol(asset) == name).count();
+    if let Some(said) = said {
+        if said.contains('@') {
+            return Ok(AssetId::new(said));
+        }
+        if of(said) == 1 {
+            let found = issued.iter().find(|(asset, _)| symbol(asset) == said);
+            return Ok(found.map(|(asset, _)| asset.clone()).unwrap_or_else(|| AssetId::new(said)));
+        }
+        let what = format!("{} issuers of this ledger have a '{said}': write SYMBOL@ISSUER", of(said));
+        return Err(failed(Exit::Usage, what));
+    }
+    // Only a hint: whoever pays in something else is refused.
+    if let Ok(Some((asset, _))) = remote.http().trial().await {
+        return Ok(asset);
+    }
+    match issued.as_slice() {
+        [(asset, _)] => Ok(asset.clone()),
+        _ => Err(failed(
+            Exit::Usage,
+            "say what you are paid in: --asset SYMBOL@ISSUER; `sdpp ledger balance` shows the assets of an account",
+        )),
+    }
+}
+
+/// The ways to be paid.
+pub(super) fn payees(
+    remote: &Remote,
+    config: &config::Seller,
+    asset: &AssetId,
+) -> Result<Vec<Arc<dyn Payee>>, Failure> {
+    let terms = PayeeConfig {
+        key: remote.key.clone(),
+        asset: asset.clone(),
+        grace_min_ms: config.grace.unwrap_or(GRACE_MS),
+        pay_by_ms: config.pay_by.unwrap_or(PAY_BY_MS),
+        url: Some(remote.url.clone()),
+    };
+    let ways = config.pay.clone().unwrap_or_else(|| vec![Pay::Voucher]);
+    let mut payees: Vec<Arc<dyn Payee>> = Vec::new();
+    for way in [Pay::Voucher, Pay::Direct].into_iter().filter(|way| ways.contains(way)) {
+        let client = remote.client.clone();
+        // The journal holds every payment too; this book need not survive a power cut.
+        payees.push(match way {
+            Pay::Voucher => {
+                let store = Box::new(remote.role.store("rail", Durability::Process)?);
+                Arc::new(VoucherPayee::new(client, terms.clone(), store))
+            }
+            Pay::Direct => {
+                let store = Box::new(remote.role.store("rail-direct", Durability::Process)?);
+                Arc::new(DirectPayee::new(client, terms.clone(), store))
+            }
+        });
+    }
+    Ok(payees)
+}

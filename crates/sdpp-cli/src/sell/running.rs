@@ -1,0 +1,167 @@
+//! A seller that runs: what its owner can ask and tell it meanwhile.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sdpp::seller::{Limits, Offer, OrderState, Seller, Status};
+use sdpp_proto::codec::StatementId;
+use sdpp_proto::money::{Amount, AssetId};
+use serde_json::{Value, json};
+
+use super::shop::Shop;
+use crate::control::{Answer, Answers, Request};
+use crate::ledger::Failure;
+use crate::price::told;
+use crate::text::symbol;
+
+/// A seller with the things it was made from.
+pub(super) struct Running {
+    shop: Mutex<Shop>,
+    seller: Seller,
+    asset: AssetId,
+}
+
+/// What listens for its owner; ends when dropped.
+pub(super) struct Listening {
+    #[cfg(unix)]
+    _control: crate::control::Serving,
+    #[cfg(unix)]
+    hangups: tokio::task::JoinHandle<()>,
+}
+
+#[cfg(unix)]
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.hangups.abort();
+    }
+}
+
+impl Running {
+    pub(super) fn new(shop: Shop, seller: Seller) -> Self {
+        let asset = shop.asset.clone();
+        Self { shop: Mutex::new(shop), seller, asset }
+    }
+
+    fn shop(&self) -> MutexGuard<'_, Shop> {
+        // It is changed whole or not at all.
+        self.shop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers on the role's socket, and reads the configuration again on SIGHUP.
+    #[cfg(unix)]
+    pub(super) fn listen(self: Arc<Self>) -> Result<Listening, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let path = crate::control::path(&self.shop().remote.role);
+        let control = crate::control::serve(path.clone(), self.clone());
+        let control = control.map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let hangups = tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                match self.reload() {
+                    Ok(()) => eprintln!("configuration read again; running orders keep their terms"),
+                    Err(error) => eprintln!("sdpp: {error}; all stays as it was"),
+                }
+            }
+        });
+        Ok(Listening { _control: control, hangups })
+    }
+
+    /// Where there are no Unix sockets, nobody asks.
+    #[cfg(not(unix))]
+    #[allow(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub(super) fn listen(self: Arc<Self>) -> Result<Listening, Failure> {
+        Ok(Listening {})
+    }
+
+    fn reload(&self) -> Result<(), Failure> {
+        let offers = self.shop().reread()?;
+        self.put_on_sale(offers)
+    }
+
+    fn put_on_sale(&self, offers: Vec<Offer>) -> Result<(), Failure> {
+        let pools = self.shop().pools(&offers);
+        self.seller.reload(offers, pools, Limits::default())?;
+        Ok(())
+    }
+
+    fn reprice(&self, topic: &str, price: &str) -> Result<(), Failure> {
+        let offers = self.shop().reprice(topic, price.parse()?)?;
+        self.put_on_sale(offers)
+    }
+
+    async fn obey(&self, request: Request) -> Result<Vec<Value>, String> {
+        let known = |known: bool, what: &str| if known { Ok(Vec::new()) } else { Err(what.to_owned()) };
+        let done = |done: Result<(), Failure>| done.map(|()| Vec::new()).map_err(|error| error.to_string());
+        match request {
+            Request::Status => Ok(self.rows()),
+            Request::Pause { topic } => known(self.seller.pause(&topic), "there is no such product"),
+            Request::Unpause { topic } => known(self.seller.unpause(&topic), "there is no such product"),
+            Request::Price { topic, price } => done(self.reprice(&topic, &price)),
+            Request::Reload => done(self.reload()),
+            Request::End { order } => {
+                known(self.seller.end(&self.order(&order)?), "no session of this order is live; its buyer is away")
+            }
+            Request::WriteOff { order } => {
+                let order = self.order(&order)?;
+                let written = self.seller.write_off(&order).await.map_err(|error| error.to_string())?;
+                known(written, "the order does not wait for its buyer")
+            }
+        }
+    }
+
+    /// The order whose id begins so.
+    fn order(&self, start: &str) -> Result<StatementId, String> {
+        let all = self.seller.status().orders;
+        let mut same = all.iter().map(|order| order.order).filter(|order| order.to_string().starts_with(start));
+        match (same.next(), same.next()) {
+            (Some(order), None) => Ok(order),
+            (None, _) => Err(format!("there is no order {start}")),
+            (Some(_), Some(_)) => Err(format!("several orders begin with {start}: write more of it")),
+        }
+    }
+
+    fn rows(&self) -> Vec<Value> {
+        let Status { since, products, connections, silent, orders, strangers, proven, totals } = self.seller.status();
+        let mut rows = vec![json!({
+            "kind": "seller", "since_ms": since.as_ms(), "connections": connections, "silent": silent,
+            "messages": totals.messages, "bytes": totals.bytes, "windows": totals.windows, "skipped": totals.skipped,
+        })];
+        for (name, pool) in [("strangers", strangers), ("proven", proven)] {
+            rows.push(json!({
+                "kind": "pool", "name": name, "used": pool.used.to_string(), "limit": pool.limit.to_string(),
+            }));
+        }
+        for product in products {
+            rows.push(json!({
+                "kind": "product", "topic": product.topic, "price": told(&product.price, symbol(&self.asset)),
+                "paused": product.paused,
+            }));
+        }
+        for order in orders.iter().filter(|order| order.state != OrderState::Over || order.owed > Amount::ZERO) {
+            rows.push(json!({
+                "kind": "order", "order": order.order.to_string(), "buyer": order.buyer.to_string(),
+                "topic": order.topic, "state": format!("{:?}", order.state).to_lowercase(), "sent": order.sent,
+                "due": order.due.to_string(), "paid": order.paid.to_string(), "owed": order.owed.to_string(),
+                "skipped": order.skipped, "since_ms": order.since.as_ms(),
+            }));
+        }
+        rows
+    }
+
+    /// Says what was sold, at the end.
+    pub(super) fn farewell(&self) {
+        let Status { totals, orders, .. } = self.seller.status();
+        let unit = symbol(&self.asset);
+        let paid = totals.paid.iter().find(|(asset, _)| **asset == self.asset).map_or(Amount::ZERO, |(_, paid)| *paid);
+        eprintln!("sold {} messages for {paid} {unit}", totals.messages);
+        let owing: Vec<_> = orders.iter().filter(|order| order.owed > Amount::ZERO).collect();
+        for order in owing {
+            eprintln!("order {} still owes {} {unit}: it goes on when its buyer comes back", order.order, order.owed);
+        }
+    }
+}
+
+impl Answers for Running {
+    fn answer(&self, request: Request) -> Answer<'_> {
+        Box::pin(self.obey(request))
+    }
+}

@@ -1,0 +1,151 @@
+//! What a seller has: its ledger, its ways to be paid, its products.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use sdpp::journal::Journal;
+use sdpp::seller::{Limits, Offer, Pools, Settings, TEND_EVERY};
+use sdpp_ledger::LedgerRecords;
+use sdpp_proto::money::{Amount, AssetId};
+use sdpp_proto::statement::{Form, RecordOffer};
+use sdpp_rail::Payee;
+
+use super::sources::Sources;
+use super::{Args, durability, money, offers, told};
+use crate::address::Address;
+use crate::config::Config;
+use crate::home::{Home, Role};
+use crate::ledger::Failure;
+use crate::ledger::reach::Remote;
+use crate::price::{AskedPrice, told as price};
+use crate::text::symbol;
+
+/// Invoices between two redemptions if nothing is said.
+const REDEEM_EVERY: u64 = 100;
+/// So many buyers with all their credit used fit into the strangers' pool if nothing is said…
+const STRANGERS: u128 = 16;
+/// …and so many into that of proven buyers.
+const PROVEN: u128 = 1024;
+
+/// A seller's things, and the configuration that they were made from.
+pub(super) struct Shop {
+    home: Home,
+    args: Args,
+    pub(super) remote: Remote,
+    pub(super) asset: AssetId,
+    payees: Vec<Arc<dyn Payee>>,
+    bound: SocketAddr,
+    config: Config,
+    sources: Sources,
+}
+
+impl Shop {
+    /// Reaches the ledger and follows it to its end.
+    pub(super) async fn open(home: &Home, args: &Args, config: Config, bound: SocketAddr) -> Result<Self, Failure> {
+        let remote = Remote::open(home, Role::Seller, &args.reach).await?;
+        remote.follow().await?;
+        let asset = money::asset(&remote, config.seller.asset.as_deref()).await?;
+        let payees = money::payees(&remote, &config.seller, &asset)?;
+        let (home, args, sources) = (home.clone(), args.clone(), Sources::new(config.mqtt.clone()));
+        Ok(Self { home, args, remote, asset, payees, bound, config, sources })
+    }
+
+    /// What is on sale.
+    pub(super) fn offers(&mut self) -> Result<Vec<Offer>, Failure> {
+        offers::offers(&self.config, &mut self.sources)
+    }
+
+    /// Reads the configuration again. What the command line said still counts most; where it listens, its
+    /// ledger and its money stay until a restart.
+    pub(super) fn reread(&mut self) -> Result<Vec<Offer>, Failure> {
+        let config = self.args.over(self.home.config()?)?;
+        let offers = offers::offers(&config, &mut self.sources)?;
+        self.config = config;
+        Ok(offers)
+    }
+
+    /// Another price for new orders, until the configuration is read again.
+    pub(super) fn reprice(&mut self, topic: &str, price: AskedPrice) -> Result<Vec<Offer>, Failure> {
+        let mut config = self.config.clone();
+        let product = config.products.iter_mut().find(|product| product.topic == topic);
+        product.ok_or_else(|| format!("there is no product '{topic}'"))?.price = price;
+        let offers = offers::offers(&config, &mut self.sources)?;
+        self.config = config;
+        Ok(offers)
+    }
+
+    /// The bounds over all buyers: what the configuration says, else so many times what one may owe.
+    pub(super) fn pools(&self, offers: &[Offer]) -> Pools {
+        let most = offers.iter().map(|offer| offer.exposure_max).max().unwrap_or(Amount::ZERO);
+        let pool =
+            |given: Option<Amount>, times: u128| given.unwrap_or_else(|| Amount::new(most.get().saturating_mul(times)));
+        let config = &self.config.seller;
+        Pools { strangers: pool(config.strangers, STRANGERS), proven: pool(config.proven, PROVEN) }
+    }
+
+    /// The library's settings.
+    pub(super) fn settings(&self, offers: Vec<Offer>) -> Result<Settings, Failure> {
+        let Remote { client, key, role, .. } = &self.remote;
+        let config = &self.config.seller;
+        Ok(Settings {
+            key: key.clone(),
+            pools: self.pools(&offers),
+            offers,
+            payees: self.payees.clone(),
+            records: Some(Arc::new(LedgerRecords::new(client.clone(), key.clone()))),
+            record_offer: RecordOffer {
+                backend: "ledger".to_owned(),
+                origin: client.origin().to_owned(),
+                form: Form::Full,
+            },
+            journal: Journal::start(role.store("journal", durability(config.journal))?)?,
+            limits: Limits::default(),
+            redeem_every: config.redeem_every.unwrap_or(REDEEM_EVERY),
+            tend_every: TEND_EVERY,
+            listener: told::listener(&self.asset),
+        })
+    }
+
+    /// The addresses of all products, as buyers use them.
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        let (host, port) = self.reached_at();
+        let seller = Some(self.remote.key.public());
+        let address = |topic: &String| Address { seller, host: host.clone(), port, topic: Some(topic.clone()) };
+        self.config.products.iter().map(|product| address(&product.topic)).collect()
+    }
+
+    fn reached_at(&self) -> (String, u16) {
+        let port = self.bound.port();
+        match (self.config.seller.public.as_deref(), self.bound.ip()) {
+            (Some(public), _) => {
+                match public.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+                    Some((host, port)) => (host.to_owned(), port),
+                    None => (public.to_owned(), port),
+                }
+            }
+            (None, IpAddr::V6(ip)) => (format!("[{ip}]"), port),
+            (None, IpAddr::V4(ip)) => (ip.to_string(), port),
+        }
+    }
+
+    /// Says who sells what, for what, and what can be lost.
+    pub(super) fn introduce(&self, offers: &[Offer]) {
+        let unit = symbol(&self.asset);
+        eprintln!("seller     {}", self.remote.key.public());
+        eprintln!("listens    {}", self.bound);
+        eprintln!("ledger     {} at {}", self.remote.client.origin(), self.remote.url);
+        eprintln!("paid in    {}", self.asset);
+        for offer in offers {
+            let product = &offer.product;
+            let (k, windows) = (product.k, product.windows_max);
+            let cost = price(&product.price(), unit);
+            eprintln!("product    {}: {cost}, K = {k}, {windows} outstanding windows", product.topic);
+            eprintln!("           one buyer may owe {} {unit}", offer.exposure_max);
+        }
+        let Pools { strangers, proven } = self.pools(offers);
+        eprintln!("at risk    {strangers} {unit} with all strangers together, {proven} {unit} with proven buyers");
+        if self.bound.ip().is_unspecified() && self.config.seller.public.is_none() {
+            eprintln!("warning    buyers cannot use {}: say by which name they reach you with --public", self.bound);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Looks after vouchers beside the sales: of orders whose buyers never return, of those that ended
+//! while the rail was away, and of channels that are about to be closed. It asks the payees what is
+//! outstanding, so it goes on where an earlier life of the program stopped.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sdpp_proto::codec::StatementId;
+use sdpp_rail::{Payee, RailError};
+use tokio::sync::watch;
+
+use super::registry::Standstill;
+use super::reins::Word;
+use super::{Event, Shared};
+
+/// Orders that are over and whose last redemption did not come through, so that their channel could
+/// not be closed. After a restart the buyer closes it, when the grace period is over.
+#[derive(Default)]
+pub(crate) struct Unfinished(Mutex<HashSet<StatementId>>);
+
+impl Unfinished {
+    pub(crate) fn add(&self, order: StatementId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(order);
+    }
+
+    fn remove(&self, order: &StatementId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(order);
+    }
+
+    fn all(&self) -> Vec<StatementId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+}
+
+/// Looks at once, and then every so often until `stop`.
+pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    let _alone = tokio::select! {
+        alone = shared.tending.lock() => alone,
+        () = crate::stopped(&mut stop) => return,
+    };
+    loop {
+        tend(&shared).await;
+        tokio::select! {
+            () = tokio::time::sleep(shared.settings.tend_every) => {}
+            () = crate::stopped(&mut stop) => return,
+        }
+    }
+}
+
+/// One look. What cannot be done now is tried at the next one.
+pub(super) async fn tend(shared: &Shared) {
+    shared.shelf.sweep();
+    for payee in &shared.house.payees {
+        match payee.outstanding().await {
+            Ok(found) => {
+                for one in found {
+                    match shared.registry.standstill(&one.order) {
+                        Standstill::Live if one.closing => {
+                            // No further voucher counts: redeem what there is, and send no more.
+                            redeem(shared, payee, one.order, false).await;
+                            shared.registry.say(&one.order, Word::Closing);
+                        }
+                        // Its own session redeems.
+                        Standstill::Live => {}
+                        Standstill::Parked => redeem(shared, payee, one.order, false).await,
+                        Standstill::Finished => redeem(shared, payee, one.order, true).await,
+                    }
+                }
+            }
+            Err(error) => say(shared, &error),
+        }
+        for order in shared.unfinished.all() {
+            redeem(shared, payee, order, true).await;
+        }
+    }
+}
+
+/// Harmless where there is nothing to redeem.
+async fn redeem(shared: &Shared, payee: &Arc<dyn Payee>, order: StatementId, finished: bool) {
+    match payee.redeem(&order, finished).await {
+        Ok(done) => {
+            if finished {
+                shared.unfinished.remove(&order);
+            }
+            if !done.total.is_zero() {
+                (shared.settings.listener)(&Event::Redeemed { order, total: done.total });
+            }
+        }
+        Err(error) => say(shared, &error),
+    }
+}
+
+fn say(shared: &Shared, error: &RailError) {
+    if let RailError::Dishonest(what) = error {
+        (shared.settings.listener)(&Event::Dishonest(what));
+    }
+    tracing::warn!(%error, "vouchers could not be looked after; tried again soon");
+}

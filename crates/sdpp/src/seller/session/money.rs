@@ -1,0 +1,152 @@
+//! What a session asks its rail: to settle payments and to redeem vouchers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sdpp_proto::codec::StatementId;
+use sdpp_proto::money::Amount;
+use sdpp_proto::offence::Reason;
+use sdpp_proto::seller::Settle;
+use sdpp_proto::statement::Terms;
+use sdpp_rail::{Bill, Outcome, Payee, RailError};
+
+use super::Session;
+use crate::metrics::{self, Role};
+use crate::now;
+use crate::seller::{Event, Shared, reason_of};
+
+/// Pauses between two questions to a rail.
+pub(super) const RAIL_RETRY: Duration = Duration::from_millis(20);
+/// Questions to a rail about one payment that get no answer.
+const RAIL_TRIES: u32 = 150;
+
+/// What a rail said about a payment.
+pub(super) enum Settled {
+    Yes,
+    No,
+    Down(RailError),
+}
+
+impl Session {
+    pub(super) fn settle(&mut self, settle: Settle) {
+        let Some(account) = self.machine.order() else { return };
+        let terms = account.terms();
+        let id = settle.payment.id();
+        let Some(payee) = payee_of(&self.shared, terms) else { return };
+        let bill = bill_of(terms, &settle);
+        self.settling = Some((id, Box::pin(ask_rail(payee, bill, settle))));
+    }
+
+    pub(super) fn settled(&mut self, id: &StatementId, settled: &Settled) {
+        match settled {
+            Settled::Yes => self.machine.settled(now(), id, true),
+            Settled::No => self.machine.settled(now(), id, false),
+            Settled::Down(error) => {
+                if let RailError::Dishonest(what) = error {
+                    (self.shared.settings.listener)(&Event::Dishonest(what));
+                }
+                self.machine.refuse(now(), reason_of(error));
+            }
+        }
+    }
+
+    pub(super) fn redeem(&mut self, finished: bool) {
+        let Some(account) = self.machine.order() else { return };
+        let Some(payee) = payee_of(&self.shared, account.terms()) else { return };
+        let order = account.id();
+        self.redeeming = Some(Box::pin(async move { payee.redeem(&order, finished).await.map(|done| done.total) }));
+    }
+
+    pub(super) fn redeemed(&mut self, result: Result<Amount, RailError>) {
+        let Some(order) = self.order else { return };
+        match result {
+            Ok(total) => (self.shared.settings.listener)(&Event::Redeemed { order, total }),
+            Err(RailError::Dishonest(what)) => {
+                (self.shared.settings.listener)(&Event::Dishonest(what));
+                self.machine.refuse(now(), Reason::LedgerDishonest);
+            }
+            // Tried again after the next windows, at the end, and beside the sales.
+            Err(error) => tracing::warn!(%error, "vouchers could not be redeemed yet"),
+        }
+    }
+
+    /// Redeems what the order has brought. Whatever was asked of the rail before is finished or given up
+    /// first: a rail may do one thing at a time, and nobody would wait for the older question any more.
+    pub(super) async fn redeem_at_end(&mut self) {
+        self.settling = None;
+        if let Some(redeeming) = self.redeeming.take() {
+            let result = redeeming.await;
+            self.redeemed(result);
+        }
+        let Some(account) = self.machine.order() else { return };
+        let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
+        let payee = payee_of(&self.shared, account.terms());
+        if let Some(payee) = payee.filter(|_| has_paid || finished) {
+            let result = redeem_finally(payee, order, finished).await;
+            if finished && result.is_err() {
+                self.shared.unfinished.add(order);
+            }
+            self.redeemed(result);
+        }
+    }
+}
+
+/// The payee of an order's option: by rail, asset and address, so that an order finds it again after
+/// a restart with other settings.
+pub(super) fn payee_of(shared: &Shared, terms: &Terms) -> Option<Arc<dyn Payee>> {
+    let wanted = &terms.option;
+    let same = |payee: &&Arc<dyn Payee>| {
+        let option = payee.option();
+        (&option.rail, &option.asset, &option.address) == (&wanted.rail, &wanted.asset, &wanted.address)
+    };
+    shared.house.payees.iter().find(same).cloned()
+}
+
+fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
+    Bill {
+        order: settle.payment.order_id,
+        invoice: settle.payment.invoice_id,
+        payee: terms.option.address.clone(),
+        asset: terms.option.asset.clone(),
+        total: settle.payment.total,
+        before: settle.before,
+        channel: terms.order.channel,
+    }
+}
+
+/// Asks until the rail has an answer: `settle` is idempotent.
+async fn ask_rail(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled {
+    let asked = Instant::now();
+    let settled = ask_until_answered(payee, bill, settle).await;
+    metrics::settled(Role::Seller, asked.elapsed());
+    settled
+}
+
+async fn ask_until_answered(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled {
+    for _ in 0..RAIL_TRIES {
+        match payee.settle(&bill, &settle.payment).await {
+            Ok(Outcome::Settled) => return Settled::Yes,
+            Err(RailError::Declined(why)) => {
+                tracing::warn!(why, "the rail refuses a payment");
+                return Settled::No;
+            }
+            Err(error @ RailError::Dishonest(_)) => return Settled::Down(error),
+            Ok(Outcome::Pending) | Err(RailError::Unavailable | RailError::Unknown) => {
+                tokio::time::sleep(RAIL_RETRY).await;
+            }
+        }
+    }
+    Settled::Down(RailError::Unavailable)
+}
+
+async fn redeem_finally(payee: Arc<dyn Payee>, order: StatementId, finished: bool) -> Result<Amount, RailError> {
+    let mut result = payee.redeem(&order, finished).await;
+    for _ in 0..RAIL_TRIES {
+        if !matches!(result, Err(RailError::Unavailable | RailError::Unknown)) {
+            break;
+        }
+        tokio::time::sleep(RAIL_RETRY).await;
+        result = payee.redeem(&order, finished).await;
+    }
+    result.map(|done| done.total)
+}

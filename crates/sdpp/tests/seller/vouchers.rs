@@ -1,0 +1,152 @@
+//! Vouchers become money without the buyer's help.
+
+use std::time::Duration;
+
+use sdpp::journal::{Journal, order_stream};
+use sdpp::seller::{Event, OrderState, Seller};
+use sdpp_proto::buyer::Ended;
+use sdpp_proto::codec::StatementId;
+use sdpp_proto::journal::Entry;
+use sdpp_proto::money::Amount;
+use sdpp_proto::offence::Reason;
+use sdpp_proto::seller as core;
+use sdpp_proto::statement::{Kind, Order, Signed};
+use sdpp_rail::fake::{Call, FakeMode, FakePayer, FakeWorld, Fault};
+use sdpp_rail::{Funding, Payer};
+
+use crate::kit::*;
+use crate::tap::*;
+
+fn earned(world: &World) -> Amount {
+    world.bank.balance("seller", &FakeWorld::asset())
+}
+
+fn locked(world: &World, seed: u8) -> Amount {
+    world.bank.locked(&key(seed).public().multibase(), &FakeWorld::asset())
+}
+
+/// Five windows of the ramp, 25 messages, are paid; every fourth is redeemed by its session.
+async fn paid_75(seller: &Seller, tap: &Tap) {
+    tap.open(25);
+    until(|| seller.status().orders.first().is_some_and(|order| order.paid == Amount::new(75))).await;
+}
+
+async fn channel_of(world: &World, order: StatementId) -> Funding {
+    let journal = Journal::start(world.seller_disk.open()).unwrap();
+    let entries = journal.read(order_stream(&order)).await.unwrap();
+    let order = entries.iter().find_map(|entry| match entry {
+        Entry::Statement(one) if one.kind == Kind::Order => Signed::<Order>::parse(&one.bytes).ok(),
+        _ => None,
+    });
+    let order = order.unwrap();
+    Funding { channel: order.channel, deposit: order.limit }
+}
+
+#[tokio::test]
+async fn vouchers_of_a_buyer_that_never_returns_are_redeemed_after_a_restart() {
+    let world = World::new(FakeMode::Voucher, product(10), 0);
+    let tap = Tap::new();
+    let offers = || vec![offer(named("weather", 1), tap.source("weather"))];
+    let first = world.seller(offers()).await;
+    let (at, serving) = world.listen(&first).await;
+    let buying = Buying::start(&world, at, world.buyer(2), world.request(1000, 4));
+    paid_75(&first, &tap).await;
+    serving.abort();
+    let _ = serving.await;
+    buying.kill().await;
+    world.seller_disk.crash();
+    assert!(earned(&world) < Amount::new(75));
+
+    let second = world.seller(offers()).await;
+    assert_eq!(second.status().orders[0].paid, Amount::new(75), "credited is durable");
+    let (_, serving) = world.listen(&second).await;
+    until(|| earned(&world) == Amount::new(75)).await;
+    let order = second.status().orders[0].order;
+    let redeemed = Event::Redeemed { order, total: Amount::new(75) };
+    until(|| world.seller_events.lock().unwrap().contains(&redeemed)).await;
+    // It may still come back, so its channel stays.
+    assert_eq!(second.status().orders[0].state, OrderState::Parked);
+    assert!(locked(&world, 2) > Amount::ZERO);
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_close_that_is_requested_in_the_middle_of_a_sale_is_noticed() {
+    let mut world = World::new(FakeMode::Voucher, product(10), 0);
+    world.tend_every = Duration::from_millis(5);
+    let tap = Tap::new();
+    let seller = world.seller(vec![offer(named("weather", 1), tap.source("weather"))]).await;
+    let (at, serving) = world.listen(&seller).await;
+    let buying = Buying::start(&world, at, world.buyer(2), world.request(1000, 4));
+    paid_75(&seller, &tap).await;
+    let funding = channel_of(&world, seller.status().orders[0].order).await;
+    let thief = FakePayer::new(&world.bank, key(2).public().multibase(), FakeMode::Voucher);
+    thief.close(&funding).await.unwrap();
+    let purchase = buying.done().await;
+    assert_eq!(purchase.ended, Ended::Told(Some(Reason::Refused.into())), "no more is sent");
+    assert_eq!(purchase.delivered, 25);
+    until(|| earned(&world) == Amount::new(75)).await;
+    let stopped = core::Ended::Stopped(Reason::Refused);
+    let ended = |event: &Event| matches!(event, Event::Ended { ended, .. } if *ended == stopped);
+    until(|| world.seller_events.lock().unwrap().iter().any(ended)).await;
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_close_that_is_requested_while_an_order_is_parked_costs_nothing() {
+    let mut world = World::new(FakeMode::Voucher, product(10), 0);
+    let tap = Tap::new();
+    let offers = || vec![offer(named("weather", 1), tap.source("weather"))];
+    let first = world.seller(offers()).await;
+    let (at, serving) = world.listen(&first).await;
+    let buying = Buying::start(&world, at, world.buyer(2), world.request(1000, 4));
+    paid_75(&first, &tap).await;
+    serving.abort();
+    let _ = serving.await;
+    buying.kill().await;
+    let funding = channel_of(&world, first.status().orders[0].order).await;
+    let thief = FakePayer::new(&world.bank, key(2).public().multibase(), FakeMode::Voucher);
+    thief.close(&funding).await.unwrap();
+    // The rail is away for a while, but not for as long as the grace period.
+    for _ in 0..5 {
+        world.bank.push_fault(Call::Outstanding, Fault::REFUSED);
+        world.bank.push_fault(Call::Redeem, Fault::REQUEST_LOST);
+    }
+    world.tend_every = Duration::from_millis(5);
+    let second = world.seller(offers()).await;
+    let (_, serving) = world.listen(&second).await;
+    until(|| earned(&world) == Amount::new(75)).await;
+    world.bank.advance_ms(sdpp_rail::fake::FakePayee::GRACE_MIN_MS);
+    assert_eq!((earned(&world), locked(&world, 2)), (Amount::new(75), Amount::ZERO));
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_order_that_ended_while_the_rail_was_away_is_redeemed_and_its_channel_closed() {
+    // After 15 messages all vouchers are redeemed in the sale, and only the close is left; after 25
+    // some vouchers are left, too.
+    for messages in [15, 25] {
+        let mut world = World::new(FakeMode::Voucher, product(10), 0);
+        world.tend_every = Duration::from_millis(5);
+        let tap = Tap::new();
+        let seller = world.seller(vec![offer(named("weather", 1), tap.source("weather"))]).await;
+        let (at, serving) = world.listen(&seller).await;
+        let buying = Buying::start(&world, at, world.buyer(2), world.request(1000, 4));
+        tap.open(messages);
+        let due = Amount::new(3 * u128::from(messages));
+        until(|| seller.status().orders.first().is_some_and(|order| order.paid == due)).await;
+        until(|| earned(&world) == Amount::new(45)).await;
+        // More than its session has patience for.
+        for _ in 0..200 {
+            world.bank.push_fault(Call::Redeem, Fault::REFUSED);
+        }
+        assert!(seller.end(&seller.status().orders[0].order));
+        assert_eq!(buying.done().await.ended, Ended::Settled);
+        until(|| earned(&world) == due && locked(&world, 2) == Amount::ZERO).await;
+        world.stop.send(true).unwrap();
+        serving.await.unwrap();
+    }
+}
