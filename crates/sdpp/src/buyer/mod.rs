@@ -184,7 +184,7 @@ pub struct Purchase {
     pub paid: Amount,
     /// What stood behind the order.
     pub funding: Option<Funding>,
-    /// The order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    /// See [`is_parked`](Self::is_parked).
     pub parked: bool,
     /// The rail was asked to close the channel without the seller: its deposit comes back after the
     /// grace period.
@@ -192,6 +192,11 @@ pub struct Purchase {
 }
 
 impl Purchase {
+    /// Whether the order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    pub const fn is_parked(&self) -> bool {
+        self.parked
+    }
+
     /// Whether both sides have what they were owed.
     pub const fn is_settled(&self) -> bool {
         matches!(self.ended, core::Ended::Settled | core::Ended::Withheld)
