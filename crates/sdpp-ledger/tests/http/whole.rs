@@ -153,6 +153,8 @@ impl Market {
             journal: Journal::start(MemoryStore::new()).unwrap(),
             pools: Pools { strangers: Amount::new(1000), proven: Amount::new(1000) },
             redeem_every: 8,
+            tend_every: std::time::Duration::from_secs(3600),
+            limits: seller::Limits::default(),
             listener: Arc::new(move |event| {
                 if let seller::Event::Redeemed { total, .. } = event {
                     *redeemed.lock().unwrap() = *total;

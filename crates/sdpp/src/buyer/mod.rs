@@ -189,7 +189,7 @@ pub struct Purchase {
     pub paid: Amount,
     /// What stood behind the order.
     pub funding: Option<Funding>,
-    /// The order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    /// See [`is_parked`](Self::is_parked).
     pub parked: bool,
     /// The rail was asked to close the channel without the seller: its deposit comes back after the
     /// grace period.
@@ -197,6 +197,11 @@ pub struct Purchase {
 }
 
 impl Purchase {
+    /// Whether the order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    pub const fn is_parked(&self) -> bool {
+        self.parked
+    }
+
     /// Whether both sides have what they were owed.
     pub const fn is_settled(&self) -> bool {
         matches!(self.ended, core::Ended::Settled | core::Ended::Withheld)
@@ -454,10 +459,13 @@ fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
     use sdpp_proto::offence::Fault;
     let by_seller = |reason: &Reason| match reason {
         // An order that was refused before it had a session needs no channel.
-        Reason::Busy | Reason::Frozen | Reason::ShuttingDown | Reason::Superseded | Reason::RailDown => {
-            account.salt().is_some()
-        }
-        Reason::Refused | Reason::LedgerDishonest | Reason::AlreadyEnded | Reason::Paused => false,
+        Reason::Busy
+        | Reason::Frozen
+        | Reason::ShuttingDown
+        | Reason::Superseded
+        | Reason::RailDown
+        | Reason::Paused => account.salt().is_some(),
+        Reason::Refused | Reason::LedgerDishonest | Reason::AlreadyEnded => false,
     };
     match ended {
         core::Ended::Settled => false,
