@@ -22,6 +22,7 @@ use crate::now;
 use crate::sink::{Sink, Stream};
 
 mod ask;
+mod count;
 mod keeper;
 mod note;
 mod orders;
