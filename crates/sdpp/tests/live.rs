@@ -84,7 +84,8 @@ async fn what_comes_while_a_buyer_is_cut_off_is_delivered_when_it_is_back() {
     }
     let done = buying.await.unwrap();
     assert_eq!((done.ended, done.delivered), (Ended::Settled, 100));
-    let texts: Vec<String> = sink.0.lock().unwrap().iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into()).collect();
+    let texts: Vec<String> =
+        sink.0.lock().unwrap().iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into()).collect();
     let wanted: Vec<String> = (0..100u64).map(|number| number.to_string()).collect();
     assert_eq!(texts, wanted);
     world.stop.send(true).unwrap();

@@ -172,7 +172,7 @@ pub(crate) fn conclude(as_json: bool, count: Option<u64>, desk: &Desk, purchase:
         let line = json!({
             "order": order.to_string(), "settled": settled, "ended": how, "delivered": delivered,
             "due": due.to_string(), "paid": paid.to_string(), "asset": desk.asset.as_str(),
-            "goes_on": purchase.is_parked(), "closing": closing,
+            "goes_on": purchase.parked, "closing": closing,
         });
         eprintln!("{line}");
     } else {
@@ -183,7 +183,7 @@ pub(crate) fn conclude(as_json: bool, count: Option<u64>, desk: &Desk, purchase:
         if *closing {
             eprintln!("note: the deposit comes back when the channel's grace period is over");
         }
-        if !settled && purchase.is_parked() {
+        if !settled && purchase.parked {
             eprintln!("go on with: sdpp buy --resume {order}");
         }
     }

@@ -47,10 +47,18 @@ pub(crate) struct Args {
         display_order = 902
     )]
     log_format: Format,
+    /// Send traces to the OpenTelemetry collector there, like http://127.0.0.1:4318.
+    #[cfg(feature = "otel")]
+    #[arg(long, global = true, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", display_order = 903)]
+    otlp: Option<String>,
 }
 
 /// Keeps what reports going; to be dropped when all is done.
-pub(crate) struct Logs {}
+#[must_use]
+pub(crate) struct Logs {
+    #[cfg(feature = "otel")]
+    _traces: Option<super::traces::Traces>,
+}
 
 /// Sets the logs up. A program that `serves` tells its operator of warnings; one for people says itself
 /// what is wrong. `SDPP_LOG` says otherwise.
@@ -64,9 +72,17 @@ pub(crate) fn start(args: &Args, serves: bool) -> Result<Logs, Box<dyn Error>> {
     })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = if json { lines.json().boxed() } else { lines.boxed() };
-    let layers: Layers = vec![lines.with_filter(filter).boxed()];
+    #[cfg_attr(not(feature = "otel"), expect(unused_mut, reason = "traces are one more layer"))]
+    let mut layers: Layers = vec![lines.with_filter(filter).boxed()];
+    #[cfg(feature = "otel")]
+    let traces = args.otlp.as_deref().filter(|url| !url.is_empty()).map(super::traces::Traces::start).transpose()?;
+    #[cfg(feature = "otel")]
+    layers.extend(traces.as_ref().map(super::traces::Traces::layer));
     Registry::default().with(layers).init();
-    Ok(Logs {})
+    Ok(Logs {
+        #[cfg(feature = "otel")]
+        _traces: traces,
+    })
 }
 
 fn filter(usual: &str) -> Result<EnvFilter, Box<dyn Error>> {

@@ -22,6 +22,8 @@ pub(crate) mod logs;
 mod numbers;
 mod ready;
 mod server;
+#[cfg(feature = "otel")]
+mod traces;
 
 use self::numbers::Numbers;
 use self::ready::Readiness;

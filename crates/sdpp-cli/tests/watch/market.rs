@@ -1,4 +1,5 @@
 //! A ledger, a seller and a buyer, each with a home of its own.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::cell::RefCell;
 use std::process::{Command, Output, Stdio};

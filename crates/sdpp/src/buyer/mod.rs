@@ -189,17 +189,14 @@ pub struct Purchase {
     pub paid: Amount,
     /// What stood behind the order.
     pub funding: Option<Funding>,
+    /// The order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    pub parked: bool,
     /// The rail was asked to close the channel without the seller: its deposit comes back after the
     /// grace period.
     pub closing: bool,
 }
 
 impl Purchase {
-    /// Whether the order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
-    pub const fn is_parked(&self) -> bool {
-        !self.closing && is_parked(&self.ended)
-    }
-
     /// Whether both sides have what they were owed.
     pub const fn is_settled(&self) -> bool {
         matches!(self.ended, core::Ended::Settled | core::Ended::Withheld)
@@ -248,7 +245,9 @@ impl std::fmt::Display for BuyError {
             Self::Restore(error) => error.fmt(f),
             Self::Rail(error) => error.fmt(f),
             Self::NotOffered(what) => write!(f, "the seller's menu does not offer {what}: see `sdpp menu`"),
-            Self::TermsChanged => f.write_str("the seller has changed price or terms meanwhile: look again and decide anew"),
+            Self::TermsChanged => {
+                f.write_str("the seller has changed price or terms meanwhile: look again and decide anew")
+            }
             Self::KeyEnded(standing) => match standing.as_ref() {
                 Standing::Rotated { to, .. } => {
                     write!(f, "the seller's key gave way to {to}: if you trust that one too, put it into the address")
@@ -315,8 +314,7 @@ impl Buyer {
         if account.is_settled() {
             return Ok(purchase(&account, core::Ended::Settled, None));
         }
-        let stream = Stream::of(&account.terms().product);
-        keeper.go_on(&stream, &before, account.verified()).map_err(BuyError::Sink)?;
+        keeper.go_on(&account, &before).map_err(BuyError::Sink)?;
         let pursuit = Pursuit { buyer: self, address, keeper, stop: Stop::new(stop) };
         pursuit.run(Plan::Resume(account)).await
     }
@@ -346,7 +344,7 @@ impl Buyer {
         }
         let funding = pursuit::funding_of(&account);
         let closing = self.close_funding(Some(&funding)).await;
-        Ok(Purchase { funding: Some(funding), closing, ..ended })
+        Ok(Purchase { funding: Some(funding), closing, parked: !closing && ended.parked, ..ended })
     }
 
     /// The orders of the journal.
@@ -364,7 +362,10 @@ impl Buyer {
         }
         let incomplete = BuyError::Restore(sdpp_proto::seller::RestoreError::Incomplete);
         let menu = crate::bundle::menu_of(&entries).ok_or(incomplete)?;
-        let account = BuyerOrder::restore(&self.settings.key, &menu, &entries).map_err(BuyError::Restore)?;
+        let mut account = BuyerOrder::restore(&self.settings.key, &menu, &entries).map_err(BuyError::Restore)?;
+        if self.settings.journal.is_restored(&order).await.map_err(BuyError::Journal)? {
+            account.declare_restored();
+        }
         Ok((Box::new(account), note))
     }
 
@@ -449,8 +450,21 @@ impl Buyer {
 }
 
 /// Whether an order that ended so can go on later, with the channel it has.
-const fn is_parked(ended: &core::Ended) -> bool {
-    is_lost(ended) || matches!(ended, core::Ended::Stopped(Reason::Frozen | Reason::ShuttingDown))
+fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
+    use sdpp_proto::offence::Fault;
+    let by_seller = |reason: &Reason| match reason {
+        // An order that was refused before it had a session needs no channel.
+        Reason::Busy | Reason::Frozen | Reason::ShuttingDown | Reason::Superseded | Reason::RailDown => {
+            account.salt().is_some()
+        }
+        Reason::Refused | Reason::LedgerDishonest | Reason::AlreadyEnded | Reason::Paused => false,
+    };
+    match ended {
+        core::Ended::Settled => false,
+        core::Ended::Stopped(reason) => matches!(reason, Reason::Frozen | Reason::ShuttingDown),
+        core::Ended::Told(Some(Fault::Reason(reason))) => by_seller(reason),
+        core::Ended::Withheld | core::Ended::Offence(_) | core::Ended::Told(_) => is_lost(ended),
+    }
 }
 
 /// Whether a connection was only lost, so that another one may go on with the order.
@@ -477,6 +491,7 @@ fn purchase(account: &BuyerOrder, ended: core::Ended, funding: Option<Funding>) 
         due: account.due(),
         paid: account.paid(),
         funding,
+        parked: false,
         closing: false,
     }
 }

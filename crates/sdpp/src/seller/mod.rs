@@ -257,6 +257,7 @@ impl Seller {
     /// # Errors
     /// [`StartError`]; all is as before then.
     pub fn reload(&self, offers: Vec<Offer>, pools: Pools, limits: Limits) -> Result<Signed<Menu>, StartError> {
+        let _span = tracing::info_span!("reload", offers = offers.len()).entered();
         self.shared.stock.reload(&self.shared.house, offers, now())?;
         self.shared.registry.bound(pools, limits);
         self.menu()

@@ -15,6 +15,7 @@ use sdpp_proto::statement::Kind;
 use sdpp_rail::RailError;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tracing::Instrument as _;
 
 use super::door::Ticket;
 use super::limits::{FRAMES_PER_TURN, GOODBYE};
@@ -34,6 +35,7 @@ mod supply;
 
 use admission::Decision;
 use money::Settled;
+pub(super) use money::redeem_span;
 pub(super) use supply::Supply;
 
 /// Time that rail and journal have for what arrived before a connection ended.
@@ -109,7 +111,13 @@ pub(super) async fn run(
         figures: Figures::default(),
         ended: None,
     };
-    session.run(stop).await;
+    let span = tracing::info_span!(
+        "seller_session",
+        order = tracing::field::Empty,
+        buyer = tracing::field::Empty,
+        topic = tracing::field::Empty
+    );
+    session.run(stop).instrument(span).await;
 }
 
 impl Session {
@@ -219,6 +227,10 @@ impl Session {
         let (Some(order), Some(account)) = (self.order, self.machine.order()) else { return };
         match event {
             core::Event::Live { start } => {
+                let span = tracing::Span::current();
+                span.record("order", tracing::field::display(order));
+                span.record("buyer", tracing::field::display(account.buyer()));
+                span.record("topic", account.terms().product.topic.as_str());
                 let since = (OrderState::Live, now());
                 let row = Row::new(OrderStatus::of(account, since, self.figures.skipped));
                 self.shared.registry.show(&order, &self.halt.reins, &row);

@@ -74,7 +74,7 @@ impl Sink for Kept {
     }
 
     fn go_back(&mut self, mark: &Mark) -> std::io::Result<bool> {
-        self.0.lock().unwrap().truncate(mark.messages as usize);
+        self.0.lock().unwrap().truncate(usize::try_from(mark.messages).unwrap());
         Ok(true)
     }
 }

@@ -9,6 +9,7 @@ use sdpp_proto::offence::Reason;
 use sdpp_proto::seller::Settle;
 use sdpp_proto::statement::Terms;
 use sdpp_rail::{Bill, Outcome, Payee, RailError};
+use tracing::Instrument as _;
 
 use super::Session;
 use crate::metrics::{self, Role};
@@ -54,7 +55,8 @@ impl Session {
         let Some(account) = self.machine.order() else { return };
         let Some(payee) = payee_of(&self.shared, account.terms()) else { return };
         let order = account.id();
-        self.redeeming = Some(Box::pin(async move { payee.redeem(&order, finished).await.map(|done| done.total) }));
+        let redeem = async move { payee.redeem(&order, finished).await.map(|done| done.total) };
+        self.redeeming = Some(Box::pin(redeem.instrument(redeem_span(&order))));
     }
 
     pub(super) fn redeemed(&mut self, result: Result<Amount, RailError>) {
@@ -82,13 +84,18 @@ impl Session {
         let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
         let payee = payee_of(&self.shared, account.terms());
         if let Some(payee) = payee.filter(|_| has_paid || finished) {
-            let result = redeem_finally(payee, order, finished).await;
+            let result = redeem_finally(payee, order, finished).instrument(redeem_span(&order)).await;
             if finished && result.is_err() {
                 self.shared.unfinished.add(order);
             }
             self.redeemed(result);
         }
     }
+}
+
+/// Inside the span of its session, if there is one.
+pub(in crate::seller) fn redeem_span(order: &StatementId) -> tracing::Span {
+    tracing::info_span!("redeem", %order)
 }
 
 /// The payee of an order's option: by rail, asset and address, so that an order finds it again after
@@ -105,10 +112,10 @@ pub(super) fn payee_of(shared: &Shared, terms: &Terms) -> Option<Arc<dyn Payee>>
 fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
     Bill {
         order: settle.payment.order_id,
-        invoice: settle.invoice.id(),
+        invoice: settle.payment.invoice_id,
         payee: terms.option.address.clone(),
         asset: terms.option.asset.clone(),
-        total: settle.invoice.due,
+        total: settle.payment.total,
         before: settle.before,
         channel: terms.order.channel,
     }
