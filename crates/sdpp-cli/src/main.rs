@@ -13,7 +13,6 @@ macro_rules! eprintln {
     ($($text:tt)*) => { $crate::watch::logs::tell(format_args!($($text)*)) };
 }
 
-mod address;
 mod audit;
 #[cfg(feature = "mqtt")]
 mod broker;

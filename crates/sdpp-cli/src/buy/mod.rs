@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use sdpp::address::Address;
 use sdpp::bound::Bound;
 use sdpp::buyer::{Buyer, Purchase, Reconnect, Request};
 use sdpp::journal::{Journal, order_stream};
 use sdpp_proto::buyer::Ended as How;
 use sdpp_proto::codec::StatementId;
-use sdpp_proto::money::{Amount, Unit};
+use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Form, Product, RecordPolicy, Terms};
 use serde_json::json;
 use tokio::sync::watch;
@@ -23,7 +24,6 @@ pub(crate) use desk::Desk;
 pub(crate) use progress::Progress;
 
 use self::journals::Journals;
-use crate::address::Address;
 use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::Failure;
@@ -47,7 +47,7 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     if address.seller.is_none() && !args.how.any_seller {
         return Err(visit::no_key(address));
     }
-    let topic = address.topic().map_err(|what| failed(Exit::Usage, what))?;
+    let topic = address.topic().map_err(|what| failed(Exit::Usage, what.to_string()))?;
     let asked = visit::ask(home, address, |_| None).await?;
     let (product, option) = (product_of(&asked.menu, topic)?, option_of(&asked.menu, args.how.pay)?);
     let limit = limit(args, product)?;
@@ -118,13 +118,8 @@ fn limit(args: &Args, product: &Product) -> Result<Amount, Failure> {
     match (args.want.budget, args.want.count) {
         (Some(budget), _) => Ok(budget),
         (None, Some(count)) => {
-            let units = match product.unit {
-                Unit::Message => Some(count),
-                Unit::Byte => count.checked_mul(u64::from(product.message_max)),
-                Unit::Second => None,
-            };
-            let due = units.and_then(|units| product.price().due(units));
-            due.ok_or_else(|| failed(Exit::Usage, "say how much to spend at most: --budget AMOUNT"))
+            let cost = product.cost(count);
+            cost.ok_or_else(|| failed(Exit::Usage, "say how much to spend at most: --budget AMOUNT"))
         }
         (None, None) => Err(failed(
             Exit::Usage,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use sdpp::address::Address;
 use sdpp::buyer::{Buyer, OrderInfo, OrderState, Reconnect};
 use sdpp_proto::suite::Suite;
 use serde_json::{Value, json};
@@ -12,7 +13,6 @@ mod restored;
 
 pub(crate) use export::{bundle_of, trust_of};
 
-use crate::address::Address;
 use crate::buy::journals::{Found, Journals};
 use crate::buy::{Desk, Progress, Which, conclude, sinks, terms_of};
 use crate::exit::{Exit, failed};
