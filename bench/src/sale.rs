@@ -152,6 +152,7 @@ fn settings(spec: &Spec, bank: &FakeBank, journal: sdpp::journal::Journal) -> se
         payees: vec![Arc::new(FakePayee::new(bank, ACCOUNT, FakeWorld::asset(), FakeMode::Voucher))],
         records: None,
         record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
+        standings: None,
         journal,
         pools: Pools { strangers: PLENTY, proven: PLENTY },
         limits: seller::Limits::default(),
@@ -193,6 +194,7 @@ fn purchaser(bank: &FakeBank, journal: sdpp::journal::Journal, marks: Arc<Marks>
         payer: Arc::new(FakePayer::new(bank, account, FakeMode::Voucher)),
         rail: FakePayee::new(bank, ACCOUNT, FakeWorld::asset(), FakeMode::Voucher).option().rail,
         records: None,
+        standings: None,
         journal,
         reconnect: buyer::Reconnect { tries: Some(0), ..buyer::Reconnect::default() },
         progress: Arc::default(),
@@ -211,6 +213,7 @@ fn buy(spec: &Spec, buyer: &Buyer, at: SocketAddr) -> Result<(Instant, Instant),
         exposure_max: None,
         limit: None,
         record: RecordPolicy { form: Form::Full, every: 0 },
+        agreed: None,
     };
     let mut sink = Discard::default();
     let (_stop, stopped) = watch::channel(false);

@@ -102,11 +102,10 @@ fn say(line: &str) {
 impl Command {
     /// Whether it runs until it is stopped: then warnings are for its operator.
     const fn serves(&self) -> bool {
-        match self {
-            Self::Sell(_) => true,
-            Self::Ledger(args) => args.serves(),
-            _ => false,
+        if let Self::Ledger(args) = self {
+            return args.serves();
         }
+        matches!(self, Self::Sell(_))
     }
 }
 

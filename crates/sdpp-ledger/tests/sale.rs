@@ -93,6 +93,7 @@ impl World {
             payees: vec![Arc::new(self.payee(&self.rail))],
             records: None,
             record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
+            standings: None,
             journal: Journal::start(self.journal.open()).unwrap(),
             pools: Pools { strangers: Amount::MAX, proven: Amount::MAX },
             limits: Limits::default(),

@@ -286,8 +286,7 @@ pub(crate) struct Line {
 
 impl Line {
     fn new(stream: Box<dyn Stream>, version: Version, keep_alive_s: u16) -> Self {
-        let connack =
-            ConnAck { session_present: false, reason: 0, receive_max: u16::MAX, packet_max: None, keep_alive_s: None };
+        let connack = ConnAck::of(false, 0);
         let decoder = Decoder::new(version, PACKET_MAX);
         let (input, out) = (BytesMut::with_capacity(READ_BYTES), BytesMut::new());
         let (early, ping_every, ping_at) = (VecDeque::new(), None, None);

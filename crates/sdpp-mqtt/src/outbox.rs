@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn connack(session_present: bool) -> ConnAck {
-        ConnAck { session_present, reason: 0, receive_max: 2, packet_max: None, keep_alive_s: None }
+        ConnAck { receive_max: 2, ..ConnAck::of(session_present, 0) }
     }
 
     fn written(outbox: &mut Outbox) -> Vec<u8> {

@@ -123,6 +123,11 @@ impl Publisher {
         let outbox = Outbox::new(options.version, publish.qos);
         let dialer = Dialer::new(options)?;
         let line = dialer.dial_first().await?;
+        if line.connack.qos_max < publish.qos {
+            return Err(ConnectError::BadOptions(
+                "the broker does not have this quality of service: choose a lower one",
+            ));
+        }
         let state = Mutex::new(State { outbox, closing: false, ended: None });
         let (work, progress, outages) = (Notify::new(), Notify::new(), AtomicU64::new(0));
         let shared = Arc::new(Shared { state, work, progress, outages });

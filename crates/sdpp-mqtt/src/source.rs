@@ -96,6 +96,17 @@ impl MqttSource {
         Ok(source)
     }
 
+    /// Takes leave of the broker until the first order comes ([`sdpp::feed::Start::FirstOrder`]). With
+    /// a session the broker keeps meanwhile what comes.
+    pub async fn rest(mut self) -> Self {
+        if let Some(mut line) = self.line.take() {
+            // What came already was for nobody and is not acknowledged: it stays with the broker.
+            line.out.clear();
+            line.close().await;
+        }
+        self
+    }
+
     /// What happened so far.
     pub fn counters(&self) -> MqttCounters {
         self.counters.clone()

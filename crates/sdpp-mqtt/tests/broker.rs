@@ -197,6 +197,30 @@ async fn what_was_not_acknowledged_arrives_when_the_broker_is_back() {
 }
 
 #[tokio::test]
+async fn a_session_keeps_what_comes_before_the_first_order() {
+    for version in BOTH {
+        let broker = Broker::start();
+        let keeper = Options { session: Some("keeper".to_owned()), ..options(&broker, version) };
+        let source = MqttSource::connect(keeper, subscribe(&["#"], Qos::ExactlyOnce)).await.unwrap();
+        let counters = source.counters();
+        let hub = Hub::start(source.rest().await, Start::FirstOrder);
+        until("the broker knows", || broker.log().contains("keeper disconnected")).await;
+        broker.publish("a", b"early", &["-q", "2"]);
+        assert_eq!(some(&mut hub.subscribe(with_topic()), 1).await, ["a early"]);
+        assert_eq!((counters.outages(), counters.connections()), (0, 2));
+    }
+}
+
+#[tokio::test]
+async fn a_quality_of_service_that_the_broker_does_not_have_is_refused() {
+    let broker = Broker::with(|port, _| format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_qos 1\n"));
+    let publish = |qos| PublishOptions { qos, ..PublishOptions::default() };
+    let error = Publisher::connect(options(&broker, Version::V5), publish(Qos::ExactlyOnce)).await.err().unwrap();
+    assert!(matches!(error, ConnectError::BadOptions(_)), "{error}");
+    Publisher::connect(options(&broker, Version::V5), publish(Qos::AtLeastOnce)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_told_at_once() {
     for version in BOTH {
         let broker = Broker::with(|port, folder| {

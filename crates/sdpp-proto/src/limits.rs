@@ -52,6 +52,9 @@ pub const BATCH_MESSAGES_MAX: usize = 65_536;
 /// Bytes that one `Batch` holds, a single larger message aside.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
+/// Numbers of invoices left out after a journal was restored: more than can have been signed and not
+/// verified, for an invoice covers a window at least.
+pub const RESTORED_NUMBERS: u64 = 1 << 20;
 /// Invoices that may wait for their payment.
 pub const INVOICES_WAITING_MAX: usize = 4096;
 

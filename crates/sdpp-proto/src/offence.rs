@@ -128,7 +128,7 @@ codes! {
     Reason {
         Busy = 300, "the seller has no room for this buyer now: try again later";
         Refused = 301, "the order is refused: its terms or what stands behind it";
-        Frozen = 302, "the own journal cannot be written; nothing further is signed";
+        Frozen = 302, "the own journal cannot be written, or is older than what was signed on it; nothing further is signed";
         Superseded = 303, "a newer connection of the same order took over";
         RailDown = 304, "the rail cannot be reached";
         LedgerDishonest = 305, "the ledger contradicts itself";

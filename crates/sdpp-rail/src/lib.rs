@@ -22,6 +22,6 @@ pub use rail::{
     Records, Redeemed, Reply,
 };
 pub use standing::{Standing, Standings};
-#[cfg(feature = "sqlite")]
-pub use store::SqliteStore;
 pub use store::{Durability, FlushFault, Head, MemoryDisk, MemoryStore, Row, Store, StoreError, StoreReader};
+#[cfg(feature = "sqlite")]
+pub use store::{SqliteStore, StoreInfo};

@@ -8,7 +8,7 @@ mod sqlite;
 
 pub use memory::{FlushFault, MemoryDisk, MemoryStore};
 #[cfg(feature = "sqlite")]
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteStore, StoreInfo};
 
 /// What a flush is worth (`spec/protocol.md` §9).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -18,6 +18,27 @@ pub enum Durability {
     Power,
     /// Written to the system: survives a kill; a power cut may take the last moments.
     Process,
+}
+
+impl Durability {
+    /// Its name, as programs and files have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Power => "power",
+            Self::Process => "process",
+        }
+    }
+
+    /// The class of a name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Power, Self::Process].into_iter().find(|class| class.name() == name)
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// One row of a stream.

@@ -189,6 +189,7 @@ impl Machine for HonestBuyer {
                 buyer::Output::Sample(_)
                 | buyer::Output::Quote(_)
                 | buyer::Output::Record(_)
+                | buyer::Output::Recall(_)
                 | buyer::Output::Event(_) => {}
             }
         }

@@ -103,6 +103,11 @@ pub fn note_key(order: &StatementId) -> String {
     format!("note/{order}")
 }
 
+/// The key under which an order is marked as restored from a backup.
+fn restored_key(order: &str) -> String {
+    format!("restored/{order}")
+}
+
 /// Prefix of all orders' streams.
 pub const ORDERS: &str = "order/";
 
@@ -173,6 +178,28 @@ impl Journal {
             Some(Ack::Failed(error)) => Err(ReadError::Store(error)),
             None => Err(ReadError::Gone),
         }
+    }
+
+    /// Declares that this journal was put back from a backup: what was ordered so far can only be
+    /// settled, from now on and after every restart. Gives how many orders that are.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn declare_restored(&self) -> Result<usize, ReadError> {
+        let streams = self.streams(ORDERS).await?;
+        for stream in &streams {
+            let order = stream.strip_prefix(ORDERS).unwrap_or(stream);
+            self.put_note(restored_key(order), "declared".into()).await?;
+        }
+        Ok(streams.len())
+    }
+
+    /// Whether an order's rows were declared as restored from a backup.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn is_restored(&self, order: &StatementId) -> Result<bool, ReadError> {
+        Ok(self.note(restored_key(&order.to_string())).await?.is_some())
     }
 
     /// Names of the streams that begin so.

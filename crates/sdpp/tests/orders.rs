@@ -83,7 +83,7 @@ async fn an_order_whose_seller_does_not_come_back_is_parked_and_closed_later() {
         let cut = cut(mode, quick(2)).await;
         let done = cut.buying.await.unwrap().unwrap();
         assert_eq!(done.ended, Ended::Told(None));
-        assert!(done.is_parked() && !done.is_settled());
+        assert!(done.parked && !done.is_settled());
         assert_eq!(cut.world.bank.calls(Call::Close), 0, "its channel is kept for later");
         let buyer = cut.world.buyer_on(2, &cut.disk);
         let orders = buyer.orders().await.unwrap();
@@ -117,7 +117,7 @@ async fn an_order_whose_seller_is_gone_for_good_is_left_to_the_rail() {
     let done = cut.buying.await.unwrap().unwrap();
     let buyer = cut.world.buyer_on(2, &cut.disk);
     let given_up = buyer.close(&cut.world.address(cut.at), done.order, (&mut cut.sink.clone(), true)).await.unwrap();
-    assert!(given_up.closing && !given_up.is_parked(), "the rail was asked: {given_up:?}");
+    assert!(given_up.closing && !given_up.parked, "the rail was asked: {given_up:?}");
     assert_eq!(cut.world.bank.calls(Call::Close), 1);
 }
 
@@ -139,7 +139,7 @@ async fn a_wish_to_stop_is_not_kept_waiting_by_a_seller_that_is_away() {
     cut_off.stop.send(true).unwrap();
     let done = cut_off.buying.await.unwrap().unwrap();
     assert_eq!(done.ended, Ended::Stopped(Reason::ShuttingDown));
-    assert!(done.is_parked());
+    assert!(done.parked);
     assert_eq!(cut_off.world.bank.calls(Call::Close), 0);
 }
 

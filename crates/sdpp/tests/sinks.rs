@@ -354,6 +354,36 @@ async fn a_reader_that_pauses_ends_in_no_default() {
 }
 
 #[tokio::test]
+async fn a_wish_to_stop_is_heard_while_the_reader_pauses() {
+    let mut world = World::new(FakeMode::Voucher, product(10), 0);
+    world.pay_by_ms = Some(400);
+    let (at, serving) = serve(&world).await;
+    let (heard, disk, gate) = (Heard::default(), MemoryDisk::new(), Gate::default());
+    let mut settings = world.buyer_settings(2, &disk);
+    settings.listener = heard.listener();
+    settings.reconnect.stop_wait = std::time::Duration::ZERO;
+    let stop = tokio::sync::watch::channel(false).0;
+    let mut sink = PipeSink::new("gate", Box::new(gate.clone()), Form::Lines(Encoding::Raw)).unwrap();
+    let (address, request, wish) = (world.address(at), world.request(100, 4), stop.subscribe());
+    let buying = tokio::spawn(async move { Buyer::new(settings).buy(&address, &request, &mut sink, wish).await });
+    heard.until(|event| *event == Event::Waiting).await;
+    stop.send(true).unwrap();
+    let done = buying.await.unwrap().unwrap();
+    assert_eq!(done.ended, Ended::Stopped(sdpp_proto::offence::Reason::ShuttingDown));
+    assert!(done.parked, "{done:?}");
+    assert!(!heard.any(|event| matches!(event, Event::Paid { .. })), "nothing was held, and no payment left");
+    gate.open();
+    // Another reader gets everything, from the first message on.
+    let (buyer, mut kept) = (world.buyer_on(2, &disk), Kept::default());
+    assert_eq!(buyer.orders().await.unwrap()[0].note.mark.messages, 0);
+    let done = buyer.resume(&world.address(at), done.order, &mut kept, world.stop.subscribe()).await.unwrap();
+    assert_eq!((done.ended, done.delivered), (Ended::Settled, 100));
+    assert_eq!(kept.0.lock().unwrap().len(), 100);
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stream_that_a_sink_cannot_take_is_not_ordered() {
     struct Picky;
     impl Sink for Picky {

@@ -107,6 +107,7 @@ impl Desk {
             payer: self.payer(),
             rail: self.rail.clone(),
             records: Some(Arc::new(LedgerRecords::new(client.clone(), key.clone()))),
+            standings: Some(client.clone()),
             journal,
             reconnect,
             progress,

@@ -146,6 +146,8 @@ fn request(args: &Args, product: &Product, limit: Amount) -> Result<Request, Fai
         exposure_max: args.want.owe,
         limit: Some(limit),
         record: RecordPolicy { form: Form::Full, every: args.how.record.0 },
+        // What was shown is what is ordered, or nothing is.
+        agreed: Some(Box::new(product.clone())),
     })
 }
 
@@ -170,7 +172,7 @@ pub(crate) fn conclude(as_json: bool, count: Option<u64>, desk: &Desk, purchase:
         let line = json!({
             "order": order.to_string(), "settled": settled, "ended": how, "delivered": delivered,
             "due": due.to_string(), "paid": paid.to_string(), "asset": desk.asset.as_str(),
-            "goes_on": purchase.is_parked(), "closing": closing,
+            "goes_on": purchase.parked, "closing": closing,
         });
         eprintln!("{line}");
     } else {
@@ -181,7 +183,7 @@ pub(crate) fn conclude(as_json: bool, count: Option<u64>, desk: &Desk, purchase:
         if *closing {
             eprintln!("note: the deposit comes back when the channel's grace period is over");
         }
-        if !settled && purchase.is_parked() {
+        if !settled && purchase.parked {
             eprintln!("go on with: sdpp buy --resume {order}");
         }
     }

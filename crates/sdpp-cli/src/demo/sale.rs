@@ -187,6 +187,7 @@ pub(super) fn request(house: &House) -> Request {
                 Record::Ends => 0,
             },
         },
+        agreed: None,
     }
 }
 

@@ -98,6 +98,7 @@ impl Shop {
                 origin: client.origin().to_owned(),
                 form: Form::Full,
             },
+            standings: Some(client.clone()),
             journal: Journal::start(role.store("journal", durability(config.journal))?)?,
             limits: Limits::default(),
             redeem_every: config.redeem_every.unwrap_or(REDEEM_EVERY),

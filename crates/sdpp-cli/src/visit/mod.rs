@@ -94,7 +94,7 @@ pub(crate) fn explain_at(at: &str, error: &BuyError) -> Failure {
         BuyError::Connection(_) => Exit::Unreachable,
         BuyError::Journal(_) | BuyError::Restore(_) | BuyError::NoEntropy(_) => Exit::Storage,
         BuyError::Rail(error) => exit_of_rail(error),
-        BuyError::NotOffered(_) | BuyError::Place(_) => Exit::Refused,
+        BuyError::NotOffered(_) | BuyError::Place(_) | BuyError::KeyEnded(_) | BuyError::TermsChanged => Exit::Refused,
         BuyError::Ended(how) => exit_of(how),
         BuyError::Overflow => Exit::Usage,
         BuyError::Sink(_) => Exit::Data,

@@ -19,4 +19,5 @@ mod kit;
 mod limits;
 mod sale;
 mod tls;
+mod whole;
 mod witness;

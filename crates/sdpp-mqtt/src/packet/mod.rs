@@ -119,12 +119,22 @@ pub(crate) struct ConnAck {
     pub(crate) session_present: bool,
     /// 0: welcome. From 0x80 as in MQTT 5; a version-3 code is translated.
     pub(crate) reason: u8,
+    /// The best quality of service that it has.
+    pub(crate) qos_max: Qos,
     /// Messages that we may send without an acknowledgement.
     pub(crate) receive_max: u16,
     /// Largest packet that it takes.
     pub(crate) packet_max: Option<u32>,
     /// The time without a word that it allows, if it is another than we asked for.
     pub(crate) keep_alive_s: Option<u16>,
+}
+
+impl ConnAck {
+    /// An answer without limits.
+    pub(crate) const fn of(session_present: bool, reason: u8) -> Self {
+        let (qos_max, receive_max) = (Qos::ExactlyOnce, u16::MAX);
+        Self { session_present, reason, qos_max, receive_max, packet_max: None, keep_alive_s: None }
+    }
 }
 
 /// A message from the broker (§3.3).

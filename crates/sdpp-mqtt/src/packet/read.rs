@@ -93,8 +93,7 @@ impl Decoder {
     fn connack(&self, mut body: Reader<'_>) -> Result<Packet> {
         let session_present = body.u8()? & 1 != 0;
         let code = body.u8()?;
-        let mut connack =
-            ConnAck { session_present, reason: code, receive_max: u16::MAX, packet_max: None, keep_alive_s: None };
+        let mut connack = ConnAck::of(session_present, code);
         // A broker that knows no MQTT 5 says so in the form of version 3.
         if self.version == Version::V3 || body.0.is_empty() {
             let refusal = usize::from(code).checked_sub(1).and_then(|place| V3_REFUSALS.get(place));
@@ -104,6 +103,7 @@ impl Decoder {
         self.properties(&mut body, |id, value| match id {
             0x21 => connack.receive_max = u16::try_from(value).unwrap_or(u16::MAX),
             0x27 => connack.packet_max = Some(value),
+            0x24 if value < 2 => connack.qos_max = if value == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
             0x13 => connack.keep_alive_s = u16::try_from(value).ok(),
             _ => {}
         })?;
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn packets_are_taken_off_however_they_arrive() {
         let v3 = b"\x20\x02\x01\x00\x32\x08\0\x03a/b\0\x07x\x90\x03\0\x01\x80\xd0\0\x40\x02\0\x07";
-        let v5 = b"\x20\x0b\x00\x00\x08\x21\0\x05\x27\0\0\x01\0\x32\x0b\0\x03a/b\0\x07\x02\x01\x01x\x90\x04\0\x01\0\x80\xd0\0\x40\x03\0\x07\x87";
+        let v5 = b"\x20\x0d\x00\x00\x0a\x24\x01\x21\0\x05\x27\0\0\x01\0\x32\x0b\0\x03a/b\0\x07\x02\x01\x01x\x90\x04\0\x01\0\x80\xd0\0\x40\x03\0\x07\x87";
         for piece in 1..=v5.len() {
             let packets = decode(Version::V3, v3, piece).unwrap();
             assert_eq!(packets.len(), 5);
@@ -257,7 +257,8 @@ mod tests {
             assert_eq!(packets[4], Packet::Ack { step: Step::Ack, id: 7, reason: 0 });
             let packets = decode(Version::V5, v5, piece).unwrap();
             let Packet::ConnAck(connack) = packets[0] else { panic!("{packets:?}") };
-            assert_eq!((connack.receive_max, connack.packet_max), (5, Some(256)));
+            let limits = (connack.qos_max, connack.receive_max, connack.packet_max);
+            assert_eq!(limits, (Qos::AtLeastOnce, 5, Some(256)));
             assert_eq!(packets[1], Packet::Publish(publish("a/b", b"x")));
             assert_eq!(packets[2], Packet::SubAck { id: 1, reasons: vec![0x80] });
             assert_eq!(packets[4], Packet::Ack { step: Step::Ack, id: 7, reason: 0x87 });

@@ -200,7 +200,24 @@ impl Choosing {
     }
 }
 
-type Refused = (Offence, Box<BuyerOrder>);
+/// Why there is no session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    Offence(Offence),
+    /// The own journal is older than what was signed on it, and nobody has said so.
+    OldJournal,
+}
+
+impl From<Offence> for Refusal {
+    fn from(offence: Offence) -> Self {
+        Self::Offence(offence)
+    }
+}
+
+type Refused = (Refusal, Box<BuyerOrder>);
+
+/// A session's contents, and what was adopted with it.
+type Opened = (SessionPlain, Signed<Acceptance>, (Traffic, Vec<Entry>));
 
 impl Placing {
     pub(super) fn order_id(&self) -> StatementId {
@@ -273,17 +290,17 @@ impl Placing {
         body: &[u8],
     ) -> Result<Live, Refused> {
         match self.open(body) {
-            Ok((plain, acceptance, traffic)) => {
-                self.keep(common, &plain, &acceptance);
+            Ok((plain, acceptance, (traffic, adopted))) => {
+                self.keep(common, (&plain, adopted), &acceptance);
                 common.event(Event::Live { start: acceptance.start, exposure: acceptance.exposure });
                 Ok(Live::new(common, self.account, &traffic, now))
             }
-            Err(offence) => Err((offence, self.account)),
+            Err(refusal) => Err((refusal, self.account)),
         }
     }
 
-    fn open(&mut self, body: &[u8]) -> Result<(SessionPlain, Signed<Acceptance>, Traffic), Offence> {
-        let Stage::Sent(th2) = self.stage else { return Err(Offence::UnexpectedFrame) };
+    fn open(&mut self, body: &[u8]) -> Result<Opened, Refusal> {
+        let Stage::Sent(th2) = self.stage else { return Err(Offence::UnexpectedFrame.into()) };
         let sealed: SealedSession =
             codec::decode(body, limits::SEALED_HANDSHAKE_MAX).map_err(|_| Offence::BadSession)?;
         let info = wire::hpke_info(INFO_SESSION, &th2);
@@ -297,27 +314,47 @@ impl Placing {
         if (acceptance.order_id, acceptance.attach_id, acceptance.index) != (attach.order_id, attach.id(), attach.index)
             || self.account.salt.is_some_and(|salt| salt != plain.order_salt)
         {
-            return Err(Offence::AcceptanceForAnother);
+            return Err(Offence::AcceptanceForAnother.into());
         }
         if acceptance.th2 != th2 {
-            return Err(Offence::AcceptanceTranscript);
+            return Err(Offence::AcceptanceTranscript.into());
         }
         if acceptance.enc_hash.0 != sha256(&sealed.enc) {
-            return Err(Offence::AcceptanceKey);
+            return Err(Offence::AcceptanceKey.into());
         }
         let order = &self.account.terms.order;
         if acceptance.exposure > order.exposure_max || acceptance.windows > order.windows {
-            return Err(Offence::AcceptanceWidened);
+            return Err(Offence::AcceptanceWidened.into());
         }
         acceptance.verify(&order.seller).map_err(|_| Offence::BadAcceptance)?;
+        let adopted = self.adopt(&plain)?;
         self.account.attach(&acceptance)?;
         let traffic = Traffic::new(wire::th3(&th2, body).as_bytes(), &opened.export);
-        Ok((plain, acceptance, traffic))
+        Ok((plain, acceptance, (traffic, adopted)))
+    }
+
+    /// Finds an own signature that the journal lacks.
+    fn adopt(&mut self, plain: &SessionPlain) -> Result<Vec<Entry>, Refusal> {
+        let invoice = plain.last_invoice.as_deref().and_then(|bytes| Signed::parse_unverified(bytes).ok());
+        let payment = plain.last_payment.as_deref().and_then(|bytes| Signed::parse_unverified(bytes).ok());
+        let (Some(invoice), Some(payment)) = (invoice, payment) else { return Ok(Vec::new()) };
+        if !self.account.is_lost((&invoice, &payment)) {
+            return Ok(Vec::new());
+        }
+        if !self.account.is_restored() {
+            return Err(Refusal::OldJournal);
+        }
+        Ok(self.account.adopt((&invoice, &payment)))
     }
 
     /// Keeps what the session brought.
-    fn keep(&mut self, common: &mut Common, plain: &SessionPlain, acceptance: &Signed<Acceptance>) {
-        let mut entries: Vec<Entry> = Vec::new();
+    fn keep(
+        &mut self,
+        common: &mut Common,
+        (plain, adopted): (&SessionPlain, Vec<Entry>),
+        acceptance: &Signed<Acceptance>,
+    ) {
+        let mut entries = adopted;
         if self.account.salt.is_none() {
             entries.push(Entry::Salt(plain.order_salt));
         }

@@ -34,6 +34,17 @@ enum Awaited {
     Evidence,
 }
 
+/// What is known of payments that a restored journal lacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Recall {
+    /// The rail is to be asked.
+    Due,
+    /// It is asked.
+    Asked,
+    /// It has answered: one payment may be made.
+    Done,
+}
+
 pub(super) struct Live {
     account: Box<BuyerOrder>,
     send: TrafficKey,
@@ -51,6 +62,7 @@ pub(super) struct Live {
     spoke: Timestamp,
     ended: Option<Ended>,
     exit: Exit,
+    recall: Recall,
 }
 
 /// How far the end is.
@@ -63,7 +75,8 @@ impl Live {
     pub(super) fn new(common: &mut Common, mut account: Box<BuyerOrder>, traffic: &Traffic, now: Timestamp) -> Self {
         account.begin(now);
         let paid_up = account.is_paid_up();
-        Self {
+        let settles_only = account.is_restored() && !account.is_settled();
+        let mut live = Self {
             send: traffic.direction(Direction::ToSeller),
             receive: traffic.direction(Direction::ToBuyer),
             receiver: Receiver::default(),
@@ -79,8 +92,13 @@ impl Live {
                 asked: false,
                 deadline: if paid_up { now.after_ms(limits::EXIT_MS) } else { Timestamp::NEVER },
             },
+            recall: Recall::Due,
             account,
+        };
+        if settles_only {
+            live.exit(now);
         }
+        live
     }
 
     /// Payments that the seller does not hold are sent again. Their write may have been under way when
@@ -252,7 +270,11 @@ impl Live {
         if self.paying.is_some() {
             return;
         }
+        if self.account.is_restored() && !self.may_pay(common) {
+            return;
+        }
         let Some(invoice) = self.account.next_to_pay().cloned() else { return };
+        self.recall = Recall::Due;
         if invoice.due == self.account.paid() {
             // Nothing new is due: the payment only answers.
             self.sign(common, &invoice, None);
@@ -270,6 +292,30 @@ impl Live {
             self.stores.push_back((id, Awaited::Intent(Box::new(invoice))));
         } else {
             common.outputs.push_back(Output::Pay { invoice: Box::new(invoice), before: self.account.paid() });
+        }
+    }
+
+    /// After a restore: only once the last invoice is here, and, where money moves at once, when the rail
+    /// has said which of those that wait was paid already.
+    fn may_pay(&mut self, common: &mut Common) -> bool {
+        let all = self.account.last_invoice.as_ref().is_some_and(|invoice| invoice.last);
+        if !all || !common.config.pay_moves_money || self.account.unpaid.is_empty() {
+            return all;
+        }
+        if self.recall == Recall::Due {
+            self.recall = Recall::Asked;
+            let waiting = self.account.unpaid.iter().map(Signed::id).collect();
+            common.outputs.push_back(Output::Recall(waiting));
+        }
+        self.recall == Recall::Done
+    }
+
+    /// The rail has said what was paid.
+    pub(super) fn recalled(&mut self, common: &mut Common, now: Timestamp, paid: Option<StatementId>) {
+        if self.recall == Recall::Asked {
+            self.recall = Recall::Done;
+            self.account.payments.intent = paid;
+            self.pay_next(common, now);
         }
     }
 

@@ -106,6 +106,9 @@ pub enum Output {
         /// Cumulative amount paid before.
         before: Amount,
     },
+    /// The journal was restored: ask the rail which of these invoices was paid already, from the
+    /// first on, then call [`Buyer::recalled`]. Nothing is paid before.
+    Recall(Vec<StatementId>),
     /// Something a person or a program may want to see.
     Event(Event),
     /// The connection is over. Write what [`Buyer::poll_transmit`] still gives, then close; take
@@ -283,9 +286,12 @@ impl Buyer {
                         self.state = State::Live(Box::new(live));
                         self.deadline = Timestamp::NEVER;
                     }
-                    Err((offence, account)) => {
+                    Err((refusal, account)) => {
                         self.state = State::Closed(Some(account));
-                        return Err(offence);
+                        match refusal {
+                            handshake::Refusal::Offence(offence) => return Err(offence),
+                            handshake::Refusal::OldJournal => self.end(Ended::Stopped(Reason::Frozen)),
+                        }
                     }
                 }
             }
@@ -416,6 +422,13 @@ impl Buyer {
     pub fn paid(&mut self, invoice: &StatementId, proof: Option<Vec<u8>>) {
         if let State::Live(live) = &mut self.state {
             live.paid(&mut self.common, invoice, proof);
+        }
+    }
+
+    /// The rail's answer to [`Output::Recall`]: the first of the invoices that was paid, or none was.
+    pub fn recalled(&mut self, now: Timestamp, paid: Option<StatementId>) {
+        if let State::Live(live) = &mut self.state {
+            live.recalled(&mut self.common, now, paid);
         }
     }
 

@@ -89,6 +89,8 @@ struct Chain {
     since: Option<Timestamp>,
     /// Windows invoiced.
     windows: u64,
+    /// The journal was restored from a backup: the order can only settle.
+    restored: bool,
 }
 
 /// Payments signed so far.
@@ -130,6 +132,7 @@ impl BuyerOrder {
             billed_ms: 0,
             since: None,
             windows: 0,
+            restored: false,
         };
         Self {
             key,
@@ -437,6 +440,11 @@ impl BuyerOrder {
     /// What the seller says was credited must be a payment of ours, and never less than before.
     fn check_credit(&mut self, invoice: &Invoice) -> Result<(), Offence> {
         match invoice.paid_by {
+            // Payments before the one that was adopted are lost.
+            Some(id) if self.chain.restored && invoice.paid <= self.paid() => {
+                let _ = self.payments.confirm(&id, invoice.paid);
+            }
+            None if self.chain.restored && invoice.paid.is_zero() => {}
             Some(id) => self.payments.confirm(&id, invoice.paid)?,
             None if self.payments.credited.is_some() || !invoice.paid.is_zero() => return Err(Offence::InvoiceCredit),
             None => {}
@@ -469,11 +477,61 @@ impl BuyerOrder {
         if let Some(paid) = self.unpaid.iter().position(|invoice| invoice.id() == payment.invoice_id) {
             self.unpaid.drain(..=paid);
         }
-        let unpaid: u64 = self.unpaid.iter().map(|invoice| u64::from(invoice.windows)).sum();
-        let windows = self.chain.windows.saturating_sub(unpaid);
+        let windows = self.chain.windows.saturating_sub(self.unpaid_windows());
         self.payments.last = Some(payment.clone());
         self.payments.unconfirmed.push_back(Sent { payment, windows });
         self.payments.intent = None;
+    }
+
+    fn unpaid_windows(&self) -> u64 {
+        self.unpaid.iter().map(|invoice| u64::from(invoice.windows)).sum()
+    }
+
+    /// The journal was restored from a backup: the order can only settle.
+    pub const fn declare_restored(&mut self) {
+        self.chain.restored = true;
+    }
+
+    /// Whether the order can only settle, because its journal was restored from a backup.
+    pub const fn is_restored(&self) -> bool {
+        self.chain.restored
+    }
+
+    /// Whether the pair that the seller shows has a payment of ours that this journal lacks.
+    pub(super) fn is_lost(&self, (invoice, payment): (&Signed<Invoice>, &Signed<Payment>)) -> bool {
+        let known = |id: StatementId| {
+            self.payments.last.as_ref().is_some_and(|last| last.id() == id)
+                || self.payments.credited.is_some_and(|credited| credited.id == id)
+                || self.payments.unconfirmed.iter().any(|sent| sent.payment.id() == id)
+        };
+        let answered = payment.invoice_id;
+        let newer = invoice.id() == answered && invoice.n >= self.chain.next_n;
+        (newer || self.unpaid.iter().any(|invoice| invoice.id() == answered))
+            && !known(payment.id())
+            && (payment.order_id, invoice.order_id) == (self.id(), self.id())
+            && payment.verify(&self.key.public()).is_ok()
+            && invoice.verify(&self.seller()).is_ok()
+    }
+
+    /// Takes over a payment that the seller shows and this journal lacks, and its invoice, if the
+    /// journal lacks that too. Gives what the journal needs.
+    pub(super) fn adopt(&mut self, (invoice, payment): (&Signed<Invoice>, &Signed<Payment>)) -> Vec<Entry> {
+        self.chain.restored = true;
+        let mut entries: Vec<Entry> = Vec::new();
+        if invoice.id() == payment.invoice_id && invoice.n >= self.chain.next_n {
+            entries.push(invoice.erase().into());
+            self.replay_invoice(invoice.clone());
+            (self.receiving, self.repeat) = (None, Repeat::default());
+            self.cuts.clear();
+            (self.next, self.delivered) = (self.chain.base, self.delivered.max(self.chain.base));
+        }
+        self.book(payment.clone());
+        self.payments.unconfirmed.clear();
+        self.payments.heard = 0;
+        let windows = self.chain.windows.saturating_sub(self.unpaid_windows());
+        self.payments.credited = Some(Credited { id: payment.id(), total: payment.total, windows });
+        entries.push(payment.erase().into());
+        entries
     }
 
     /// A session begins.
@@ -568,9 +626,14 @@ impl BuyerOrder {
     }
 
     fn replay_payment(&mut self, payment: Signed<Payment>) {
-        // Written twice where a connection ended while the first write was under way.
+        // Written twice where a connection ended while the first write was under way: then its invoice
+        // does not wait any more. One that does not follow and whose invoice waits was adopted.
+        let waiting = self.unpaid.iter().find(|invoice| invoice.id() == payment.invoice_id).cloned();
         if payment.prev == self.payments.last.as_ref().map_or(self.order.id(), Signed::id) {
             self.book(payment);
+        } else if let Some(invoice) = waiting {
+            // The journal has both already.
+            drop(self.adopt((&invoice, &payment)));
         }
     }
 

@@ -5,16 +5,16 @@ use alloc::vec::Vec;
 
 use super::live::{Live, Start};
 use super::order::SellerOrder;
-use super::resume::{Resumption, opening};
-use super::{Admission, Admit, Common, Event, Output};
+use super::resume::{Refusal, Resumption, opening};
+use super::{Admission, Admit, Common, Ended, Event, Output};
 use crate::codec::{self, Bytes32};
 use crate::frame::{self, FrameKind};
 use crate::hash::sha256;
 use crate::journal::{Entry, StoreId};
 use crate::keys::{EXPORT_TRAFFIC, INFO_ORDER, INFO_SESSION, Traffic};
 use crate::limits;
-use crate::offence::Offence;
-use crate::statement::{Acceptance, Attach, Order, Quote, Signed, Terms};
+use crate::offence::{Offence, Reason};
+use crate::statement::{Acceptance, Attach, Invoice, Order, Payment, Quote, Signed, Terms};
 use crate::suite::Suite;
 use crate::time::Timestamp;
 use crate::wire::{self, Ask, Hello, MenuReply, OrderPlain, SealedOrder, SealedSession, SessionPlain};
@@ -31,6 +31,8 @@ pub(super) struct Ordering {
 pub(super) struct Admitting {
     order: Option<Signed<Order>>,
     attach: Signed<Attach>,
+    /// The last invoice that the buyer has, as it shows it.
+    shown: Option<Signed<Invoice>>,
     th2: Bytes32,
 }
 
@@ -132,7 +134,9 @@ impl Ordering {
             attach: attach.clone(),
             verification: plain.verification,
         })));
-        Ok(Admitting { order, attach, th2: wire::th2(&self.th1, body) })
+        // One that is none is not asked for unless the journal lacks it.
+        let shown = plain.last_invoice.as_deref().and_then(|bytes| Signed::parse_unverified(bytes).ok());
+        Ok(Admitting { order, attach, shown, th2: wire::th2(&self.th1, body) })
     }
 }
 
@@ -161,7 +165,7 @@ fn check_order(common: &Common, now: Timestamp, bytes: &[u8]) -> Result<Signed<O
     Ok(order)
 }
 
-type Refused = (Offence, Option<Box<SellerOrder>>);
+type Refused = (Ended, Option<Box<SellerOrder>>);
 
 impl Admitting {
     /// Accepts: signs the acceptance and seals the session's key to the buyer.
@@ -174,11 +178,17 @@ impl Admitting {
         let is_new = known.is_none();
         let mut account = match known {
             Some(account) => account,
-            None => self.fresh_account(common).map_err(|offence| (offence, None))?,
+            None => self.fresh_account(common).map_err(|offence| (Ended::Offence(offence), None))?,
         };
         match self.accept(common, &mut account, (admission, is_new)) {
             Ok((session, traffic, store, resumption)) => Ok(Storing { account, session, traffic, store, resumption }),
-            Err(offence) => Err((offence, (!is_new).then_some(account))),
+            Err(refusal) => {
+                let ended = match refusal {
+                    Refusal::Offence(offence) => Ended::Offence(offence),
+                    Refusal::OldJournal => Ended::Stopped(Reason::Frozen),
+                };
+                Err((ended, (!is_new).then_some(account)))
+            }
         }
     }
 
@@ -194,14 +204,17 @@ impl Admitting {
         common: &mut Common,
         account: &mut SellerOrder,
         (admission, is_new): (&Admission, bool),
-    ) -> Result<(Vec<u8>, Traffic, StoreId, Resumption), Offence> {
+    ) -> Result<(Vec<u8>, Traffic, StoreId, Resumption), Refusal> {
         if account.id() != self.attach.order_id || account.buyer() != self.attach.issuer() {
-            return Err(Offence::BadAttach);
+            return Err(Offence::BadAttach.into());
         }
         if !account.accepts_index(&self.attach) {
-            return Err(Offence::StaleAttach);
+            return Err(Offence::StaleAttach.into());
         }
-        let resumption = account.resume(&self.attach.have)?;
+        let was_held = account.last_invoice().map(Signed::id);
+        let resumption = account.resume(&self.attach.have, self.shown.as_ref())?;
+        let adopted = account.last_invoice().filter(|newest| account.is_restored() && Some(newest.id()) != was_held);
+        let adopted = adopted.map(Signed::erase);
         let order = &account.terms.order;
         let (windows, limit) = (admission.windows.min(order.windows), admission.ceiling.min(order.limit));
         let exposure = admission.exposure.min(order.exposure_max);
@@ -229,18 +242,30 @@ impl Admitting {
         let plain = codec::encode(&SessionPlain {
             acceptance: acceptance.bytes().to_vec(),
             order_salt: account.salt,
-            last_invoice: account.last_invoice().map(|invoice| invoice.bytes().to_vec()),
-            last_payment: account.last_payment.as_ref().map(|payment| payment.bytes().to_vec()),
+            last_invoice: pair_invoice(account, &resumption).map(|invoice| invoice.bytes().to_vec()),
+            last_payment: pair_payment(account).map(|payment| payment.bytes().to_vec()),
         });
         let sealed = sender.seal(&plain, &[], EXPORT_TRAFFIC).map_err(|_| Offence::BadAttach)?;
         let session = codec::encode(&SealedSession { enc: sealed.enc, ct: sealed.ct });
         let traffic = Traffic::new(wire::th3(&self.th2, &session).as_bytes(), &sealed.export);
         let unopened = Some(&account.order).filter(|_| !account.chain.opened);
         let mut entries: Vec<Entry> = opening(unopened, account.salt, &self.attach);
+        entries.extend(adopted.map(Entry::from));
         entries.push(acceptance.erase().into());
         let store = common.store(entries);
         Ok((session, traffic, store, resumption))
     }
+}
+
+/// The invoice to show: the newest, or to a buyer that is behind the one it paid last.
+fn pair_invoice<'a>(account: &'a SellerOrder, resumption: &Resumption) -> Option<&'a Signed<Invoice>> {
+    if resumption.behind { account.last_paid.as_ref() } else { account.last_invoice() }
+}
+
+/// The payment to show: the one credited last, if it is held. Where it is lost, the buyer sends all
+/// again that no invoice of its journal credits.
+fn pair_payment(account: &SellerOrder) -> Option<&Signed<Payment>> {
+    account.last_payment.as_ref().filter(|payment| account.credited() == Some(payment.id()))
 }
 
 impl Storing {

@@ -92,7 +92,7 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(common: &mut Common, account: Box<SellerOrder>, traffic: &Traffic, start: Start) -> Self {
-        let tip = account.last_payment.as_ref().map_or(account.id(), Signed::id);
+        let tip = account.credited().unwrap_or_else(|| account.id());
         let mut live = Self {
             send: traffic.direction(Direction::ToBuyer),
             receive: traffic.direction(Direction::ToSeller),
@@ -109,6 +109,9 @@ impl Live {
             exit_deadline: Timestamp::NEVER,
             account,
         };
+        if live.account.is_restored() {
+            live.account.finish(start.now);
+        }
         live.account.advance_time(start.now);
         live.account.refresh();
         // The connection before may have ended between the last payment and the two settlements.
@@ -230,7 +233,7 @@ impl Live {
 
     fn settle_next(&mut self, common: &mut Common) -> Result<(), Offence> {
         let Some(payment) = self.waiting.pop_front() else { return Ok(()) };
-        let invoice = self.account.check_payment(&payment)?;
+        self.account.check_payment(&payment)?;
         if payment.total == self.settled && payment.proof.is_none() {
             // Nothing new is due: no rail is asked.
             self.store_payment(common, payment);
@@ -238,7 +241,7 @@ impl Live {
         }
         self.settling = Some(payment.clone());
         let before = self.settled;
-        common.outputs.push_back(Output::Settle(Box::new(Settle { invoice, before, payment })));
+        common.outputs.push_back(Output::Settle(Box::new(Settle { before, payment })));
         Ok(())
     }
 
@@ -336,7 +339,7 @@ impl Live {
         Some(Settlement {
             order_id: self.account.id(),
             invoice_id: invoice.id(),
-            payment_id: self.account.last_payment.as_ref().map(Signed::id),
+            payment_id: self.account.credited(),
             due: invoice.due,
             paid: self.account.paid(),
         })

@@ -21,7 +21,7 @@ use crate::limits;
 use crate::message::Batch;
 use crate::money::Amount;
 use crate::offence::{Fault, Offence, Reason};
-use crate::statement::{AnyStatement, Attach, Invoice, Menu, Order, Payment, Sample, Signed};
+use crate::statement::{AnyStatement, Attach, Menu, Order, Payment, Sample, Signed};
 use crate::suite::{Entropy, SealSecret};
 use crate::time::Timestamp;
 use crate::wire;
@@ -90,8 +90,6 @@ pub struct Admit {
 /// A payment to be checked by the rail.
 #[derive(Debug)]
 pub struct Settle {
-    /// The invoice it answers.
-    pub invoice: Signed<Invoice>,
     /// Cumulative amount credited before it.
     pub before: Amount,
     /// The payment, its signature verified.
@@ -347,9 +345,9 @@ impl Seller {
             State::Admitting(admitting) => {
                 match admitting.admit(&mut self.common, known, admission) {
                     Ok(storing) => self.state = State::Storing(Box::new(storing)),
-                    Err((offence, account)) => {
+                    Err((ended, account)) => {
                         self.state = State::Closed(account);
-                        self.end(now, Ended::Offence(offence));
+                        self.end(now, ended);
                     }
                 }
                 true

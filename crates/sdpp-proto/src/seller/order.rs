@@ -79,6 +79,10 @@ pub(super) struct Chain {
     pub(super) anchor: StatementId,
     /// The journal holds the order.
     pub(super) opened: bool,
+    /// The journal was restored from a backup: the order can only settle.
+    pub(super) restored: bool,
+    /// The payment credited last, where only an own invoice names it: the payment is lost.
+    pub(super) credited: Option<StatementId>,
 }
 
 /// How far the end is.
@@ -104,8 +108,16 @@ impl SellerOrder {
             windows: 1,
             ramp: true,
         });
-        let chain =
-            Chain { prev: order.id(), next_n: 0, next_seq: 0, forgiven: Vec::new(), anchor: order.id(), opened: false };
+        let chain = Chain {
+            prev: order.id(),
+            next_n: 0,
+            next_seq: 0,
+            forgiven: Vec::new(),
+            anchor: order.id(),
+            opened: false,
+            restored: false,
+            credited: None,
+        };
         Self {
             key,
             order,
@@ -173,6 +185,11 @@ impl SellerOrder {
     /// Whether anything was ever paid.
     pub const fn has_paid(&self) -> bool {
         self.last_payment.is_some()
+    }
+
+    /// The payment credited last.
+    pub(super) fn credited(&self) -> Option<StatementId> {
+        self.chain.credited.or(self.last_payment.as_ref().map(Signed::id))
     }
 
     /// Whether the buyer has paid a full window: the ramp is over.
@@ -421,7 +438,7 @@ impl SellerOrder {
             units_total: self.credit.units(),
             due: self.credit.due(),
             paid: self.credit.paid(),
-            paid_by: self.last_payment.as_ref().map(Signed::id),
+            paid_by: self.credited(),
             last,
         };
         let invoice = Signed::sign(&self.key, invoice);
@@ -485,24 +502,34 @@ impl SellerOrder {
     ///
     /// # Errors
     /// The offence.
-    pub(super) fn check_payment(&self, payment: &Signed<Payment>) -> Result<Signed<Invoice>, Offence> {
+    pub(super) fn check_payment(&self, payment: &Signed<Payment>) -> Result<(), Offence> {
         if payment.order_id != self.order.id() {
             return Err(Offence::PaymentForAnother);
         }
         let issued = self.waiting(&payment.invoice_id).filter(|issued| issued.durable);
-        let invoice = issued.ok_or(Offence::PaymentInvoice)?.invoice.clone();
-        if payment.total != invoice.due {
+        let right = match issued {
+            Some(issued) => payment.total == issued.invoice.due,
+            // The invoice is lost; what follows it is not, and no payment is above that.
+            None if self.chain.restored => (self.paid()..=self.due()).contains(&payment.total),
+            None => return Err(Offence::PaymentInvoice),
+        };
+        if !right {
             return Err(Offence::PaymentTotal);
         }
         if payment.channel != self.terms.order.channel {
             return Err(Offence::PaymentChannel);
         }
-        Ok(invoice)
+        Ok(())
     }
 
     /// Books a payment that is settled and durable: credit for all windows up to its invoice.
     pub(super) fn credit_payment(&mut self, payment: Signed<Payment>) {
         if self.waiting(&payment.invoice_id).is_none() {
+            if self.chain.restored && payment.total >= self.paid() {
+                self.credit.grant(payment.total, 0, false);
+                self.chain.credited = None;
+                self.last_payment = Some(payment);
+            }
             return;
         }
         let (mut windows, mut full) = (0u64, false);
@@ -517,6 +544,7 @@ impl SellerOrder {
             }
         }
         self.credit.grant(payment.total, windows, full);
+        self.chain.credited = None;
         self.last_payment = Some(payment);
     }
 

@@ -7,6 +7,7 @@ use super::span::Span;
 use crate::codec::Bytes32;
 use crate::identity::SigningKey;
 use crate::journal::Entry;
+use crate::limits;
 use crate::offence::Offence;
 use crate::statement::{
     Acceptance, Attach, Forgiven, Have, Invoice, Kind, Menu, Order, Payment, Settlement, Signed, StatementError, Terms,
@@ -22,6 +23,32 @@ pub(super) struct Resumption {
     pub(super) first_n: u64,
     /// What both sides lost.
     pub(super) forgiven: Option<Forgiven>,
+    /// The buyer does not hold what it has paid for: it is shown the last pair.
+    pub(super) behind: bool,
+}
+
+/// Why an attach is not gone on with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    Offence(Offence),
+    /// The own journal is older than what was signed on it, and nobody has said so.
+    OldJournal,
+}
+
+impl From<Offence> for Refusal {
+    fn from(offence: Offence) -> Self {
+        Self::Offence(offence)
+    }
+}
+
+/// What the buyer's newest invoice is to this journal.
+enum Evidence {
+    /// It is held, or the buyer has none, as far as is known here.
+    Held,
+    /// The journal is older.
+    Newer,
+    /// The buyer is older: it has paid for more.
+    Older,
 }
 
 /// Why a journal does not make an account.
@@ -51,12 +78,114 @@ impl From<StatementError> for RestoreError {
 }
 
 impl SellerOrder {
-    /// Decides where to go on with a buyer that holds `have`.
+    /// The journal was restored from a backup: the order can only settle.
+    pub const fn declare_restored(&mut self) {
+        self.chain.restored = true;
+    }
+
+    /// Whether the order can only settle, because its journal was restored from a backup.
+    pub const fn is_restored(&self) -> bool {
+        self.chain.restored
+    }
+
+    /// Decides where to go on with a buyer that holds `have`, and shows the last invoice it has.
     ///
     /// # Errors
-    /// [`Offence::BadAttach`] for what the buyer cannot hold.
-    pub(super) fn resume(&mut self, have: &Have) -> Result<Resumption, Offence> {
+    /// [`Offence::BadAttach`] for what the buyer cannot hold; [`Refusal::OldJournal`].
+    pub(super) fn resume(&mut self, have: &Have, shown: Option<&Signed<Invoice>>) -> Result<Resumption, Refusal> {
+        let shown = shown.filter(|invoice| Some(invoice.id()) == have.last_invoice);
+        match (self.judge(have, shown), shown) {
+            (Evidence::Newer, Some(_)) if !self.chain.restored => Err(Refusal::OldJournal),
+            (Evidence::Newer, Some(invoice)) => {
+                self.adopt(invoice);
+                Ok(self.resume_held(have)?)
+            }
+            (Evidence::Older, _) => {
+                let end = self.last_paid.as_ref().map_or(0, |invoice| invoice.end());
+                let paid = Have {
+                    next: end,
+                    prefix_digest: None,
+                    last_invoice: self.last_paid.as_ref().map(Signed::id),
+                    last_payment: self.credited(),
+                    base: end,
+                };
+                Ok(Resumption { behind: true, ..self.resume_held(&paid)? })
+            }
+            (Evidence::Held | Evidence::Newer, _) => Ok(self.resume_held(have)?),
+        }
+    }
+
+    fn judge(&self, have: &Have, shown: Option<&Signed<Invoice>>) -> Evidence {
+        let paid = self.last_paid.as_ref();
+        if have.last_invoice.is_none() && have.base == 0 && have.next == 0 && paid.is_some() {
+            return Evidence::Older;
+        }
+        let own =
+            |invoice: &&Signed<Invoice>| invoice.order_id == self.id() && invoice.verify(&self.key.public()).is_ok();
+        let known = |invoice: &Signed<Invoice>| {
+            self.waiting(&invoice.id()).is_some() || paid.is_some_and(|paid| paid.id() == invoice.id())
+        };
+        let Some(invoice) = shown.filter(|invoice| !known(invoice)).filter(own) else { return Evidence::Held };
+        if self.last_invoice().is_none_or(|newest| invoice.n > newest.n) {
+            Evidence::Newer
+        } else if paid.is_some_and(|paid| invoice.n < paid.n) {
+            Evidence::Older
+        } else {
+            Evidence::Held
+        }
+    }
+
+    /// Takes over an invoice that was signed and is lost here, with all that it says.
+    fn adopt(&mut self, invoice: &Signed<Invoice>) {
+        self.chain.restored = true;
+        self.closed.clear();
+        self.open = None;
+        self.credit.drop_windows(self.credit.outstanding_windows());
+        self.credit.add_windows(u64::from(invoice.windows));
+        self.credit.set_units(invoice.units_total);
+        self.credit.grant(invoice.paid, 0, false);
+        self.chain.credited = invoice.paid_by;
+        self.chain.prev = invoice.id();
+        self.chain.next_n = self.chain.next_n.max(invoice.n.saturating_add(1));
+        self.chain.next_seq = invoice.end();
+        self.chain.forgiven.clear();
+        self.chain.anchor = invoice.id();
+        self.ending = invoice.last.then_some(Ending::Last);
+        // Its payment waits only while this connection does: nobody is in default after a restore.
+        self.closed.push_back(Span::restored(invoice.clone(), &self.salt, Timestamp::NEVER));
+    }
+
+    /// What was signed behind `base` is not known: it is forgiven, and its numbers are left out.
+    fn settle_only(&mut self, have: &Have, base: Option<&Signed<Invoice>>) -> Result<Resumption, Offence> {
+        let end = base.map_or(0, |invoice| invoice.end());
+        let count = have.next.checked_sub(have.base).ok_or(Offence::BadAttach)?;
+        if have.base < end || count > self.forgiven_max() {
+            return Err(Offence::BadAttach);
+        }
+        let first_n = base.map_or(0, |invoice| invoice.n.saturating_add(1));
+        let void = self.closed.iter().filter(|span| span.start.n >= first_n).find_map(|span| span.issued.as_ref());
+        let forgiven = Forgiven {
+            first: have.base,
+            count,
+            invoice: void.map(|issued| issued.invoice.id()),
+            next_n: self.chain.next_n.max(first_n).saturating_add(limits::RESTORED_NUMBERS),
+        };
+        self.forgive(base, &forgiven);
+        self.chain.next_n = forgiven.next_n;
+        self.plaintext_lost = false;
+        Ok(Resumption { start: have.next, first_n: forgiven.next_n, forgiven: Some(forgiven), behind: false })
+    }
+
+    /// Most that may be forgiven at once.
+    fn forgiven_max(&self) -> u64 {
+        u64::from(self.terms.product.k).saturating_mul(u64::from(self.terms.order.windows))
+    }
+
+    fn resume_held(&mut self, have: &Have) -> Result<Resumption, Offence> {
         let base = self.base(have)?;
+        if self.chain.restored && !self.has_last_invoice() {
+            return self.settle_only(have, base.as_ref());
+        }
         let (end, after_n) = base.as_ref().map_or((0, 0), |i| (i.end(), i.n.saturating_add(1)));
         let anchor = base.as_ref().map_or(self.order.id(), Signed::id);
         // What was forgiven last, behind that invoice; the buyer may not have heard of it yet.
@@ -72,10 +201,10 @@ impl SellerOrder {
         }
         match unheard {
             // Where the buyer holds less than it did, it lost the rest, and that is forgiven, too.
-            Some(forgiven) => Ok(Resumption { start: reached, first_n, forgiven: Some(forgiven) }),
+            Some(forgiven) => Ok(Resumption { start: reached, first_n, forgiven: Some(forgiven), behind: false }),
             None if have.next > self.chain.next_seq => Err(Offence::BadAttach),
             None if have.prefix_digest != self.prefix_digest(have.base, have.next) => Err(Offence::BadAttach),
-            None => Ok(Resumption { start: have.base, first_n, forgiven: None }),
+            None => Ok(Resumption { start: have.base, first_n, forgiven: None, behind: false }),
         }
     }
 
@@ -92,17 +221,16 @@ impl SellerOrder {
         let void = void.or(behind.clone().find_map(|span| span.issued.as_ref()).map(|issued| issued.invoice.id()));
         if have.next == unheard.as_ref().map_or(have.base, forgiven_end) && behind.all(|span| span.count == 0) {
             self.plaintext_lost = false;
-            return Ok(Resumption { start: have.next, first_n, forgiven: unheard });
+            return Ok(Resumption { start: have.next, first_n, forgiven: unheard, behind: false });
         }
-        let most = u64::from(self.terms.product.k).saturating_mul(u64::from(self.terms.order.windows));
         let count = have.next.saturating_sub(have.base);
-        if count > most {
+        if count > self.forgiven_max() {
             return Err(Offence::BadAttach);
         }
         let forgiven = Forgiven { first: have.base, count, invoice: void, next_n: self.chain.next_n };
         self.forgive(base, &forgiven);
         self.plaintext_lost = false;
-        Ok(Resumption { start: have.next, first_n: self.chain.next_n, forgiven: Some(forgiven) })
+        Ok(Resumption { start: have.next, first_n: self.chain.next_n, forgiven: Some(forgiven), behind: false })
     }
 
     /// The last invoice that both sides hold.
@@ -195,6 +323,7 @@ impl SellerOrder {
             let held = |invoice: &&Signed<Invoice>| invoice.n < void_n && invoice.end() <= forgiven.first;
             let base = issued.chain(&self.last_paid).filter(held).max_by_key(|invoice| invoice.n).cloned();
             self.forgive(base.as_ref(), &forgiven);
+            self.chain.next_n = self.chain.next_n.max(forgiven.next_n);
         }
         self.credit.set_ramp(acceptance.ramp);
     }
@@ -203,6 +332,10 @@ impl SellerOrder {
         if invoice.n < self.chain.next_n {
             // Written twice, because a connection ended while the first write was under way.
             return;
+        }
+        if invoice.prev != self.chain.prev {
+            // Only an adopted one does not follow the one before it.
+            return self.adopt(&invoice);
         }
         self.chain.prev = invoice.id();
         self.chain.next_n = invoice.n.saturating_add(1);

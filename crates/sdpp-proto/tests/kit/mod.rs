@@ -215,6 +215,8 @@ pub struct World {
     /// The source has gone on since: numbers of messages are no longer those of the source.
     pub seller_died: bool,
     pub rail: Rail,
+    /// Seller and buyer declare their journals as restored when they start again.
+    pub restored: [bool; 2],
     pub suite: Suite,
     connection: u16,
 }
@@ -245,7 +247,7 @@ impl Rail {
     fn settles(&self, settle: &seller::Settle) -> bool {
         let Some(proof) = &settle.payment.proof else { return !self.moves };
         let moved = self.transfers.get(proof).copied().unwrap_or_default();
-        *proof == settle.invoice.id().0 && settle.before.checked_add(moved) == Some(settle.payment.total)
+        *proof == settle.payment.invoice_id.0 && settle.before.checked_add(moved) == Some(settle.payment.total)
     }
 }
 
@@ -290,6 +292,7 @@ impl World {
             abrupt: false,
             seller_died: false,
             rail: Rail::default(),
+            restored: [false; 2],
             suite: Suite::X25519,
             connection: 2,
         }
@@ -499,6 +502,10 @@ impl World {
                     self.buyer.paid(&invoice.id(), proof);
                 }
             }
+            buyer::Output::Recall(invoices) => {
+                let paid = invoices.into_iter().find(|id| self.rail.transfers.contains_key(id.0.as_slice()));
+                self.buyer.recalled(self.now, paid);
+            }
             buyer::Output::Event(buyer::Event::Invoiced { n, windows, messages, .. }) => {
                 self.invoices_seen.push((n, windows, messages));
             }
@@ -556,7 +563,10 @@ impl World {
         if entries.is_empty() {
             return;
         }
-        let account = seller::SellerOrder::restore(&self.config.key, &self.config.menu, entries, self.now).unwrap();
+        let mut account = seller::SellerOrder::restore(&self.config.key, &self.config.menu, entries, self.now).unwrap();
+        if self.restored[0] {
+            account.declare_restored();
+        }
         self.known = Some(Box::new(account));
     }
 
@@ -571,7 +581,10 @@ impl World {
             self.sink.clear();
             return;
         }
-        let account = buyer::BuyerOrder::restore(&key(3), &self.config.menu, &self.buyer_journal.entries).unwrap();
+        let mut account = buyer::BuyerOrder::restore(&key(3), &self.config.menu, &self.buyer_journal.entries).unwrap();
+        if self.restored[1] {
+            account.declare_restored();
+        }
         self.sink.retain(|(seq, _)| *seq < account.verified());
         self.resuming = Some(Box::new(account));
     }

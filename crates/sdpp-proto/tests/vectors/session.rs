@@ -140,7 +140,8 @@ impl World {
                 self.buyer.recorded(order.id, Some(record_of(&order.id)));
             }
             buyer::Output::Pay { invoice, .. } => self.buyer.paid(&invoice.id(), None),
-            buyer::Output::Sample(_) | buyer::Output::Quote(_) | buyer::Output::Event(_) => {}
+            buyer::Output::Sample(_) | buyer::Output::Quote(_) | buyer::Output::Event(_) | buyer::Output::Recall(_) => {
+            }
             buyer::Output::Closed(ended) => self.ended.1 = Some(ended),
         }
     }

@@ -1,7 +1,7 @@
 //! The store for people: one SQLite file, which anyone can open with `sqlite3`.
 //!
-//! Tables: `row(stream, position, body)`, `head(key, value)`, `meta(key, value)`. The file belongs to
-//! one process at a time, by a lock on the file beside it (`NAME.lock`), which a kill releases;
+//! Tables: `row(stream, position, body)`, `head(key, value)`, `meta(key, value)`, and views for people;
+//! `docs/journal.md` says how to read them. The file belongs to one process at a time, by a lock on the file beside it (`NAME.lock`), which a kill releases;
 //! reading along with `sqlite3` is possible at any time.
 
 use std::collections::BTreeMap;
@@ -25,6 +25,15 @@ const STREAM_FROM: &str = "SELECT stream FROM row WHERE stream >= ?1 ORDER BY st
 const STREAM_AFTER: &str = "SELECT stream FROM row WHERE stream > ?1 ORDER BY stream LIMIT 1";
 const PUT: &str =
     "INSERT INTO head (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+
+/// What a store's file says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreInfo {
+    /// The format: older ones are brought up to date when the store is opened.
+    pub format: usize,
+    /// What its flushes are worth; none if it was never opened since there are classes in it.
+    pub durability: Option<Durability>,
+}
 
 /// A [`Store`] in an SQLite file.
 ///
@@ -50,7 +59,8 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`StoreError::Failed`], naming the path: another process has it open, a newer version of this
-    /// program wrote it, it is no SDPP store, or the medium failed; [`StoreError::Full`].
+    /// program wrote it, it is no SDPP store, it is kept in a stronger class, or the medium failed;
+    /// [`StoreError::Full`]. A weaker class than asked for becomes the stronger one.
     pub fn open(path: impl AsRef<Path>, durability: Durability) -> Result<Self, StoreError> {
         let given = path.as_ref();
         create_file(given).map_err(|error| failed(given, error))?;
@@ -60,6 +70,19 @@ impl SqliteStore {
         let db = Db::open_writer(path, durability)?;
         let checkpointer = Checkpointer::start(&db.path)?;
         Ok(Self { checkpointer, db, _lock: lock, open: false, next: BTreeMap::new(), frozen: None })
+    }
+
+    /// What a file says of itself, whoever has it open.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`]: there is no such file, or it is no SDPP store of a known format.
+    pub fn look(path: impl AsRef<Path>) -> Result<StoreInfo, StoreError> {
+        Db::open_reader(path.as_ref())?.info()
+    }
+
+    /// What a flush of this store is worth.
+    pub const fn durability(&self) -> Durability {
+        self.db.durability
     }
 
     /// Where the file is, with all links followed.

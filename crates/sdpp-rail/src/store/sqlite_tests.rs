@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use sdpp_proto::codec::Bytes32;
+use sdpp_proto::journal::Entry;
 
 use super::*;
 
@@ -111,11 +113,12 @@ fn newer_and_foreign_files_are_refused_unchanged() {
     drop(open(&folder.file()).unwrap());
     let raw = Connection::open(folder.file()).unwrap();
     let version = raw.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
     raw.pragma_update(None, "user_version", 7).unwrap();
     drop(raw);
     let text = why(open(&folder.file()));
     assert!(text.contains("newer version (format 7") && text.contains("seller.db"), "{text}");
+    assert!(text.contains("update first"), "{text}");
 
     let other = folder.0.join("other.db");
     Connection::open(&other).unwrap().execute_batch("CREATE TABLE photos (x)").unwrap();
@@ -241,4 +244,82 @@ fn a_transaction_that_was_taken_back_is_not_gone_on_with() {
     store.append("s", b"lost").unwrap();
     store.db.connection.execute_batch("ROLLBACK").unwrap();
     assert!(store.flush().is_err(), "also where nothing else is written");
+}
+
+/// What format 1 was, word for word: never change it.
+const FORMAT_1: &str = "
+CREATE TABLE row (
+    stream TEXT NOT NULL, position INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (stream, position)
+) WITHOUT ROWID;
+CREATE TABLE head (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('about', 'SDPP store: row = append-only streams, head = small values that change');
+PRAGMA application_id = 1396985936;
+PRAGMA user_version = 1;
+PRAGMA journal_mode = WAL;
+INSERT INTO row VALUES ('order/a', 0, x'01'), ('order/a', 1, x'0202'), ('order/b', 0, x'');
+INSERT INTO head VALUES ('size', x'2a');
+";
+
+#[test]
+fn a_file_of_every_format_so_far_is_brought_up_to_date_with_all_it_holds() {
+    let folder = Folder::new();
+    Connection::open(folder.file()).unwrap().execute_batch(FORMAT_1).unwrap();
+    assert_eq!(SqliteStore::look(folder.file()), Ok(StoreInfo { format: 1, durability: None }));
+    for _ in 0..2 {
+        let mut store = open(&folder.file()).unwrap();
+        assert_eq!(SqliteStore::look(folder.file()).unwrap().format, 2, "also while it is open");
+        let bodies = |stream: &str| -> Vec<Vec<u8>> {
+            store.read(stream, 0, 9).unwrap().into_iter().map(|row| row.body).collect()
+        };
+        assert_eq!(bodies("order/a").get(..2).unwrap(), [vec![1], vec![2, 2]]);
+        assert_eq!(bodies("order/b"), [Vec::<u8>::new()]);
+        assert_eq!(store.head("size"), Ok(Some(vec![42])));
+        let next = u64::try_from(bodies("order/a").len()).unwrap();
+        assert_eq!(store.append("order/a", &[3]), Ok(next));
+        store.flush().unwrap();
+    }
+}
+
+#[test]
+fn a_file_keeps_its_class() {
+    let folder = Folder::new();
+    let class = || SqliteStore::look(folder.file()).unwrap().durability;
+    let open = |durability| SqliteStore::open(folder.file(), durability);
+    assert!(SqliteStore::look(folder.file()).is_err(), "nothing is made by looking");
+    assert_eq!(open(Durability::Process).unwrap().durability(), Durability::Process);
+    assert_eq!(class(), Some(Durability::Process));
+    assert_eq!(open(Durability::Power).unwrap().durability(), Durability::Power, "stronger is fine");
+    assert_eq!(class(), Some(Durability::Power));
+    let text = why(open(Durability::Process));
+    assert!(text.contains("power") && text.contains("docs/journal.md"), "{text}");
+    assert_eq!(class(), Some(Durability::Power));
+    // As the documentation says.
+    let raw = Connection::open(folder.file()).unwrap();
+    raw.execute("UPDATE meta SET value = 'process' WHERE key = 'durability'", []).unwrap();
+    drop(raw);
+    assert_eq!(open(Durability::Process).unwrap().durability(), Durability::Process);
+}
+
+#[test]
+fn a_person_reads_what_the_rows_are() {
+    let folder = Folder::new();
+    let mut store = open(&folder.file()).unwrap();
+    let statement = [&b"\xa1\x01\x58\x40 \xffapplication/sdpp-invoice+cbor"[..], &[0xff; 9]].concat();
+    let record = Entry::Record { statement: Bytes32([2; 32]), record: Bytes32([3; 32]) };
+    let others = [Entry::Salt(Bytes32([1; 32])), record, Entry::Intent(Bytes32([4; 32]))];
+    let others = others.iter().map(Entry::to_bytes);
+    for body in [statement].into_iter().chain(others).chain([b"other".to_vec()]) {
+        store.append("order/x", &body).unwrap();
+    }
+    store.put("note/x", b"host 127.0.0.1:1\n").unwrap();
+    store.put("size", &[7]).unwrap();
+    store.flush().unwrap();
+    let raw = Connection::open(folder.file()).unwrap();
+    let mut kinds = raw.prepare("SELECT kind, bytes FROM journal WHERE stream = 'order/x' ORDER BY position").unwrap();
+    let kinds = kinds.query_map([], |row| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, i64>(1)?))).unwrap();
+    let kinds: Vec<_> = kinds.map(Result::unwrap).map(|(kind, _)| kind.unwrap_or_default()).collect();
+    assert_eq!(kinds, ["invoice", "salt", "recorded", "intent", ""]);
+    let note: String = raw.query_row("SELECT text FROM note", [], |row| row.get(0)).unwrap();
+    assert_eq!(note, "host 127.0.0.1:1\n", "and of the heads only notes");
 }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 
+use sdpp_proto::buyer::BuyerOrder;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{Entry, StoreId};
 use sdpp_proto::message::Message;
@@ -55,11 +56,12 @@ impl<'a> Keeper<'a> {
     }
 
     /// An order of the journal goes on behind `verified` messages. A sink of another name than the
-    /// order's begins where it is.
-    pub(super) fn go_on(&mut self, stream: &Stream, before: &Note, verified: u64) -> io::Result<()> {
-        self.sink.begin(stream)?;
-        let same = before.sink == self.note.sink;
-        if same {
+    /// order's begins where it is. So does every sink where the journal was restored: it may hold more
+    /// that was paid for than the journal knows, and nobody would send that again.
+    pub(super) fn go_on(&mut self, account: &BuyerOrder, before: &Note) -> io::Result<()> {
+        self.sink.begin(&Stream::of(&account.terms().product))?;
+        let (same, verified) = (before.sink == self.note.sink, account.verified());
+        if same && !account.is_restored() {
             (self.note.start, self.note.mark) = (before.start.clone(), before.mark.clone());
             let mark = Mark { messages: verified, position: before.mark.position.clone() };
             if !self.sink.go_back(&mark)? {

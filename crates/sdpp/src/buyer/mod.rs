@@ -12,7 +12,7 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Menu, PayOption, Product, RecordPolicy, Signed};
 use sdpp_proto::suite::Suite;
-use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records};
+use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records, Standing, Standings};
 use tokio::sync::watch;
 
 use crate::bound::Bound;
@@ -55,6 +55,8 @@ pub struct Settings {
     pub rail: String,
     /// Where it records.
     pub records: Option<Arc<dyn Records>>,
+    /// Who knows which keys still stand: nothing is ordered from one that was rotated or revoked.
+    pub standings: Option<Arc<dyn Standings>>,
     /// The journal.
     pub journal: Journal,
     /// How it connects again.
@@ -104,6 +106,9 @@ pub struct Request {
     pub limit: Option<Amount>,
     /// What is recorded.
     pub record: RecordPolicy,
+    /// The product as somebody has seen and agreed to it: nothing is ordered on other terms. None:
+    /// whatever the menu says.
+    pub agreed: Option<Box<Product>>,
 }
 
 /// Where a seller is, and who it must be.
@@ -185,17 +190,14 @@ pub struct Purchase {
     pub paid: Amount,
     /// What stood behind the order.
     pub funding: Option<Funding>,
+    /// The order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    pub parked: bool,
     /// The rail was asked to close the channel without the seller: its deposit comes back after the
     /// grace period.
     pub closing: bool,
 }
 
 impl Purchase {
-    /// Whether the order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
-    pub const fn is_parked(&self) -> bool {
-        !self.closing && is_parked(&self.ended)
-    }
-
     /// Whether both sides have what they were owed.
     pub const fn is_settled(&self) -> bool {
         matches!(self.ended, core::Ended::Settled | core::Ended::Withheld)
@@ -217,6 +219,10 @@ pub enum BuyError {
     Rail(RailError),
     /// The menu has no such product, or no option of this rail.
     NotOffered(String),
+    /// The product is no longer what was agreed to: another price, other windows.
+    TermsChanged,
+    /// The seller's key has ended: it was revoked, or gave way to another.
+    KeyEnded(Box<Standing>),
     /// The order makes no sense against the menu.
     Place(PlaceError),
     /// The connection ended before there was an order.
@@ -240,6 +246,17 @@ impl std::fmt::Display for BuyError {
             Self::Restore(error) => error.fmt(f),
             Self::Rail(error) => error.fmt(f),
             Self::NotOffered(what) => write!(f, "the seller's menu does not offer {what}: see `sdpp menu`"),
+            Self::TermsChanged => {
+                f.write_str("the seller has changed price or terms meanwhile: look again and decide anew")
+            }
+            Self::KeyEnded(standing) => match standing.as_ref() {
+                Standing::Rotated { to, .. } => {
+                    write!(f, "the seller's key gave way to {to}: if you trust that one too, put it into the address")
+                }
+                Standing::Revoked { .. } | Standing::Good => {
+                    f.write_str("the seller has revoked its key: ask it for its new address, by another way")
+                }
+            },
             Self::Place(error) => error.fmt(f),
             Self::Ended(core::Ended::Offence(offence)) => write!(f, "the seller broke a rule: {offence}"),
             Self::Ended(core::Ended::Told(Some(fault))) => write!(f, "the seller refused: {fault}"),
@@ -298,8 +315,7 @@ impl Buyer {
         if account.is_settled() {
             return Ok(purchase(&account, core::Ended::Settled, None));
         }
-        let stream = Stream::of(&account.terms().product);
-        keeper.go_on(&stream, &before, account.verified()).map_err(BuyError::Sink)?;
+        keeper.go_on(&account, &before).map_err(BuyError::Sink)?;
         let pursuit = Pursuit { buyer: self, address, keeper, stop: Stop::new(stop) };
         pursuit.run(Plan::Resume(account)).await
     }
@@ -329,7 +345,7 @@ impl Buyer {
         }
         let funding = pursuit::funding_of(&account);
         let closing = self.close_funding(Some(&funding)).await;
-        Ok(Purchase { funding: Some(funding), closing, ..ended })
+        Ok(Purchase { funding: Some(funding), closing, parked: !closing && ended.parked, ..ended })
     }
 
     /// The orders of the journal.
@@ -347,7 +363,10 @@ impl Buyer {
         }
         let incomplete = BuyError::Restore(sdpp_proto::seller::RestoreError::Incomplete);
         let menu = crate::bundle::menu_of(&entries).ok_or(incomplete)?;
-        let account = BuyerOrder::restore(&self.settings.key, &menu, &entries).map_err(BuyError::Restore)?;
+        let mut account = BuyerOrder::restore(&self.settings.key, &menu, &entries).map_err(BuyError::Restore)?;
+        if self.settings.journal.is_restored(&order).await.map_err(BuyError::Journal)? {
+            account.declare_restored();
+        }
         Ok((Box::new(account), note))
     }
 
@@ -371,6 +390,13 @@ impl Buyer {
         }
     }
 
+    /// A seller's key must still stand (`spec/records.md` §5). Whether it does must be known.
+    async fn trusts_key_of(&self, menu: &Menu) -> Result<(), BuyError> {
+        let Some(standings) = &self.settings.standings else { return Ok(()) };
+        let standing = standings.standing(&menu.seller).await.map_err(BuyError::Rail)?;
+        if standing.is_good() { Ok(()) } else { Err(BuyError::KeyEnded(Box::new(standing))) }
+    }
+
     /// Opens what must stand behind an order, and drafts it.
     async fn draft(
         &self,
@@ -380,6 +406,10 @@ impl Buyer {
     ) -> Result<(OrderDraft, Funding), BuyError> {
         let product = menu.product_by_topic(&request.topic);
         let product = product.ok_or_else(|| BuyError::NotOffered(format!("the product '{}'", request.topic)))?;
+        if request.agreed.as_ref().is_some_and(|agreed| !same_terms(agreed, product)) {
+            return Err(BuyError::TermsChanged);
+        }
+        self.trusts_key_of(menu).await?;
         let option = menu.options.iter().find(|option| option.rail == self.settings.rail);
         let option = option.ok_or_else(|| BuyError::NotOffered(format!("the rail '{}'", self.settings.rail)))?;
         let (exposure_max, limit) = money_of(product, request)?;
@@ -421,8 +451,21 @@ impl Buyer {
 }
 
 /// Whether an order that ended so can go on later, with the channel it has.
-const fn is_parked(ended: &core::Ended) -> bool {
-    is_lost(ended) || matches!(ended, core::Ended::Stopped(Reason::Frozen | Reason::ShuttingDown))
+fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
+    use sdpp_proto::offence::Fault;
+    let by_seller = |reason: &Reason| match reason {
+        // An order that was refused before it had a session needs no channel.
+        Reason::Busy | Reason::Frozen | Reason::ShuttingDown | Reason::Superseded | Reason::RailDown => {
+            account.salt().is_some()
+        }
+        Reason::Refused | Reason::LedgerDishonest | Reason::AlreadyEnded | Reason::Paused => false,
+    };
+    match ended {
+        core::Ended::Settled => false,
+        core::Ended::Stopped(reason) => matches!(reason, Reason::Frozen | Reason::ShuttingDown),
+        core::Ended::Told(Some(Fault::Reason(reason))) => by_seller(reason),
+        core::Ended::Withheld | core::Ended::Offence(_) | core::Ended::Told(_) => is_lost(ended),
+    }
 }
 
 /// Whether a connection was only lost, so that another one may go on with the order.
@@ -449,8 +492,15 @@ fn purchase(account: &BuyerOrder, ended: core::Ended, funding: Option<Funding>) 
         due: account.due(),
         paid: account.paid(),
         funding,
+        parked: false,
         closing: false,
     }
+}
+
+/// Whether a product is sold on the terms that were agreed to. Its number, and how much is left, are no
+/// terms.
+fn same_terms(agreed: &Product, now: &Product) -> bool {
+    Product { id: now.id, available: now.available, ..agreed.clone() } == *now
 }
 
 /// Exposure and limit of a request, by the product's price where the request names none.

@@ -48,6 +48,8 @@ pub struct OrderInfo {
     pub asset: AssetId,
     /// The channel behind it.
     pub channel: Option<ChannelId>,
+    /// Its rows were put back from a backup: it can only be settled.
+    pub restored: bool,
     /// Address, sink and how far the sink is durable.
     pub note: Note,
 }
@@ -72,7 +74,8 @@ pub async fn orders(journal: &Journal, key: &SigningKey) -> Result<Vec<OrderInfo
         let Some(Ok(account)) = account else { continue };
         let note = journal.note(note_key(&account.id())).await?;
         let note = note.as_deref().map(Note::of_text).unwrap_or_default();
-        orders.push(info(&account, &entries, note));
+        let restored = journal.is_restored(&account.id()).await?;
+        orders.push(OrderInfo { restored, ..info(&account, &entries, note) });
     }
     Ok(orders)
 }
@@ -97,6 +100,7 @@ fn info(account: &BuyerOrder, entries: &[Entry], note: Note) -> OrderInfo {
         limit: terms.order.limit,
         asset: terms.option.asset.clone(),
         channel: terms.order.channel,
+        restored: false,
         note,
     }
 }

@@ -237,7 +237,8 @@ impl<'a> Pursuit<'a> {
     async fn conclude(&mut self, account: &BuyerOrder, ended: core::Ended, funding: Option<Funding>) -> Purchase {
         let mut purchase = purchase(account, ended, funding);
         let settled = purchase.ended == core::Ended::Settled;
-        if !settled && !is_parked(&purchase.ended) {
+        purchase.parked = is_parked(account, &purchase.ended);
+        if !settled && !purchase.parked {
             purchase.closing = self.buyer.close_funding(purchase.funding.as_ref()).await;
         }
         purchase

@@ -41,6 +41,13 @@ const RECORD_WAIT: Duration = Duration::from_secs(5);
 
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// What the rail has answered.
+enum Answer {
+    Paid(StatementId, Result<Proof, RailError>),
+    /// The first of some invoices that was paid.
+    Recalled(Result<Option<StatementId>, RailError>),
+}
+
 /// What is recorded, and what waits for it.
 #[derive(Default)]
 struct Recording {
@@ -59,7 +66,8 @@ struct Session<'s, 'a> {
     acks: (mpsc::UnboundedSender<Ack>, mpsc::UnboundedReceiver<Ack>),
     last_store: Option<StoreId>,
     menu: Option<Box<Signed<Menu>>>,
-    paying: Option<(StatementId, Task<Result<Proof, RailError>>)>,
+    /// What the rail is asked.
+    asking: Option<Task<Answer>>,
     recording: Recording,
     order: Option<StatementId>,
     funding: Option<Funding>,
@@ -88,7 +96,7 @@ pub(super) async fn run<'a>(pursuit: &mut Pursuit<'a>, stream: TcpStream, plan: 
         acks: mpsc::unbounded_channel(),
         last_store: None,
         menu: None,
-        paying: None,
+        asking: None,
         recording: Recording::default(),
         order: None,
         funding: None,
@@ -261,6 +269,7 @@ impl Session<'_, '_> {
                     }
                 }
                 Output::Pay { invoice, before } => self.pay(&invoice, before),
+                Output::Recall(invoices) => self.recall(invoices),
                 Output::Event(event) => self.event(event),
                 Output::Closed(ended) => self.end.how = Some(ended),
             }
@@ -298,21 +307,37 @@ impl Session<'_, '_> {
             channel: terms.order.channel,
         };
         let payer = self.buyer.settings.payer.clone();
-        self.paying = Some((invoice.id(), Box::pin(pay_bill(payer, bill))));
+        let id = invoice.id();
+        self.asking = Some(Box::pin(async move { Answer::Paid(id, pay_bill(payer, bill).await) }));
+    }
+
+    fn recall(&mut self, invoices: Vec<StatementId>) {
+        let payer = self.buyer.settings.payer.clone();
+        self.asking = Some(Box::pin(async move { Answer::Recalled(recall(payer, invoices).await) }));
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Paid(invoice, result) => self.paid(&invoice, result),
+            Answer::Recalled(Ok(paid)) => self.machine.recalled(now(), paid),
+            Answer::Recalled(Err(error)) => self.rail_failed(error),
+        }
     }
 
     fn paid(&mut self, invoice: &StatementId, result: Result<Proof, RailError>) {
         match result {
             Ok(Proof::Voucher) => self.machine.paid(invoice, None),
             Ok(Proof::Bytes(bytes)) => self.machine.paid(invoice, Some(bytes)),
-            Err(error) => {
-                tracing::error!(%error, "the rail does not pay; the session stops");
-                if let RailError::Dishonest(what) = error {
-                    (self.buyer.settings.listener)(&Event::Dishonest(what));
-                }
-                self.machine.stop(crate::seller::reason_of(&error));
-            }
+            Err(error) => self.rail_failed(error),
         }
+    }
+
+    fn rail_failed(&mut self, error: RailError) {
+        tracing::error!(%error, "the rail does not pay; the session stops");
+        if let RailError::Dishonest(what) = error {
+            (self.buyer.settings.listener)(&Event::Dishonest(what));
+        }
+        self.machine.stop(crate::seller::reason_of(&error));
     }
 
     fn event(&mut self, event: core::Event) {
@@ -380,12 +405,12 @@ impl Session<'_, '_> {
             }
             () = at(stuck) => return false,
             Some(ack) = self.acks.1.recv() => self.ack(ack),
-            (invoice, result) = async { match &mut self.paying {
-                Some((invoice, task)) => (*invoice, task.await),
+            answer = async { match &mut self.asking {
+                Some(task) => task.await,
                 None => std::future::pending().await,
             }} => {
-                self.paying = None;
-                self.paid(&invoice, result);
+                self.asking = None;
+                self.answered(answer);
             }
             recorded = async { match &mut self.recording.recorder {
                 Some(recorder) => recorder.next().await,
@@ -473,6 +498,26 @@ async fn at(time: Option<Instant>) {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
+}
+
+/// The first of the invoices that the rail has paid, before this journal was put back.
+async fn recall(payer: Arc<dyn Payer>, invoices: Vec<StatementId>) -> Result<Option<StatementId>, RailError> {
+    for invoice in invoices {
+        let mut tries = 0;
+        loop {
+            match payer.status(&invoice).await {
+                Ok(PaymentStatus::Paid(_)) => return Ok(Some(invoice)),
+                Ok(PaymentStatus::NotPaid) => break,
+                Err(error @ RailError::Dishonest(_)) => return Err(error),
+                Ok(PaymentStatus::Pending) | Err(_) if tries < RAIL_TRIES => {
+                    tries = tries.saturating_add(1);
+                    tokio::time::sleep(RAIL_RETRY).await;
+                }
+                Ok(PaymentStatus::Pending) | Err(_) => return Err(RailError::Unknown),
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Pays once, however often the rail must be asked.

@@ -168,7 +168,8 @@ async fn read(stop: Stop, mut upstream: impl Upstream, start: Start) {
             stop.0.deliver(item).await;
         }
         match taken {
-            Ok(Filled::Some) => {}
+            // One that always has something must not keep the orders from taking it.
+            Ok(Filled::Some) => tokio::task::yield_now().await,
             Ok(Filled::End) => return stop.0.end(Ended::End),
             Err(error) => {
                 tracing::error!(%error, "a live source has failed");

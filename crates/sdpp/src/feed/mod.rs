@@ -56,6 +56,12 @@ pub trait Upstream: Send {
     fn take<'a>(&'a mut self, items: &'a mut Vec<Item>) -> Taken<'a>;
 }
 
+impl Upstream for Box<dyn Upstream> {
+    fn take<'a>(&'a mut self, items: &'a mut Vec<Item>) -> Taken<'a> {
+        (**self).take(items)
+    }
+}
+
 #[cfg(test)]
 #[allow(
     clippy::arithmetic_side_effects,

@@ -206,7 +206,7 @@ impl Subscription {
     /// Moves what waits into the batch; none: nothing waits.
     fn drain(&mut self, batch: &mut Batch) -> io::Result<Option<Filled>> {
         let mut waiting = self.queue.lock();
-        let mut moved = false;
+        let (before, mut moved) = (batch.len(), false);
         // A full batch takes nothing, and what was popped would be lost.
         while !batch.is_full()
             && let Some(item) = waiting.pop()
@@ -219,7 +219,7 @@ impl Subscription {
             self.queue.room.notify_one();
         }
         match &waiting.ended {
-            _ if !batch.is_empty() => Ok(Some(Filled::Some)),
+            _ if batch.len() > before || batch.is_full() => Ok(Some(Filled::Some)),
             None => Ok(None),
             Some(Ended::End) => Ok(Some(Filled::End)),
             Some(Ended::Failed(kind, text)) => Err(io::Error::new(*kind, text.clone())),

@@ -18,7 +18,7 @@ use sdpp_proto::seller as core;
 use sdpp_proto::statement::{Menu, Order, Product, RecordOffer, Signed};
 use sdpp_proto::time::Timestamp;
 use sdpp_proto::wire;
-use sdpp_rail::{Payee, RailError, Records};
+use sdpp_rail::{Payee, RailError, Records, Standings};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
@@ -81,6 +81,8 @@ pub struct Settings {
     pub records: Option<Arc<dyn Records>>,
     /// What is recorded.
     pub record_offer: RecordOffer,
+    /// Who knows which keys still stand: no new order is taken from one that was rotated or revoked.
+    pub standings: Option<Arc<dyn Standings>>,
     /// The journal.
     pub journal: Journal,
     /// Exposure over all orders.
@@ -196,6 +198,7 @@ pub(crate) struct Shared {
 /// What stays of the settings.
 pub(crate) struct Kept {
     pub(crate) records: Option<Arc<dyn Records>>,
+    pub(crate) standings: Option<Arc<dyn Standings>>,
     pub(crate) journal: Journal,
     pub(crate) redeem_every: u64,
     pub(crate) tend_every: Duration,
@@ -214,7 +217,7 @@ impl Seller {
     /// # Errors
     /// [`StartError`].
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let Settings { key, offers, payees, records, record_offer, journal, pools, limits, .. } = settings;
+        let Settings { key, offers, payees, records, record_offer, standings, journal, pools, limits, .. } = settings;
         let (redeem_every, tend_every, listener) = (settings.redeem_every, settings.tend_every, settings.listener);
         let house = House { key, payees, records: record_offer };
         let stock = Stock::new(&house, offers, now())?;
@@ -224,7 +227,7 @@ impl Seller {
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                settings: Kept { records, journal, redeem_every, tend_every, listener },
+                settings: Kept { records, standings, journal, redeem_every, tend_every, listener },
                 house,
                 stock,
                 registry,
@@ -414,6 +417,7 @@ mod tests {
             payees: vec![Arc::new(payee)],
             records: None,
             record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
+            standings: None,
             journal: Journal::start(MemoryDisk::new().open()).unwrap(),
             pools: Pools { strangers: Amount::MAX, proven: Amount::MAX },
             limits: Limits::default(),

@@ -199,7 +199,11 @@ impl Registry {
         let mut accounts = Vec::new();
         for stream in journal.streams(ORDERS).await.map_err(StartError::Journal)? {
             let entries = journal.read(stream).await.map_err(StartError::Journal)?;
-            accounts.extend(restore(&entries, key)?);
+            let Some(mut account) = restore(&entries, key)? else { continue };
+            if journal.is_restored(&account.id()).await.map_err(StartError::Journal)? {
+                account.declare_restored();
+            }
+            accounts.push(account);
         }
         let mut inner = self.lock();
         // Who is proven decides which pool a debt is booked in, whatever the order of the streams.

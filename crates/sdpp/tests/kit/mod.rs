@@ -20,7 +20,7 @@ use sdpp_proto::statement::{
 };
 use sdpp_proto::suite::Suite;
 use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakePayer, FakeRecords, FakeWorld};
-use sdpp_rail::{Backing, Bill, MemoryDisk, Outcome, Outstanding, Payee, Records, Redeemed, Reply};
+use sdpp_rail::{Backing, Bill, MemoryDisk, Outcome, Outstanding, Payee, Records, Redeemed, Reply, Standings};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -74,7 +74,7 @@ impl Sink for Kept {
     }
 
     fn go_back(&mut self, mark: &Mark) -> std::io::Result<bool> {
-        self.0.lock().unwrap().truncate(mark.messages as usize);
+        self.0.lock().unwrap().truncate(usize::try_from(mark.messages).unwrap());
         Ok(true)
     }
 }
@@ -91,6 +91,8 @@ pub struct World {
     pub tend_every: Duration,
     pub stop: watch::Sender<bool>,
     pub seller_events: Arc<Mutex<Vec<seller::Event>>>,
+    /// Who knows which keys stand.
+    pub standings: Option<Arc<dyn Standings>>,
     /// What stands between the seller and its rail.
     pub payee: fn(Hasty) -> Arc<dyn Payee>,
     /// Time that the seller gives for a payment, in place of the rail's.
@@ -164,6 +166,7 @@ impl World {
             tend_every: seller::TEND_EVERY,
             stop: watch::channel(false).0,
             seller_events: Arc::default(),
+            standings: None,
             payee: |payee| Arc::new(payee),
             pay_by_ms: None,
         }
@@ -210,6 +213,7 @@ impl World {
             payees: vec![(self.payee)(Hasty { payee, pay_by_ms: self.pay_by_ms })],
             records: self.records.clone(),
             record_offer: RecordOffer { backend: "fake".into(), origin: "fake".into(), form: Form::Full },
+            standings: self.standings.clone(),
             journal: Journal::start(self.seller_disk.open()).unwrap(),
             pools: self.pools,
             limits: self.limits,
@@ -250,6 +254,7 @@ impl World {
             payer: Arc::new(FakePayer::new(&self.bank, account, self.mode)),
             rail: sdpp_rail::Payee::option(&rail).rail,
             records: self.records.clone(),
+            standings: None,
             journal: Journal::start(disk.open()).unwrap(),
             reconnect: quick(5),
             progress: Arc::default(),
@@ -270,6 +275,7 @@ impl World {
             exposure_max: None,
             limit: None,
             record: RecordPolicy { form: Form::Full, every: 1 },
+            agreed: None,
         }
     }
 }

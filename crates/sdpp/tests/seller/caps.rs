@@ -1,10 +1,16 @@
 //! Caps on connections, and on what one buyer has going on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use sdpp::buyer::Request;
-use sdpp::seller::{Event, Limits};
+use sdpp::seller::{Event, Limits, MakeSource};
+use sdpp::source::{Fill, Filled, Source};
 use sdpp_proto::buyer::Ended;
+use sdpp_proto::message::Batch;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
+use sdpp_proto::statement::{Product, Signing};
 use sdpp_rail::fake::FakeMode;
 
 use crate::kit::*;
@@ -92,6 +98,42 @@ async fn one_buyer_has_so_many_sessions_and_owes_so_much() {
         let ends = || world.seller_events.lock().unwrap().iter().filter(|e| matches!(e, Event::Ended { .. })).count();
         until(|| ends() == 3).await;
         assert_eq!(buy(2).done().await.ended, Ended::Settled, "once the first is over");
+        world.stop.send(true).unwrap();
+        serving.await.unwrap();
+    }
+}
+
+/// Gives as much as it may in one go, and notes how much that was.
+struct Measure(Arc<AtomicUsize>);
+
+impl Source for Measure {
+    fn fill<'a>(&'a mut self, batch: &'a mut Batch) -> Fill<'a> {
+        Box::pin(async move {
+            while batch.push(0, b"").is_ok() {}
+            self.0.fetch_max(batch.len(), Ordering::Relaxed);
+            Ok(Filled::Some)
+        })
+    }
+
+    fn seek(&mut self, _seq: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where each message is signed, a turn of a session handles few.
+#[tokio::test]
+async fn a_turn_of_a_session_signs_so_many_messages() {
+    for (signing, most) in [(Signing::Message, 512), (Signing::Window, 65_536)] {
+        let product = Product { signing, ..product(1000) };
+        let world = World::new(FakeMode::Voucher, product.clone(), 0);
+        let measured = Arc::new(AtomicUsize::new(0));
+        let seen = measured.clone();
+        let source: MakeSource = Arc::new(move |_| Ok(Box::new(Measure(seen.clone()))));
+        let seller = world.seller(vec![offer(product, source)]).await;
+        let (at, serving) = world.listen(&seller).await;
+        let done = Buying::start(&world, at, world.buyer(2), world.request(2000, 4)).done().await;
+        assert_eq!((done.ended, done.delivered), (Ended::Settled, 2000));
+        assert_eq!(measured.load(Ordering::Relaxed), most, "{signing:?}");
         world.stop.send(true).unwrap();
         serving.await.unwrap();
     }

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use sdpp::buyer::Request;
-use sdpp::seller::{Event, Limits, OrderState, Pools, Seller};
+use sdpp::seller::{Event, Limits, OrderState, OrderStatus, Pools, Seller};
 use sdpp_proto::buyer::Ended;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Order, Signed};
 use sdpp_rail::fake::FakeMode;
+use sdpp_sim::liar::Heard;
 
 use crate::kit::*;
 use crate::rogue::Rogue;
@@ -106,7 +107,7 @@ async fn whoever_comes_back_to_pay_is_let_in_and_makes_room() {
     // The pool is full, has even shrunk, and its debtor is let in all the same.
     let smaller = Pools { strangers: Amount::new(2), ..world.pools };
     seller.reload(vec![offer(named("weather", 1), flood())], smaller, Limits::default()).unwrap();
-    let mut debtor = Rogue::come_back(at, 20, &orders[0]).await;
+    let mut debtor = Rogue::come_back(at, 20, &orders[0], 0).await;
     let invoice = debtor.invoice().await;
     assert_eq!(debtor.order_id(), orders[0].id());
     pay(&world, &mut debtor, &invoice).await;
@@ -148,6 +149,38 @@ pub(crate) async fn pay(world: &World, debtor: &mut Rogue, invoice: &Signed<sdpp
     let mut payment = debtor.liar.payment(invoice);
     payment.proof = Some(proof);
     debtor.liar.send_payment(payment);
+}
+
+#[tokio::test]
+async fn what_is_forgiven_makes_room() {
+    let world = world();
+    let tap = Tap::new();
+    let offers = || vec![offer(named("weather", 1), tap.source("weather"))];
+    tap.open(1);
+    let seller = world.seller(offers()).await;
+    let (at, serving) = world.listen(&seller).await;
+    let orders = rob(&world, &seller, at).await;
+    serving.abort();
+    let _ = serving.await;
+    let seller = world.seller(offers()).await;
+    let (at, serving) = world.listen(&seller).await;
+    assert_eq!(seller.status().strangers.used, Amount::new(9));
+    // The message that it holds was lost at the seller: it is not charged.
+    let debtor = Rogue::come_back(at, 20, &orders[0], 1).await;
+    let live = |order: &OrderStatus| order.state == OrderState::Live && order.owed == Amount::ZERO;
+    drive(debtor, until(|| seller.status().orders.iter().any(live))).await;
+    until(|| seller.status().strangers.used == Amount::new(6)).await;
+    assert_eq!(seller.status().totals.owed[&sdpp_rail::fake::FakeWorld::asset()], Amount::new(6));
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+/// Lets a rogue listen until something has happened; then it goes.
+async fn drive(mut rogue: Rogue, happens: impl Future<Output = ()>) {
+    tokio::select! {
+        () = happens => {}
+        heard = rogue.hear(|heard| matches!(heard, Heard::Error(_))) => panic!("{heard:?}"),
+    }
 }
 
 #[tokio::test]

@@ -73,10 +73,11 @@ impl Rogue {
         heard.unwrap().statement::<Invoice>().unwrap()
     }
 
-    /// A second connection of an order of which nothing was kept.
-    pub(crate) async fn come_back(at: SocketAddr, buyer: u8, order: &Signed<Order>) -> Self {
+    /// A second connection of an order of which so many messages are held, and no invoice.
+    pub(crate) async fn come_back(at: SocketAddr, buyer: u8, order: &Signed<Order>, held: u64) -> Self {
         let mut rogue = Self::greeted(at, buyer, buyer.wrapping_add(100)).await;
-        let attach = rogue.liar.attach(order.id(), 2);
+        let mut attach = rogue.liar.attach(order.id(), 2);
+        attach.have.next = held;
         let attach = Signed::sign(&rogue.liar.keys.identity, attach);
         rogue.liar.order = Some(order.clone());
         rogue.liar.send_signed(None, &attach);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::ffi;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
+use super::StoreInfo;
 use crate::store::{Durability, Head, Row, StoreError, StoreReader};
 
 /// How long another program (a person with `sqlite3`) may hold the file before we give up.
@@ -24,7 +25,7 @@ const APPLICATION_ID: i32 = 0x5344_5050;
 type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Step `n` leads from format `n` to format `n + 1`; the file's `user_version` is its format.
-const MIGRATIONS: &[Migration] = &[create];
+const MIGRATIONS: &[Migration] = &[create, add_views];
 
 const CREATE: &str = "
 CREATE TABLE row (
@@ -35,6 +36,23 @@ CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT R
 INSERT INTO meta VALUES ('about', 'SDPP store: row = append-only streams, head = small values that change');
 ";
 
+/// For people: what kind of row it is, by the content type of the statement in it or by the first
+/// bytes of another row, and notes as text.
+const VIEWS: &str = "
+CREATE VIEW journal AS SELECT stream, position, CASE
+    WHEN at > 0 THEN CAST(substr(name, 1, instr(name, CAST('+cbor' AS BLOB)) - 1) AS TEXT)
+    WHEN substr(body, 1, 2) = x'a102' THEN 'salt'
+    WHEN substr(body, 1, 2) = x'a103' THEN 'recorded'
+    WHEN substr(body, 1, 2) = x'a104' THEN 'intent'
+    END AS kind, length(body) AS bytes, body
+FROM (SELECT *, substr(body, at + 17, 48) AS name
+    FROM (SELECT *, instr(body, CAST('application/sdpp-' AS BLOB)) AS at FROM row));
+CREATE VIEW note AS SELECT key, CAST(value AS TEXT) AS text FROM head WHERE key GLOB 'note/*' OR key GLOB 'restored/*';
+";
+
+const CLASS: &str = "SELECT value FROM meta WHERE key = 'durability'";
+const SET_CLASS: &str =
+    "INSERT INTO meta VALUES ('durability', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 const READ: &str = "SELECT position, body FROM row WHERE stream = ?1 AND position >= ?2 ORDER BY position LIMIT ?3";
 const HEAD: &str = "SELECT value FROM head WHERE key = ?1";
 const HEADS: &str = "SELECT key, value FROM head WHERE key > ?1 ORDER BY key LIMIT ?2";
@@ -45,27 +63,60 @@ fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)
 }
 
+fn add_views(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(VIEWS)
+}
+
 /// A connection to the file. Beside the one of a [`SqliteStore`], the write-ahead log shows it what
 /// is committed, which is what is flushed.
 pub(super) struct Db {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
+    pub(super) durability: Durability,
 }
 
 impl Db {
     pub(super) fn open_reader(path: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = connect(path, flags)?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), durability: Durability::default() })
     }
 
     /// Opens the file for its one writer, and brings it to the newest format.
     pub(super) fn open_writer(path: PathBuf, durability: Durability) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut db = Self { connection: connect(&path, flags)?, path };
-        db.check_format()?;
-        db.configure(durability).and_then(|()| db.migrate()).map_err(|error| db.explain(&error))?;
+        let mut db = Self { connection: connect(&path, flags)?, path, durability };
+        let recorded = db.info()?.durability;
+        if recorded == Some(Durability::Power) && durability == Durability::Process {
+            let why = "kept in the class `power`, which survives a power cut: open it in that class, or say in the file \
+                       itself that you want the weaker one (docs/journal.md)";
+            return Err(failed(&db.path, why));
+        }
+        let opened = db.configure(durability).and_then(|()| db.migrate()).and_then(|()| db.set_class(recorded));
+        opened.map_err(|error| db.explain(&error))?;
         Ok(db)
+    }
+
+    /// What the file says of itself.
+    pub(super) fn info(&self) -> Result<StoreInfo, StoreError> {
+        self.check_format()?;
+        let look = || -> rusqlite::Result<StoreInfo> {
+            let format = self.format()?;
+            let class = if format == 0 {
+                None
+            } else {
+                self.connection.query_row(CLASS, [], |row| row.get::<_, String>(0)).optional()?
+            };
+            Ok(StoreInfo { format, durability: class.as_deref().and_then(Durability::of_name) })
+        };
+        look().map_err(|error| self.explain(&error))
+    }
+
+    fn set_class(&self, recorded: Option<Durability>) -> rusqlite::Result<()> {
+        if recorded != Some(self.durability) {
+            self.connection.execute(SET_CLASS, [self.durability.name()])?;
+        }
+        Ok(())
     }
 
     /// What an error of SQLite means for the owner of the file.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller::{self as core, Admission, Admit, SellerOrder};
@@ -92,6 +93,9 @@ async fn admission(
     };
     let topic = &terms.product.topic;
     let offer = offer_for(&shared.stock, topic, account.is_some())?;
+    if account.is_none() {
+        stands(shared, &order.issuer()).await?;
+    }
     let payee = payee_of(shared, terms).ok_or(Reason::Refused)?;
     let backing = look_at(payee.as_ref(), order).await.map_err(|error| {
         if let RailError::Dishonest(what) = error {
@@ -109,6 +113,22 @@ async fn admission(
         ramp: granted.stranger,
         ceiling: backing.deposit.unwrap_or(Amount::MAX),
     })
+}
+
+/// A new order needs a key that still stands (`spec/records.md` §5). Whether it does must be known.
+async fn stands(shared: &Shared, buyer: &PublicKey) -> Result<(), Reason> {
+    let Some(standings) = &shared.settings.standings else { return Ok(()) };
+    match standings.standing(buyer).await {
+        Ok(standing) if standing.is_good() => Ok(()),
+        Ok(standing) => {
+            tracing::warn!(%buyer, ?standing, "an order is refused: its key was ended");
+            Err(Reason::Refused)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "an order is refused: nobody knows whether its key stands");
+            Err(reason_of(&error))
+        }
+    }
 }
 
 /// Asks the rail what stands behind an order; one that is away for a moment is asked again.

@@ -112,10 +112,10 @@ pub(super) fn payee_of(shared: &Shared, terms: &Terms) -> Option<Arc<dyn Payee>>
 fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
     Bill {
         order: settle.payment.order_id,
-        invoice: settle.invoice.id(),
+        invoice: settle.payment.invoice_id,
         payee: terms.option.address.clone(),
         asset: terms.option.asset.clone(),
-        total: settle.invoice.due,
+        total: settle.payment.total,
         before: settle.before,
         channel: terms.order.channel,
     }

@@ -1,0 +1,296 @@
+//! Journals that were put back from a backup: what was signed since is found at the other side, nothing
+//! is signed twice with another content, nothing is paid twice, and the order is settled.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that panics has failed"
+)]
+
+mod kit;
+
+use std::collections::BTreeMap;
+
+use kit::*;
+use sdpp_proto::buyer::{self, Buyer, BuyerConfig, BuyerOrder};
+use sdpp_proto::identity::SigningKey;
+use sdpp_proto::journal::Entry;
+use sdpp_proto::money::Amount;
+use sdpp_proto::offence::{Fault, Offence, Reason};
+use sdpp_proto::seller::{self, SellerOrder};
+use sdpp_proto::statement::{AnyStatement, Invoice, Kind, Payment, Signed, Statement};
+use sdpp_proto::suite::Suite;
+
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    windows: u32,
+    moves: bool,
+    ramp: bool,
+    /// Messages delivered before the crash.
+    until: usize,
+    /// Whether the seller's rail has seen the last payments: otherwise money has moved, and nobody
+    /// but the rail knows.
+    seen: bool,
+}
+
+const PLANS: [Plan; 6] = [
+    Plan { windows: 8, moves: true, ramp: false, until: 60, seen: false },
+    Plan { windows: 4, moves: false, ramp: false, until: 60, seen: false },
+    Plan { windows: 1, moves: false, ramp: true, until: 40, seen: true },
+    Plan { windows: 4, moves: true, ramp: false, until: 60, seen: true },
+    Plan { windows: 8, moves: false, ramp: false, until: 90, seen: true },
+    Plan { windows: 1, moves: true, ramp: false, until: 33, seen: true },
+];
+
+/// A sale in its middle.
+fn middle(plan: Plan) -> World {
+    let mut product = product();
+    product.k = 5;
+    let mut world = World::new(product, Suite::X25519);
+    world.draft.quantity = Some(400);
+    world.draft.windows = plan.windows;
+    (world.admission.windows, world.admission.ramp) = (plan.windows, plan.ramp);
+    world.rail.moves = plan.moves;
+    if plan.moves {
+        let config = BuyerConfig { pay_moves_money: true, ..buyer_config(Suite::X25519) };
+        world.buyer = Buyer::new(config, [2; 32], START);
+    }
+    assert!(world.run_until(|w| w.sink.len() >= plan.until), "{plan:?}");
+    if !plan.seen {
+        world.settle = false;
+        world.run();
+        world.settle = true;
+    }
+    world.abrupt = true;
+    world
+}
+
+fn statements<T: Statement>(entries: &[Entry]) -> Vec<Signed<T>> {
+    let of_kind = |entry: &Entry| match entry {
+        Entry::Statement(statement) if statement.kind == T::KIND => Some(statement.clone()),
+        _ => None,
+    };
+    entries.iter().filter_map(of_kind).map(|s: AnyStatement| Signed::parse(&s.bytes).unwrap()).collect()
+}
+
+/// How many rows the opening of a journal has: a backup without them has no order.
+fn opening(entries: &[Entry]) -> usize {
+    entries.iter().position(|entry| matches!(entry, Entry::Statement(s) if s.kind == Kind::Acceptance)).unwrap() + 1
+}
+
+/// Invoices of all times: no number has two digests.
+fn one_digest_per_number<'a>(all: impl IntoIterator<Item = &'a Signed<Invoice>>, about: &str) {
+    let mut digests = BTreeMap::new();
+    for invoice in all {
+        let first = digests.entry(invoice.n).or_insert(invoice.digest);
+        assert_eq!(*first, invoice.digest, "{about}: invoice {} was signed twice", invoice.n);
+    }
+}
+
+fn settled(world: &World, about: &str) -> (Amount, Amount) {
+    let order = world.buyer.order().unwrap_or_else(|| panic!("{about}: {:?}", world.refused()));
+    assert!(order.is_settled(), "{about}: {:?} {:?}", world.seller_ended, world.buyer_ended);
+    let menu = &world.config.menu;
+    let seller = SellerOrder::restore(&world.config.key, menu, &world.seller_journal.entries, world.now).unwrap();
+    let buyer = BuyerOrder::restore(&key(3), menu, &world.buyer_journal.entries).unwrap();
+    assert!(seller.is_over() && buyer.is_settled(), "{about}: both journals say so");
+    assert_eq!((seller.paid(), seller.due()), (buyer.paid(), buyer.due()), "{about}");
+    assert_eq!(buyer.paid(), buyer.due(), "{about}");
+    if world.rail.moves {
+        assert_eq!(world.rail.moved, buyer.paid(), "{about}: money moved once");
+    }
+    (buyer.paid(), buyer.due())
+}
+
+#[test]
+fn a_seller_restored_from_a_backup_adopts_the_buyers_evidence_and_settles() {
+    for plan in PLANS {
+        let rows = middle(plan).seller_journal.entries.len();
+        let first = opening(&middle(plan).seller_journal.entries);
+        for kept in first..=rows {
+            let about = format!("{plan:?}, {kept} of {rows} rows");
+            let mut world = middle(plan);
+            let before = statements::<Invoice>(&world.seller_journal.entries);
+            let held = statements::<Invoice>(&world.buyer_journal.entries);
+            let (paid, delivered) = (world.buyer.order().unwrap().paid(), world.sink.len());
+            world.seller_journal.entries.truncate(kept);
+            world.restored[0] = true;
+            world.restart_seller();
+            world.run();
+            let (total, due) = settled(&world, &about);
+            assert!(total >= paid, "{about}: what was paid counts");
+            assert_eq!(world.sink.len(), delivered, "{about}: nothing more is sold");
+            // What the buyer had verified is charged, and nothing else.
+            let most = world.buyer.order().unwrap().order().limit;
+            assert!(due <= most && due >= held.last().map_or(Amount::ZERO, |invoice| invoice.due), "{about}");
+            let after = statements::<Invoice>(&world.seller_journal.entries);
+            one_digest_per_number(before.iter().chain(&after).chain(&held), &about);
+        }
+    }
+}
+
+#[test]
+fn a_restored_seller_may_die_and_be_restored_again() {
+    let plan = PLANS[3];
+    let rows = middle(plan).seller_journal.entries.len();
+    let first = opening(&middle(plan).seller_journal.entries);
+    for kept in [first, (first + rows) / 2] {
+        for at in 1..12 {
+            for (durable, again) in [(false, false), (true, false), (true, true)] {
+                let about = format!("{kept} rows, dies at write {at}, durable {durable}, restored again {again}");
+                let mut world = middle(plan);
+                let mut all = statements::<Invoice>(&world.seller_journal.entries);
+                world.seller_journal.entries.truncate(kept);
+                world.restored[0] = true;
+                world.restart_seller();
+                world.seller_journal.dies_at = Some((world.seller_journal.writes + at, durable));
+                world.run_until(|w| w.broken);
+                all.extend(statements::<Invoice>(&world.seller_journal.entries));
+                if world.broken {
+                    if again {
+                        world.seller_journal.entries.truncate(kept);
+                    }
+                    world.go_on();
+                }
+                world.run_through();
+                if world.buyer.order().is_some_and(BuyerOrder::is_settled) && again {
+                    // The buyer had settled before the second backup was put back.
+                    continue;
+                }
+                settled(&world, &about);
+                all.extend(statements::<Invoice>(&world.seller_journal.entries));
+                one_digest_per_number(&all, &about);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_buyer_restored_from_a_backup_adopts_the_sellers_evidence_and_pays_nothing_twice() {
+    for plan in PLANS {
+        let rows = middle(plan).buyer_journal.entries.len();
+        // Menu, order and attach are there; the salt may be lost.
+        for kept in 3..=rows {
+            let about = format!("{plan:?}, {kept} of {rows} rows");
+            let mut world = middle(plan);
+            let credited = world.seller.order().unwrap().paid();
+            let moved = world.rail.moved;
+            world.buyer_journal.entries.truncate(kept);
+            world.restored[1] = true;
+            world.restart_buyer();
+            world.run();
+            let (total, _) = settled(&world, &about);
+            assert!(total >= credited && total >= moved, "{about}: what was paid counts");
+            let payments = statements::<Payment>(&world.buyer_journal.entries);
+            assert!(payments.iter().all(|payment| payment.total <= total), "{about}");
+            one_digest_per_number(&statements::<Invoice>(&world.seller_journal.entries), &about);
+        }
+    }
+}
+
+#[test]
+fn both_may_be_restored() {
+    for plan in PLANS {
+        let world = middle(plan);
+        let rows = (world.seller_journal.entries.len(), world.buyer_journal.entries.len());
+        let first = opening(&world.seller_journal.entries);
+        for (sellers, buyers) in [(first, 4), (first, rows.1 / 2), (rows.0 / 2, 4), (rows.0 / 2, rows.1 / 2)] {
+            let about = format!("{plan:?}, {sellers} and {buyers} of {rows:?} rows");
+            let mut world = middle(plan);
+            let before = statements::<Invoice>(&world.seller_journal.entries);
+            world.seller_journal.entries.truncate(sellers);
+            world.buyer_journal.entries.truncate(buyers);
+            world.restored = [true; 2];
+            world.restart_seller();
+            world.restart_buyer();
+            world.run();
+            // What neither holds any more cannot be agreed on: but nothing contradicts itself.
+            let after = statements::<Invoice>(&world.seller_journal.entries);
+            one_digest_per_number(before.iter().chain(&after), &about);
+            assert_eq!(world.refused(), None, "{about}: nobody is blamed");
+        }
+    }
+}
+
+#[test]
+fn an_old_journal_that_was_not_declared_signs_nothing() {
+    for plan in PLANS {
+        let mut world = middle(plan);
+        let first = opening(&world.seller_journal.entries);
+        world.seller_journal.entries.truncate(first);
+        world.restart_seller();
+        world.run();
+        assert_eq!(world.seller_ended, Some(seller::Ended::Stopped(Reason::Frozen)), "{plan:?}");
+        assert_eq!(world.buyer_ended, Some(buyer::Ended::Told(Some(Fault::Reason(Reason::Frozen)))), "{plan:?}");
+        assert_eq!(world.seller_journal.entries.len(), first, "{plan:?}: nothing was signed");
+
+        let mut world = middle(plan);
+        world.buyer_journal.entries.truncate(5);
+        let payments = world.rail.moved;
+        world.restart_buyer();
+        world.run();
+        assert_eq!(world.buyer_ended, Some(buyer::Ended::Stopped(Reason::Frozen)), "{plan:?}");
+        assert_eq!(world.rail.moved, payments, "{plan:?}");
+        // Declared, the same journals settle.
+        world.restored[1] = true;
+        world.restart_buyer();
+        world.run();
+        settled(&world, &format!("{plan:?}"));
+    }
+}
+
+/// Signs a statement again, changed.
+fn resigned<T: Statement + Clone>(key: &SigningKey, statement: &Signed<T>, change: impl Fn(&mut T)) -> AnyStatement {
+    let mut body = statement.body().clone();
+    change(&mut body);
+    Signed::sign(key, body).erase()
+}
+
+#[test]
+fn an_invoice_that_the_seller_never_signed_is_not_adopted() {
+    let plan = PLANS[2];
+    let forgeries: [fn(&Signed<Invoice>) -> AnyStatement; 3] = [
+        |invoice| resigned(&key(9), invoice, |_| {}),
+        |invoice| resigned(&key(9), invoice, |invoice| invoice.paid = invoice.due),
+        |invoice| resigned(&key(1), invoice, |invoice| invoice.order_id = sdpp_proto::codec::StatementId([7; 32])),
+    ];
+    for forge in forgeries {
+        let mut world = middle(plan);
+        let first = opening(&world.seller_journal.entries);
+        world.seller_journal.entries.truncate(first);
+        world.restored[0] = true;
+        world.restart_seller();
+        // The buyer's journal says what the buyer likes.
+        let rows = &mut world.buyer_journal.entries;
+        let last = rows.iter().rposition(|row| matches!(row, Entry::Statement(s) if s.kind == Kind::Invoice)).unwrap();
+        let Entry::Statement(invoice) = &rows[last] else { unreachable!() };
+        rows[last] = forge(&Signed::parse(&invoice.bytes).unwrap()).into();
+        rows.truncate(last + 1);
+        world.restart_buyer();
+        world.run();
+        assert_eq!(world.seller_ended, Some(seller::Ended::Offence(Offence::BadAttach)));
+        assert_eq!(world.seller_journal.entries.len(), first, "nothing was adopted");
+    }
+}
+
+#[test]
+fn a_pair_that_the_buyer_never_signed_is_not_adopted() {
+    let plan = PLANS[2];
+    let mut world = middle(plan);
+    world.buyer_journal.entries.truncate(5);
+    world.restored[1] = true;
+    // The seller claims a payment that nobody made.
+    let rows = &mut world.seller_journal.entries;
+    let last = rows.iter().rposition(|row| matches!(row, Entry::Statement(s) if s.kind == Kind::Payment)).unwrap();
+    let Entry::Statement(payment) = &rows[last] else { unreachable!() };
+    let forged = resigned(&key(9), &Signed::<Payment>::parse(&payment.bytes).unwrap(), |_| {});
+    rows[last] = forged.into();
+    rows.truncate(last + 1);
+    world.restart_seller();
+    world.restart_buyer();
+    world.run();
+    assert_eq!(world.buyer_ended, Some(buyer::Ended::Offence(Offence::WrongStart)));
+}
