@@ -103,13 +103,10 @@ fn say(line: &str) {
 impl Command {
     /// Whether it runs until it is stopped: then warnings are for its operator.
     const fn serves(&self) -> bool {
-        match self {
-            Self::Sell(_) => true,
-            Self::Ledger(args) => args.serves(),
-            Self::Demo(_) | Self::Bench(_) | Self::Menu(_) | Self::Quote(_) | Self::Sample(_) | Self::Buy(_) => false,
-            Self::Orders(_) | Self::Status(_) | Self::Wallet(_) | Self::Audit(_) | Self::Key(_) => false,
-            Self::Doctor(_) | Self::Validate(_) | Self::Completions(_) | Self::Man(_) => false,
+        if let Self::Ledger(args) = self {
+            return args.serves();
         }
+        matches!(self, Self::Sell(_))
     }
 }
 
