@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::shop::Shop;
 use crate::control::{Answer, Answers, Request};
+use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
 use crate::price::told;
 use crate::text::symbol;
@@ -52,7 +53,9 @@ impl Running {
         use tokio::signal::unix::{SignalKind, signal};
         let path = crate::control::path(&self.shop().remote.role);
         let control = crate::control::serve(path.clone(), self.clone());
-        let control = control.map_err(|error| format!("{}: {error}", path.display()))?;
+        let control = control.map_err(|error| {
+            failed(Exit::Storage, format!("{}: {error}; is the path of --home too long?", path.display()))
+        })?;
         let mut hangup = signal(SignalKind::hangup())?;
         let hangups = tokio::spawn(async move {
             while hangup.recv().await.is_some() {
@@ -88,13 +91,23 @@ impl Running {
         self.put_on_sale(offers)
     }
 
+    /// The rule first, then the menu that says so.
+    fn pause(&self, topic: &str, paused: bool) -> Result<(), Failure> {
+        let known = if paused { self.seller.pause(topic) } else { self.seller.unpause(topic) };
+        if !known {
+            return Err("there is no such product".into());
+        }
+        let offers = self.shop().pause(topic, paused)?;
+        self.put_on_sale(offers)
+    }
+
     async fn obey(&self, request: Request) -> Result<Vec<Value>, String> {
         let known = |known: bool, what: &str| if known { Ok(Vec::new()) } else { Err(what.to_owned()) };
         let done = |done: Result<(), Failure>| done.map(|()| Vec::new()).map_err(|error| error.to_string());
         match request {
             Request::Status => Ok(self.rows()),
-            Request::Pause { topic } => known(self.seller.pause(&topic), "there is no such product"),
-            Request::Unpause { topic } => known(self.seller.unpause(&topic), "there is no such product"),
+            Request::Pause { topic } => done(self.pause(&topic, true)),
+            Request::Unpause { topic } => done(self.pause(&topic, false)),
             Request::Price { topic, price } => done(self.reprice(&topic, &price)),
             Request::Reload => done(self.reload()),
             Request::End { order } => {
