@@ -1,25 +1,22 @@
 //! The buyer's journals. Each running purchase has one to itself, so several may run at a time; all of
 //! them together are what the buyer has ordered.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
-
 use sdpp::buyer::{OrderInfo, orders};
 use sdpp::journal::Journal;
 
 use crate::buy::args::Which;
 use crate::config::Class;
 use crate::exit::{Exit, failed};
-use crate::home::{Home, Role, RoleHome};
+use crate::home::{Home, Role, RoleHome, is_busy};
 use crate::ledger::Failure;
 use crate::sell::durability;
 
 /// Purchases that may run at a time.
-const JOURNALS: u32 = 64;
+pub(crate) const JOURNALS: u32 = 64;
 
 /// All journals of a buyer that nobody else uses at the moment.
 pub(crate) struct Journals {
-    pub(crate) free: Vec<Journal>,
+    free: Vec<(u32, Journal)>,
     /// Names of those that running purchases have.
     pub(crate) busy: Vec<String>,
 }
@@ -27,6 +24,8 @@ pub(crate) struct Journals {
 /// An order and the journal that has it.
 pub(crate) struct Found {
     pub(crate) journal: Journal,
+    /// Its number: a running purchase is known by it.
+    pub(crate) number: u32,
     pub(crate) order: OrderInfo,
 }
 
@@ -34,15 +33,9 @@ fn name(number: u32) -> String {
     if number == 1 { "journal".to_owned() } else { format!("journal-{number}") }
 }
 
-fn lock_of(path: &Path) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(".lock");
-    PathBuf::from(name)
-}
-
-/// Whether a running program has this store.
-pub(crate) fn is_busy(path: &Path) -> bool {
-    File::open(lock_of(path)).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+/// Whether a purchase with this journal runs.
+pub(crate) fn is_running(role: &RoleHome, number: u32) -> bool {
+    is_busy(&role.file(&format!("{}.db", name(number))))
 }
 
 fn class(home: &Home, asked: Option<Class>) -> Result<sdpp_rail::Durability, Failure> {
@@ -50,12 +43,11 @@ fn class(home: &Home, asked: Option<Class>) -> Result<sdpp_rail::Durability, Fai
 }
 
 fn open(role: &RoleHome, name: &str, durability: sdpp_rail::Durability) -> Result<Journal, Failure> {
-    let store = role.store(name, durability).map_err(|error| failed(Exit::Storage, error.to_string()))?;
-    Ok(Journal::start(store)?)
+    Ok(Journal::start(role.store(name, durability)?)?)
 }
 
-/// A journal for a new purchase: the first that nobody uses.
-pub(crate) fn fresh(home: &Home, asked: Option<Class>) -> Result<Journal, Failure> {
+/// A journal for a new purchase, the first that nobody uses, and its number.
+pub(crate) fn fresh(home: &Home, asked: Option<Class>) -> Result<(Journal, u32), Failure> {
     let (role, durability) = (home.role(Role::Buyer)?, class(home, asked)?);
     for number in 1..=JOURNALS {
         let name = name(number);
@@ -65,7 +57,7 @@ pub(crate) fn fresh(home: &Home, asked: Option<Class>) -> Result<Journal, Failur
         match open(&role, &name, durability) {
             // Another purchase began at the same moment.
             Err(_) if is_busy(&role.file(&format!("{name}.db"))) => {}
-            opened => return opened,
+            opened => return Ok((opened?, number)),
         }
     }
     Err(failed(Exit::InUse, format!("{JOURNALS} purchases run already: end one, or name another --home")))
@@ -76,7 +68,8 @@ impl Journals {
     pub(crate) fn open(home: &Home, asked: Option<Class>) -> Result<Self, Failure> {
         let (role, durability) = (home.role(Role::Buyer)?, class(home, asked)?);
         let (mut free, mut busy) = (Vec::new(), Vec::new());
-        for name in (1..=JOURNALS).map(name) {
+        for number in 1..=JOURNALS {
+            let name = name(number);
             let path = role.file(&format!("{name}.db"));
             if !path.exists() {
                 continue;
@@ -84,7 +77,7 @@ impl Journals {
             if is_busy(&path) {
                 busy.push(name);
             } else {
-                free.push(open(&role, &name, durability)?);
+                free.push((number, open(&role, &name, durability)?));
             }
         }
         Ok(Self { free, busy })
@@ -94,9 +87,9 @@ impl Journals {
     pub(crate) async fn orders(&self, home: &Home) -> Result<Vec<Found>, Failure> {
         let key = home.role(Role::Buyer)?.key()?;
         let mut found = Vec::new();
-        for journal in &self.free {
+        for (number, journal) in &self.free {
             for order in orders(journal, &key).await? {
-                found.push(Found { journal: journal.clone(), order });
+                found.push(Found { journal: journal.clone(), number: *number, order });
             }
         }
         Ok(found)
