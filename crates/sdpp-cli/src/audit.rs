@@ -15,6 +15,7 @@ use crate::buy::journals::Journals;
 use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::reach::Reach;
+use crate::ledger::show::Out;
 use crate::orders::{bundle_of, trust_of};
 use crate::visit::wait;
 
@@ -39,9 +40,8 @@ pub(crate) struct Args {
     /// Do not ask the ledger for the records of own orders.
     #[arg(long, conflicts_with = "bundle")]
     offline: bool,
-    /// Print the report as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    out: Out,
 }
 
 /// Runs it: 0 clean, 1 false, 3 incomplete.
@@ -58,15 +58,15 @@ pub(crate) fn run(home: impl Fn() -> Result<Home, Box<dyn Error>>, args: &Args) 
 }
 
 async fn own(home: &Home, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let journals = Journals::open(home, None)?;
+    let journals = Journals::open(home)?;
     let all = journals.orders(home).await?;
     let wanted = |order: &sdpp_proto::codec::StatementId| args.order.as_ref().is_none_or(|which| which.is(order));
     let (mut worst, mut count) = (0u8, 0u64);
     for found in all.iter().filter(|found| wanted(&found.order.order)) {
-        let reach = Reach::default();
+        let reach = args.reach();
         let bundle = bundle_of(home, found, (!args.offline).then_some(&reach)).await?;
         let report = bundle.audit(&trust_of(found, !args.offline).await?);
-        if !args.json {
+        if !args.out.is_json() {
             crate::say(&format!("order {} ({})", found.order.order, found.order.topic));
         }
         worst = worst.max(args.shown(&report));
@@ -87,6 +87,11 @@ async fn own(home: &Home, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 impl Args {
+    /// Where the ledger of own orders is, if it is said; else their terms say it.
+    fn reach(&self) -> Reach {
+        self.ledger.as_deref().map_or_else(Reach::of_environment, Reach::at)
+    }
+
     fn policy(&self) -> Result<Option<Policy>, Box<dyn Error>> {
         let Some(key) = &self.ledger else { return Ok(None) };
         let parse = |key: &String| key.parse::<VerifierKey>().map_err(|error| format!("{key}: {error}"));
@@ -97,7 +102,7 @@ impl Args {
 
     /// Shows a report; how bad it is.
     fn shown(&self, report: &Report) -> u8 {
-        crate::say(&if self.json { report.to_json() } else { report.to_string() });
+        crate::say(&if self.out.is_json() { report.to_json() } else { report.to_string() });
         match report.verdict {
             Verdict::Clean => 0,
             Verdict::Incomplete(_) => 1,

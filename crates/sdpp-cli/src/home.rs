@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use sdpp_rail::{Durability, SqliteStore, Store as _};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::exit::{self, Exit};
 
 /// More than any of the small files of a home has.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -133,10 +134,23 @@ impl RoleHome {
 
     /// Opens the role's store of this name; another process must not have it open.
     pub(crate) fn store(&self, name: &str, durability: Durability) -> Result<SqliteStore, Failure> {
-        let mut store = SqliteStore::open(self.file(&format!("{name}.db")), durability)?;
-        store.flush()?;
-        Ok(store)
+        let path = self.file(&format!("{name}.db"));
+        let opened = SqliteStore::open(&path, durability).and_then(|mut store| store.flush().map(|()| store));
+        opened.map_err(|error| {
+            if is_busy(&path) {
+                let looked_at = if self.role == Role::Seller { "look at it with `sdpp status`, " } else { "" };
+                return exit::failed(Exit::InUse, format!("{error}: {looked_at}end it, or name another --home"));
+            }
+            exit::failed(Exit::Storage, error.to_string())
+        })
     }
+}
+
+/// Whether a running program has this store.
+pub(crate) fn is_busy(path: &Path) -> bool {
+    let mut lock = path.to_owned().into_os_string();
+    lock.push(".lock");
+    File::open(lock).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 fn env_path(name: &str) -> Option<PathBuf> {

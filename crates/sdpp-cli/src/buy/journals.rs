@@ -1,25 +1,24 @@
 //! The buyer's journals. Each running purchase has one to itself, so several may run at a time; all of
 //! them together are what the buyer has ordered.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
-
 use sdpp::buyer::{OrderInfo, orders};
 use sdpp::journal::Journal;
+use sdpp_rail::{Durability, SqliteStore};
 
 use crate::buy::args::Which;
+use crate::buy::sinks;
 use crate::config::Class;
 use crate::exit::{Exit, failed};
-use crate::home::{Home, Role, RoleHome};
+use crate::home::{Home, Role, RoleHome, is_busy};
 use crate::ledger::Failure;
 use crate::sell::durability;
 
 /// Purchases that may run at a time.
-const JOURNALS: u32 = 64;
+pub(crate) const JOURNALS: u32 = 64;
 
 /// All journals of a buyer that nobody else uses at the moment.
 pub(crate) struct Journals {
-    pub(crate) free: Vec<Journal>,
+    free: Vec<(u32, Journal)>,
     /// Names of those that running purchases have.
     pub(crate) busy: Vec<String>,
 }
@@ -27,6 +26,8 @@ pub(crate) struct Journals {
 /// An order and the journal that has it.
 pub(crate) struct Found {
     pub(crate) journal: Journal,
+    /// Its number: a running purchase is known by it.
+    pub(crate) number: u32,
     pub(crate) order: OrderInfo,
 }
 
@@ -34,49 +35,46 @@ fn name(number: u32) -> String {
     if number == 1 { "journal".to_owned() } else { format!("journal-{number}") }
 }
 
-fn lock_of(path: &Path) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(".lock");
-    PathBuf::from(name)
+/// Whether a purchase with this journal runs.
+pub(crate) fn is_running(role: &RoleHome, number: u32) -> bool {
+    is_busy(&role.file(&format!("{}.db", name(number))))
 }
 
-/// Whether a running program has this store.
-pub(crate) fn is_busy(path: &Path) -> bool {
-    File::open(lock_of(path)).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+/// The class of a journal: its own, once it is there; else what was asked for.
+fn class_of(role: &RoleHome, name: &str, asked: Durability) -> Durability {
+    SqliteStore::look(role.file(&format!("{name}.db"))).ok().and_then(|info| info.durability).unwrap_or(asked)
 }
 
-fn class(home: &Home, asked: Option<Class>) -> Result<sdpp_rail::Durability, Failure> {
-    Ok(durability(asked.or(home.config()?.buyer.journal)))
+fn open(role: &RoleHome, name: &str, durability: Durability) -> Result<Journal, Failure> {
+    Ok(Journal::start(role.store(name, durability)?)?)
 }
 
-fn open(role: &RoleHome, name: &str, durability: sdpp_rail::Durability) -> Result<Journal, Failure> {
-    let store = role.store(name, durability).map_err(|error| failed(Exit::Storage, error.to_string()))?;
-    Ok(Journal::start(store)?)
-}
-
-/// A journal for a new purchase: the first that nobody uses.
-pub(crate) fn fresh(home: &Home, asked: Option<Class>) -> Result<Journal, Failure> {
-    let (role, durability) = (home.role(Role::Buyer)?, class(home, asked)?);
+/// A journal for a new purchase, the first that nobody uses, and its number.
+pub(crate) fn fresh(home: &Home, asked: Option<Class>) -> Result<(Journal, u32), Failure> {
+    let (role, wanted) = (home.role(Role::Buyer)?, durability(asked.or(home.config()?.buyer.journal)));
     for number in 1..=JOURNALS {
         let name = name(number);
-        if is_busy(&role.file(&format!("{name}.db"))) {
+        // One of another class is left as it is, if somebody named a class.
+        let class = class_of(&role, &name, wanted);
+        if is_busy(&role.file(&format!("{name}.db"))) || (asked.is_some() && class != wanted) {
             continue;
         }
-        match open(&role, &name, durability) {
+        match open(&role, &name, class) {
             // Another purchase began at the same moment.
             Err(_) if is_busy(&role.file(&format!("{name}.db"))) => {}
-            opened => return opened,
+            opened => return Ok((opened?, number)),
         }
     }
     Err(failed(Exit::InUse, format!("{JOURNALS} purchases run already: end one, or name another --home")))
 }
 
 impl Journals {
-    /// Opens all that are there and free.
-    pub(crate) fn open(home: &Home, asked: Option<Class>) -> Result<Self, Failure> {
-        let (role, durability) = (home.role(Role::Buyer)?, class(home, asked)?);
+    /// Opens all that are there and free, each in its own class.
+    pub(crate) fn open(home: &Home) -> Result<Self, Failure> {
+        let role = home.role(Role::Buyer)?;
         let (mut free, mut busy) = (Vec::new(), Vec::new());
-        for name in (1..=JOURNALS).map(name) {
+        for number in 1..=JOURNALS {
+            let name = name(number);
             let path = role.file(&format!("{name}.db"));
             if !path.exists() {
                 continue;
@@ -84,19 +82,48 @@ impl Journals {
             if is_busy(&path) {
                 busy.push(name);
             } else {
-                free.push(open(&role, &name, durability)?);
+                let class = class_of(&role, &name, Durability::Power);
+                free.push((number, open(&role, &name, class)?));
             }
         }
         Ok(Self { free, busy })
+    }
+
+    /// Says that all of them were put back from a backup; how many orders that are.
+    pub(crate) async fn declare_restored(&self) -> Result<usize, Failure> {
+        let mut orders = 0usize;
+        for (_, journal) in &self.free {
+            orders = orders.saturating_add(journal.declare_restored().await?);
+        }
+        Ok(orders)
+    }
+
+    /// Refuses to go on with an order into a file that another order has written to behind it: going
+    /// back to where the order was would take away what the other one has paid for.
+    pub(crate) async fn file_is_its_own(&self, home: &Home, found: &Found) -> Result<(), Failure> {
+        let Some(file) = found.order.note.sink.as_deref().and_then(sinks::file_of) else { return Ok(()) };
+        let own = found.order.note.mark.position.number();
+        for Found { order: other, .. } in self.orders(home).await? {
+            let same = other.note.sink.as_deref().and_then(sinks::file_of) == Some(file);
+            let before = own.zip(other.note.start.number()).is_some_and(|(own, start)| start < own);
+            if other.order != found.order.order && same && !before {
+                let what = format!(
+                    "{file} also has what order {} brought: say another file for the rest with --to, and put them together",
+                    other.order
+                );
+                return Err(failed(Exit::Data, what));
+            }
+        }
+        Ok(())
     }
 
     /// All orders, the newest of each journal last.
     pub(crate) async fn orders(&self, home: &Home) -> Result<Vec<Found>, Failure> {
         let key = home.role(Role::Buyer)?.key()?;
         let mut found = Vec::new();
-        for journal in &self.free {
+        for (number, journal) in &self.free {
             for order in orders(journal, &key).await? {
-                found.push(Found { journal: journal.clone(), order });
+                found.push(Found { journal: journal.clone(), number: *number, order });
             }
         }
         Ok(found)

@@ -17,13 +17,16 @@ mod args;
 mod desk;
 pub(crate) mod journals;
 mod progress;
+mod running;
 pub(crate) mod sinks;
 
 pub(crate) use args::{Args, Which};
-pub(crate) use desk::Desk;
+pub(crate) use desk::{Desk, fetch_deposits};
 pub(crate) use progress::Progress;
 
 use self::journals::Journals;
+use self::running::Running;
+use crate::config;
 use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::Failure;
@@ -49,9 +52,11 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     }
     let topic = address.topic().map_err(|what| failed(Exit::Usage, what.to_string()))?;
     let asked = visit::ask(home, address, |_| None).await?;
-    let (product, option) = (product_of(&asked.menu, topic)?, option_of(&asked.menu, args.how.pay)?);
+    let config = home.config()?.buyer;
+    let product = for_sale(product_of(&asked.menu, topic)?)?;
+    let option = option_of(&asked.menu, args.how.pay.or(config.pay))?;
     let limit = limit(args, product)?;
-    let request = request(args, (product, option), limit)?;
+    let request = request((args, &config), (product, option), limit)?;
     if args.dry_run {
         let bound = Bound::of(product, option, (request.exposure_max.unwrap_or(limit), limit), request.windows);
         eprintln!("{bound}\nat most {limit} {} would be spent; nothing was ordered", symbol(&option.asset));
@@ -59,9 +64,9 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     }
     let desk = Desk::open(home, &args.reach, option).await?;
     desk.fund(limit).await?;
-    let mut watch = Watch::open(args.how.metrics.or(home.config()?.buyer.metrics)).await?;
+    let mut watch = Watch::open(args.how.metrics.or(config.metrics)).await?;
     watch.follow(&desk.remote);
-    let journal = journals::fresh(home, args.how.journal)?;
+    let (journal, number) = journals::fresh(home, args.how.journal)?;
     let progress = Progress::new(args.want.count, symbol(&desk.asset), args.how.quiet);
     let heard = (progress.counter.clone(), watch.buyer(progress.listener()));
     let buyer = Buyer::new(desk.settings(args.suite(), journal, heard, desk::reconnect(args)));
@@ -72,7 +77,15 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     // Whoever answered without a key is the one that the order goes to.
     let peer = Address { seller: Some(asked.menu.seller), ..address.clone() };
     let stop = stop_on_signals()?;
-    let bought = buyer.buy(&peer.peer(), &request, sink.as_mut(), stop).await;
+    let running = Running {
+        topic: topic.to_owned(),
+        seller: peer.to_string(),
+        quantity: args.want.count,
+        progress: progress.clone(),
+        stop: stop.clone(),
+    };
+    let _control = running.listen(&desk.remote.role, number);
+    let bought = buyer.buy(&peer.peer(), &request, sink.as_mut(), stop.subscribe()).await;
     progress.finish();
     watch.stop().await;
     let purchase = bought.map_err(|error| explain(&peer, &error))?;
@@ -81,7 +94,12 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
 
 /// Goes on with an order of the journal, into what it went to before.
 async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Address>)) -> Result<ExitCode, Failure> {
-    let found = Journals::open(home, args.how.journal)?.find(home, which, true).await?;
+    let journals = Journals::open(home)?;
+    let found = journals.find(home, which, true).await?;
+    if args.how.to.is_none() {
+        journals.file_is_its_own(home, &found).await?;
+    }
+    drop(journals);
     let (order, note) = (found.order.order, &found.order.note);
     let terms = terms_of(&found.journal, &order).await?;
     let desk = Desk::open(home, &args.reach, &terms.option).await?;
@@ -96,10 +114,20 @@ async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Add
     let mut watch = Watch::open(args.how.metrics.or(home.config()?.buyer.metrics)).await?;
     watch.follow(&desk.remote);
     let progress = Progress::new(found.order.quantity, symbol(&desk.asset), args.how.quiet);
+    let progress = progress.behind(found.order.due, found.order.paid);
     let reconnect = Reconnect { wait_for_seller: true, ..desk::reconnect(args) };
     let heard = (progress.counter.clone(), watch.buyer(progress.listener()));
     let buyer = Buyer::new(desk.settings(args.suite(), found.journal, heard, reconnect));
-    let bought = buyer.resume(&peer, order, sink.as_mut(), stop_on_signals()?).await;
+    let stop = stop_on_signals()?;
+    let running = Running {
+        topic: found.order.topic.clone(),
+        seller: format!("sdpp://{}@{}", found.order.seller, peer.host),
+        quantity: found.order.quantity,
+        progress: progress.clone(),
+        stop: stop.clone(),
+    };
+    let _control = running.listen(&desk.remote.role, found.number);
+    let bought = buyer.resume(&peer, order, sink.as_mut(), stop.subscribe()).await;
     progress.finish();
     watch.stop().await;
     let purchase = bought.map_err(|error| visit::explain_at(&peer.host, &error))?;
@@ -119,7 +147,11 @@ fn limit(args: &Args, product: &Product) -> Result<Amount, Failure> {
         (Some(budget), _) => Ok(budget),
         (None, Some(count)) => {
             let cost = product.cost(count);
-            cost.ok_or_else(|| failed(Exit::Usage, "say how much to spend at most: --budget AMOUNT"))
+            cost.ok_or_else(|| {
+                let what =
+                    format!("what {count} messages cost is not known before, or does not fit: say --budget AMOUNT");
+                failed(Exit::Usage, what)
+            })
         }
         (None, None) => Err(failed(
             Exit::Usage,
@@ -128,11 +160,29 @@ fn limit(args: &Args, product: &Product) -> Result<Amount, Failure> {
     }
 }
 
-fn request(args: &Args, (product, option): (&Product, &PayOption), limit: Amount) -> Result<Request, Failure> {
-    let windows = args.want.windows.unwrap_or(product.windows_max);
-    if windows > product.windows_max {
-        let most = product.windows_max;
+/// The product, if it takes new orders: asked for before a deposit is locked for nothing.
+fn for_sale(product: &Product) -> Result<&Product, Failure> {
+    if product.available == Some(0) {
+        let what = format!("the seller takes no new orders of '{}' at the moment: try again later", product.topic);
+        return Err(failed(Exit::Refused, what));
+    }
+    Ok(product)
+}
+
+fn request(
+    (args, config): (&Args, &config::Buyer),
+    (product, option): (&Product, &PayOption),
+    limit: Amount,
+) -> Result<Request, Failure> {
+    let most = product.windows_max;
+    let windows = args.want.windows.or_else(|| config.windows.map(|wished| wished.min(most))).unwrap_or(most);
+    if windows > most {
         return Err(failed(Exit::Refused, format!("the product allows {most} outstanding windows: --windows {most}")));
+    }
+    if let (Some(count), Some(available)) = (args.want.count, product.available)
+        && count > available
+    {
+        return Err(failed(Exit::Refused, format!("the seller has {available} messages: --count {available}")));
     }
     Ok(Request {
         topic: product.topic.clone(),
@@ -147,14 +197,15 @@ fn request(args: &Args, (product, option): (&Product, &PayOption), limit: Amount
 }
 
 /// Ctrl-C, and what a supervisor sends, settle; a second one leaves at once.
-fn stop_on_signals() -> Result<watch::Receiver<bool>, Failure> {
+fn stop_on_signals() -> Result<watch::Sender<bool>, Failure> {
     let ending = Ending::listen()?;
-    let (stop, stopped) = watch::channel(false);
+    let stop = watch::Sender::new(false);
+    let told = stop.clone();
     tokio::spawn(async move {
-        ending.wait().await;
-        stop.send_replace(true);
+        ending.wait("left at once; go on with: sdpp buy --resume").await;
+        told.send_replace(true);
     });
-    Ok(stopped)
+    Ok(stop)
 }
 
 /// Says how it ended; the exit code is for scripts.
@@ -176,13 +227,20 @@ pub(crate) fn conclude(as_json: bool, count: Option<u64>, desk: &Desk, purchase:
             eprintln!("note: fewer than ordered; the stream ended, somebody stopped it, or the budget is spent");
         }
         if *closing {
-            eprintln!("note: the deposit comes back when the channel's grace period is over");
+            eprintln!(
+                "note: the deposit comes back when the channel's grace period is over, with the next `sdpp wallet` or purchase"
+            );
         }
         if !settled && purchase.parked {
             eprintln!("go on with: sdpp buy --resume {order}");
         }
     }
-    if settled { ExitCode::SUCCESS } else { exit_of(ended).into() }
+    let exit = exit_of(ended);
+    if settled {
+        return ExitCode::SUCCESS;
+    }
+    // Whoever reads the code wants to know what to do; why it stopped stands above.
+    if purchase.parked && exit != Exit::Storage { Exit::Unfinished.into() } else { exit.into() }
 }
 
 fn how(ended: &How) -> String {

@@ -70,7 +70,12 @@ pub(crate) trait Answers: Send + Sync {
     fn answer(&self, request: Request) -> Answer<'_>;
 }
 
-/// Where the socket of a role is.
+/// Where the socket of a seller is.
 pub(crate) fn path(role: &RoleHome) -> PathBuf {
     role.file("control.sock")
+}
+
+/// Where the socket of a purchase is, by the number of its journal.
+pub(crate) fn purchase(role: &RoleHome, number: u32) -> PathBuf {
+    role.file(&format!("control-{number}.sock"))
 }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::Request;
-use crate::home::{Home, Role};
+use crate::buy::journals::{JOURNALS, is_running};
+use crate::exit::{Exit, exit_of, failed};
+use crate::home::{Home, Role, RoleHome};
 use crate::ledger::Failure;
 use crate::ledger::show::Out;
 use crate::price::AskedPrice;
@@ -83,9 +85,41 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
 
 #[cfg(unix)]
 fn ask(home: &Home, role: Role, request: &Request) -> Result<Vec<Value>, Failure> {
-    let path = super::path(&home.role(role)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(super::call(&path, request))
+    let home = home.role(role)?;
+    match role {
+        Role::Seller => runtime.block_on(super::call(&super::path(&home), request)),
+        Role::Buyer => runtime.block_on(ask_purchases(&home, request)),
+        Role::Ledger | Role::Witness | Role::Issuer => {
+            Err(failed(Exit::Usage, format!("a {role} has no status: say --as seller or --as buyer")))
+        }
+    }
+}
+
+/// Asks all purchases that run. What is told to one of them is refused by the others.
+#[cfg(unix)]
+async fn ask_purchases(home: &RoleHome, request: &Request) -> Result<Vec<Value>, Failure> {
+    let (mut rows, mut refused, mut done) = (Vec::new(), None, false);
+    for number in 1..=JOURNALS {
+        // One that was killed leaves its socket behind, with nobody there.
+        if !is_running(home, number) {
+            continue;
+        }
+        match super::call(&super::purchase(home, number), request).await {
+            Ok(more) => {
+                rows.extend(more);
+                done = true;
+            }
+            // It does not listen yet, or not any more.
+            Err(error) if exit_of(error.as_ref()) == Some(Exit::Unreachable) => {}
+            Err(error) => refused = Some(error),
+        }
+    }
+    match refused {
+        _ if done => Ok(rows),
+        Some(error) => Err(error),
+        None => Err(failed(Exit::Unreachable, "no purchase runs here: start `sdpp buy`, or name another --home")),
+    }
 }
 
 #[cfg(not(unix))]

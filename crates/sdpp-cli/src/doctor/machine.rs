@@ -8,9 +8,8 @@ use sdpp_proto::time::Timestamp;
 use sdpp_rail::{Durability, SqliteStore, Store as _, StoreError};
 
 use super::Finding;
-use crate::buy::journals::is_busy;
 use crate::config::{Config, FILE};
-use crate::home::{Home, Role};
+use crate::home::{Home, Role, is_busy};
 use crate::sell::{LISTEN, durability};
 use crate::text::time;
 
@@ -130,11 +129,13 @@ pub(super) fn port(home: &Home, config: &Config) -> Finding {
     let listen = config.seller.listen.unwrap_or(LISTEN);
     match TcpListener::bind(listen) {
         Ok(_) => Finding::good(CHECK, format!("{listen} is free for the seller")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && is_busy(&home.file("seller/journal.db")) => {
+            Finding::good(CHECK, format!("{listen} is in use, and a seller runs here: `sdpp status` looks at it"))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Finding::bad(
             CHECK,
             format!(
-                "{listen} is in use: by a seller that runs already, or by another program; choose another with \
-                 `listen` in {}",
+                "{listen} is in use by another program: stop it, or choose another with `listen` in {}",
                 home.file(FILE).display()
             ),
         ),

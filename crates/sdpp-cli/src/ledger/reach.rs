@@ -54,6 +54,17 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
+    /// A ledger that was named in another way than by the option.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { ledger: Some(url.to_owned()), ..Self::default() }
+    }
+
+    /// The one that the environment names, if it does.
+    pub(crate) fn of_environment() -> Self {
+        let named = std::env::var("SDPP_LEDGER").ok().filter(|url| !url.is_empty());
+        named.as_deref().map_or_else(Self::default, Self::at)
+    }
+
     /// The URL that was named, if one was.
     pub(crate) fn named(&self) -> Option<&str> {
         self.ledger.as_deref()

@@ -108,7 +108,7 @@ pub(super) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     runtime.block_on(introduce(&ledger, args, &url, &serving))?;
     station::warn_if_open(address, &serving);
     crate::say(&format!("ready {url}"));
-    runtime.block_on(ending.wait());
+    runtime.block_on(ending.wait(station::LEFT));
     runtime.block_on(server.stop());
     ledger.stop();
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
 use super::Failure;
+use crate::exit::{Exit, failed};
 use crate::home::{Role, RoleHome};
 
 /// Where a ledger listens unless it is told otherwise.
@@ -65,7 +66,8 @@ pub(crate) fn bind(runtime: &Runtime, listen: SocketAddr) -> Result<TcpListener,
     runtime.block_on(TcpListener::bind(listen)).map_err(|error| {
         let kind = error.kind();
         if kind == io::ErrorKind::AddrInUse {
-            return format!("{listen}: another program listens there; stop it, or choose another with --listen").into();
+            let what = format!("{listen}: another program listens there; stop it, or choose another with --listen");
+            return failed(Exit::InUse, what);
         }
         format!("{listen}: {error}; choose another with --listen").into()
     })
@@ -124,6 +126,9 @@ pub(crate) fn name(
     Ok(verifier_key(role, &name, key)?)
 }
 
+/// What a server says that is told twice to end.
+pub(crate) const LEFT: &str = "left at once; nothing that was answered is lost";
+
 /// Ctrl-C, and what a supervisor sends.
 pub(crate) struct Ending {
     #[cfg(unix)]
@@ -163,13 +168,13 @@ impl Ending {
 }
 
 impl Ending {
-    /// Waits to be told; from then on a second time leaves at once.
-    pub(crate) async fn wait(mut self) {
+    /// Waits to be told; from then on a second time leaves at once, and says what comes of that.
+    pub(crate) async fn wait(mut self, leaving: &'static str) {
         self.come().await;
         eprintln!("stopping: what runs is finished; Ctrl-C again leaves at once");
         tokio::spawn(async move {
             self.come().await;
-            eprintln!("sdpp: left at once; nothing that was answered is lost");
+            eprintln!("sdpp: {leaving}");
             std::process::exit(130);
         });
     }

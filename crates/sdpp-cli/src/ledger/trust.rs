@@ -9,6 +9,7 @@ use std::io;
 use sdpp_log::{Policy, VerifierKey};
 
 use super::Failure;
+use crate::exit::{Exit, failed};
 use crate::home::Home;
 
 const FILE: &str = "known-ledgers";
@@ -57,17 +58,17 @@ pub(super) fn policy(home: &Home, url: &str, claimed: &VerifierKey, asked: &Aske
     let path = home.file(FILE);
     if let Some(pin) = pinned.as_ref().filter(|pin| pin.key != *claimed) {
         let (known, path) = (&pin.key, path.display());
-        return Err(format!(
+        let what = format!(
             "{url} is not the ledger that it was\n  trusted  {known}\n  shown    {claimed}\nIf the ledger was really \
              replaced, remove its line from {path}; else somebody else answers there"
-        )
-        .into());
+        );
+        return Err(failed(Exit::Dishonest, what));
     }
     if let Some(named) = asked.key.as_ref().filter(|named| *named != claimed) {
-        return Err(format!(
+        let what = format!(
             "{url} is another ledger than --trust-ledger says\n  named    {named}\n  shown    {claimed}\nAsk its operator"
-        )
-        .into());
+        );
+        return Err(failed(Exit::Dishonest, what));
     }
     let wanted = wanted(url, claimed, asked, pinned.as_ref());
     let policy = wanted.policy()?;

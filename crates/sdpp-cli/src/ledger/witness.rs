@@ -61,7 +61,7 @@ pub(super) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
         (serve_witness(witness, listener, serving)?, Ending::listen()?)
     };
     crate::say(&format!("ready {url}"));
-    runtime.block_on(ending.wait());
+    runtime.block_on(ending.wait(station::LEFT));
     runtime.block_on(server.stop());
     Ok(ExitCode::SUCCESS)
 }

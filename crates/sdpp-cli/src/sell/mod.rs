@@ -64,7 +64,7 @@ async fn sell(shop: Shop, seller: Seller, listener: TcpListener, watch: Watch) -
     for address in ready {
         crate::say(&format!("ready {address}"));
     }
-    ending.wait().await;
+    ending.wait(station::LEFT).await;
     watch.ending();
     stop.send_replace(true);
     // A session that panicked has said so itself.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::shop::Shop;
 use crate::control::{Answer, Answers, Request};
+use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
 use crate::price::told;
 use crate::text::symbol;
@@ -52,7 +53,9 @@ impl Running {
         use tokio::signal::unix::{SignalKind, signal};
         let path = crate::control::path(&self.shop().remote.role);
         let control = crate::control::serve(path.clone(), self.clone());
-        let control = control.map_err(|error| format!("{}: {error}", path.display()))?;
+        let control = control.map_err(|error| {
+            failed(Exit::Storage, format!("{}: {error}; is the path of --home too long?", path.display()))
+        })?;
         let mut hangup = signal(SignalKind::hangup())?;
         let hangups = tokio::spawn(async move {
             while hangup.recv().await.is_some() {
@@ -73,19 +76,35 @@ impl Running {
     }
 
     fn reload(&self) -> Result<(), Failure> {
-        let offers = self.shop().reread()?;
-        self.put_on_sale(offers)
-    }
-
-    fn put_on_sale(&self, offers: Vec<Offer>) -> Result<(), Failure> {
-        let pools = self.shop().pools(&offers);
-        self.seller.reload(offers, pools, Limits::default())?;
-        Ok(())
+        self.change(Shop::reread)
     }
 
     fn reprice(&self, topic: &str, price: &str) -> Result<(), Failure> {
-        let offers = self.shop().reprice(topic, price.parse()?)?;
-        self.put_on_sale(offers)
+        let price = price.parse()?;
+        self.change(|shop| shop.reprice(topic, price))
+    }
+
+    /// The rule first, then the menu that says so.
+    fn pause(&self, topic: &str, paused: bool) -> Result<(), Failure> {
+        let known = if paused { self.seller.pause(topic) } else { self.seller.unpause(topic) };
+        if !known {
+            return Err("there is no such product".into());
+        }
+        self.change(|shop| shop.pause(topic, paused))
+    }
+
+    /// Puts on sale what a change of the shop makes of it, whole or not at all.
+    fn change(&self, make: impl FnOnce(&mut Shop) -> Result<Vec<Offer>, Failure>) -> Result<(), Failure> {
+        let mut shop = self.shop();
+        let before = shop.plan();
+        let put = make(&mut shop).and_then(|offers| {
+            let pools = shop.pools(&offers);
+            Ok(self.seller.reload(offers, pools, Limits::default()).map(drop)?)
+        });
+        if put.is_err() {
+            shop.go_back(before);
+        }
+        put
     }
 
     async fn obey(&self, request: Request) -> Result<Vec<Value>, String> {
@@ -93,8 +112,8 @@ impl Running {
         let done = |done: Result<(), Failure>| done.map(|()| Vec::new()).map_err(|error| error.to_string());
         match request {
             Request::Status => Ok(self.rows()),
-            Request::Pause { topic } => known(self.seller.pause(&topic), "there is no such product"),
-            Request::Unpause { topic } => known(self.seller.unpause(&topic), "there is no such product"),
+            Request::Pause { topic } => done(self.pause(&topic, true)),
+            Request::Unpause { topic } => done(self.pause(&topic, false)),
             Request::Price { topic, price } => done(self.reprice(&topic, &price)),
             Request::Reload => done(self.reload()),
             Request::End { order } => {

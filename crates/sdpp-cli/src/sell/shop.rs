@@ -1,5 +1,6 @@
 //! What a seller has: its ledger, its ways to be paid, its products.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -29,6 +30,14 @@ pub(super) struct Shop {
     bound: SocketAddr,
     config: Config,
     sources: Sources,
+    /// Products that take no new orders: the menu offers none of their messages.
+    paused: BTreeSet<String>,
+}
+
+/// What a shop sells by.
+pub(super) struct Plan {
+    config: Config,
+    paused: BTreeSet<String>,
 }
 
 impl Shop {
@@ -39,21 +48,50 @@ impl Shop {
         let asset = money::asset(&remote, config.seller.asset.as_deref()).await?;
         let payees = money::payees(&remote, &config.seller, &asset)?;
         let (home, args, sources) = (home.clone(), args.clone(), Sources::new(config.mqtt.clone()));
-        Ok(Self { home, args, remote, asset, payees, bound, config, sources })
+        Ok(Self { home, args, remote, asset, payees, bound, config, sources, paused: BTreeSet::new() })
     }
 
     /// What is on sale.
     pub(super) fn offers(&mut self) -> Result<Vec<Offer>, Failure> {
-        offers::offers(&self.config, &mut self.sources)
+        self.sell_by(self.config.clone())
+    }
+
+    /// What a configuration has on sale; from now on it counts.
+    fn sell_by(&mut self, config: Config) -> Result<Vec<Offer>, Failure> {
+        let mut offers = offers::offers(&config, &mut self.sources)?;
+        for offer in offers.iter_mut().filter(|offer| self.paused.contains(&offer.product.topic)) {
+            // Whoever reads it there locks no deposit for an order that is refused.
+            offer.product.available = Some(0);
+        }
+        self.config = config;
+        Ok(offers)
+    }
+
+    /// What it sells by.
+    pub(super) fn plan(&self) -> Plan {
+        Plan { config: self.config.clone(), paused: self.paused.clone() }
+    }
+
+    /// Sells by this again: what was tried instead could not be put on sale.
+    pub(super) fn go_back(&mut self, plan: Plan) {
+        (self.config, self.paused) = (plan.config, plan.paused);
     }
 
     /// Reads the configuration again. What the command line said still counts most; where it listens, its
     /// ledger and its money stay until a restart.
     pub(super) fn reread(&mut self) -> Result<Vec<Offer>, Failure> {
         let config = self.args.over(self.home.config()?)?;
-        let offers = offers::offers(&config, &mut self.sources)?;
-        self.config = config;
-        Ok(offers)
+        self.sell_by(config)
+    }
+
+    /// The same with a product that takes no new orders, or takes them again.
+    pub(super) fn pause(&mut self, topic: &str, paused: bool) -> Result<Vec<Offer>, Failure> {
+        if paused {
+            self.paused.insert(topic.to_owned());
+        } else {
+            self.paused.remove(topic);
+        }
+        self.offers()
     }
 
     /// Another price for new orders, until the configuration is read again.
@@ -61,9 +99,7 @@ impl Shop {
         let mut config = self.config.clone();
         let product = config.products.iter_mut().find(|product| product.topic == topic);
         product.ok_or_else(|| format!("there is no product '{topic}'"))?.price = price;
-        let offers = offers::offers(&config, &mut self.sources)?;
-        self.config = config;
-        Ok(offers)
+        self.sell_by(config)
     }
 
     /// The bounds over all buyers: what the configuration says, else the usual ones.

@@ -69,8 +69,10 @@ fn product_lines(address: &Address, menu: &Menu, product: &Product, unit: &str) 
     if !schema.is_empty() {
         more("schema", schema.clone());
     }
-    if let Some(available) = available {
-        more("available", format!("{available} messages"));
+    match available {
+        Some(0) => more("paused", "takes no new orders at the moment".to_owned()),
+        Some(available) => more("available", format!("{available} messages")),
+        None => {}
     }
     if let Some(cadence) = product.cadence_ms {
         more("cadence", format!("a message every {} s or so", cadence / 1000));

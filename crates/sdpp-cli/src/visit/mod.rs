@@ -7,7 +7,7 @@ use std::time::Duration;
 use sdpp::address::Address;
 use sdpp::buyer::{self, Asked, BuyError};
 use sdpp_proto::buyer::{BuyerConfig, Ended as How};
-use sdpp_proto::offence::{Fault, Reason};
+use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::statement::Menu;
 use sdpp_proto::suite::Suite;
 use sdpp_proto::wire::Ask;
@@ -100,6 +100,11 @@ pub(crate) fn explain_at(at: &str, error: &BuyError) -> Failure {
         BuyError::Sink(_) => Exit::Data,
         BuyError::UnknownOrder(_) => Exit::Refused,
     };
+    if let BuyError::Ended(How::Offence(Offence::WrongSeller)) = error {
+        let what = "another seller answers there, with another key than the address has: nothing was ordered; ask \
+                    yours for its new address";
+        return failed(exit, format!("{at}: {what}"));
+    }
     failed(exit, format!("{at}: {error}"))
 }
 

@@ -64,13 +64,14 @@ pub(crate) fn option_of(menu: &Menu, pay: Option<Pay>) -> Result<&PayOption, Fai
 
 pub(super) async fn run(home: &Home, args: &QuoteArgs) -> Result<ExitCode, Failure> {
     let (address, topic) = (args.whom.address()?, args.whom.topic()?);
+    let pay = args.pay.or(home.config()?.buyer.pay);
     let asked = ask(home, address, |menu| {
         let product = menu.product_by_topic(topic)?.id;
-        let option = option_of(menu, args.pay).ok()?.id;
+        let option = option_of(menu, pay).ok()?.id;
         Some(Ask { product, quote: Some(AskQuote { option, quantity: args.count }) })
     })
     .await?;
-    let (product, option) = (product_of(&asked.menu, topic)?, option_of(&asked.menu, args.pay)?);
+    let (product, option) = (product_of(&asked.menu, topic)?, option_of(&asked.menu, pay)?);
     let quote = asked.quote.ok_or_else(|| failed(Exit::Refused, "the seller gave no quote"))?;
     let windows = args.windows.unwrap_or(product.windows_max).min(product.windows_max);
     let bound = Bound::of(product, option, (quote.exposure_max, quote.due), windows);
