@@ -158,6 +158,11 @@ pub struct Price {
 }
 
 impl Price {
+    /// So many base units for every message.
+    pub const fn per_message(amount: u128) -> Self {
+        Self { unit: Unit::Message, amount: Amount::new(amount), per: 1 }
+    }
+
     /// Divisor in counted units: seconds are counted in milliseconds.
     fn divisor(&self) -> u128 {
         let scale: u128 = match self.unit {

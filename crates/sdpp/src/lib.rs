@@ -5,12 +5,14 @@
 //! over TCP, keep a [`journal::Journal`] and speak to payment rails and records through the traits
 //! of `sdpp_rail`: this crate knows no adapter. [`audit`] rebuilds every charge afterwards.
 
+pub mod address;
 pub mod audit;
 pub mod bound;
 pub mod bundle;
 pub mod buyer;
 pub mod entropy;
 pub mod feed;
+pub mod identity;
 pub mod journal;
 mod link;
 pub mod metrics;
@@ -22,9 +24,13 @@ pub mod source;
 mod testing;
 pub mod topic;
 
+pub use sdpp_proto as proto;
+pub use sdpp_rail as rail;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sdpp_proto::time::Timestamp;
+use tokio::sync::watch;
 
 /// The system's clock.
 pub fn now() -> Timestamp {
@@ -38,6 +44,12 @@ pub fn now_us() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// A wish to stop that never comes, for [`seller::Seller::serve`] and [`buyer::Buyer::buy`]. Whoever
+/// wants to stop makes a [`watch::channel`] of `false` and sends `true`.
+pub fn never() -> watch::Receiver<bool> {
+    watch::channel(false).1
+}
+
 /// Sleeps until a time of the system's clock.
 async fn sleep_until(time: Option<Timestamp>) {
     match time {
@@ -49,7 +61,7 @@ async fn sleep_until(time: Option<Timestamp>) {
 }
 
 /// Waits until `stop` turns true; for ever if nobody can turn it any more.
-async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
+async fn stopped(stop: &mut watch::Receiver<bool>) {
     let gone = stop.wait_for(|stop| *stop).await.is_err();
     if gone {
         std::future::pending().await

@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
+use sdpp::address::Address;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::suite::Suite;
 
-use crate::address::Address;
 use crate::config::{Class, Pay};
 use crate::ledger::reach::Reach;
 use crate::ledger::show;

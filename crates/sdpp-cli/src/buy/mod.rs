@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use sdpp::address::Address;
 use sdpp::bound::Bound;
 use sdpp::buyer::{Buyer, Purchase, Reconnect, Request};
 use sdpp::journal::{Journal, order_stream};
@@ -25,7 +26,6 @@ pub(crate) use progress::Progress;
 
 use self::journals::Journals;
 use self::running::Running;
-use crate::address::Address;
 use crate::config;
 use crate::exit::{Exit, failed};
 use crate::home::Home;
@@ -50,7 +50,7 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     if address.seller.is_none() && !args.how.any_seller {
         return Err(visit::no_key(address));
     }
-    let topic = address.topic().map_err(|what| failed(Exit::Usage, what))?;
+    let topic = address.topic().map_err(|what| failed(Exit::Usage, what.to_string()))?;
     let asked = visit::ask(home, address, |_| None).await?;
     let config = home.config()?.buyer;
     let product = for_sale(product_of(&asked.menu, topic)?)?;
@@ -140,20 +140,13 @@ pub(crate) async fn terms_of(journal: &Journal, order: &StatementId) -> Result<T
 fn limit(args: &Args, product: &Product) -> Result<Amount, Failure> {
     match (args.want.budget, args.want.count) {
         (Some(budget), _) => Ok(budget),
-        (None, Some(count)) => {
-            let units = match product.unit {
-                Unit::Message => Some(count),
-                Unit::Byte => count.checked_mul(u64::from(product.message_max)),
-                Unit::Second => None,
+        (None, Some(count)) => product.cost(count).ok_or_else(|| {
+            let what = match product.unit {
+                Unit::Second => "what messages cost is not known before, where time is paid".to_owned(),
+                Unit::Message | Unit::Byte => format!("what {count} messages cost does not fit an amount: order less"),
             };
-            let units = units.ok_or_else(|| {
-                failed(Exit::Usage, "what a number of messages costs is not known before: say --budget AMOUNT")
-            })?;
-            product.price().due(units).ok_or_else(|| {
-                let what = format!("what {count} messages cost does not fit an amount: order less, or say --budget");
-                failed(Exit::Usage, what)
-            })
-        }
+            failed(Exit::Usage, format!("{what}; say how much to spend at most: --budget AMOUNT"))
+        }),
         (None, None) => Err(failed(
             Exit::Usage,
             "say how much: --count N messages, or --budget AMOUNT to buy until it is spent, or until Ctrl-C",

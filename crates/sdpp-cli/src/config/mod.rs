@@ -192,10 +192,10 @@ pub(crate) struct Product {
     /// Its price.
     pub(crate) price: AskedPrice,
     /// Messages per window.
-    #[serde(default = "default_k")]
+    #[serde(default = "usual_k")]
     pub(crate) k: u32,
     /// Outstanding windows.
-    #[serde(default = "default_windows")]
+    #[serde(default = "usual_windows")]
     pub(crate) windows: u32,
     /// Name of its source; the only one if there is one.
     #[serde(default)]
@@ -245,12 +245,12 @@ pub(crate) struct Limits {
     pub(crate) cadence: Option<u64>,
 }
 
-const fn default_k() -> u32 {
-    100
+const fn usual_k() -> u32 {
+    sdpp_proto::statement::Product::K
 }
 
-const fn default_windows() -> u32 {
-    2
+const fn usual_windows() -> u32 {
+    sdpp_proto::statement::Product::WINDOWS
 }
 
 impl Config {

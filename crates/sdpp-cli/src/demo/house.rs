@@ -215,8 +215,7 @@ impl House {
 
     /// Most that the seller lets a buyer owe: what its outstanding windows cost.
     pub(super) fn exposure(&self) -> Amount {
-        let messages = u64::from(self.args.k).saturating_mul(u64::from(self.args.windows));
-        self.product().price().due(messages).unwrap_or(Amount::MAX)
+        self.product().exposure(self.args.windows).unwrap_or(Amount::MAX)
     }
 
     pub(super) fn seller_settings(

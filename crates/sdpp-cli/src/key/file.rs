@@ -20,7 +20,7 @@ use super::passphrase::Passphrase;
 use crate::text::{hex, unhex};
 
 /// What a key file begins with, so that nobody takes it for anything but a secret.
-const CLEAR: &str = "SDPP-SECRET-KEY-1";
+const CLEAR: &str = sdpp::identity::CLEAR;
 const LOCKED: &str = "SDPP-SECRET-KEY-2";
 const KDF: &str = "argon2id";
 /// The second choice of RFC 9106 §4, for machines that have not gigabytes to spare.

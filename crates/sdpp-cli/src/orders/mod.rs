@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use sdpp::address::Address;
 use sdpp::buyer::{Buyer, OrderInfo, OrderState, Reconnect};
 use sdpp_proto::suite::Suite;
 use serde_json::{Value, json};
 
 mod export;
+mod restored;
 
 pub(crate) use export::{bundle_of, trust_of};
 
-use crate::address::Address;
 use crate::buy::journals::{Found, Journals};
 use crate::buy::{Desk, Progress, Which, conclude, sinks, terms_of};
 use crate::exit::{Exit, failed};
@@ -61,6 +62,8 @@ enum Verb {
     },
     /// Settles and ends an order that is not over.
     Close(CloseArgs),
+    /// Says that the journals were put back from a backup: their orders are only settled.
+    Restored(restored::RestoredArgs),
 }
 
 #[derive(clap::Args)]
@@ -103,6 +106,7 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
                 Ok(ExitCode::SUCCESS)
             }
             Verb::Close(args) => close(home, args).await,
+            Verb::Restored(args) => restored::run(home, args).await,
         }
     })
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use sdpp_proto::money::Amount;
+use sdpp_proto::statement::Product as Sold;
 
 use crate::config::{self, Class, Config, Format, Pay, Product, Source};
 use crate::exit::{Exit, failed};
@@ -36,10 +37,10 @@ pub(super) struct One {
     #[arg(long, requires = "product")]
     price: Option<AskedPrice>,
     /// Messages per window: buyers pay after every K.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = Sold::K, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     k: u32,
     /// Windows that a proven buyer may have outstanding.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = Sold::WINDOWS, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     windows: u32,
     /// Where its messages come from: FILE, - (standard input), follow:FILE, exec:COMMAND, mqtt://HOST.
     #[arg(long, value_name = "SOURCE", requires = "product")]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use sdpp::address::PORT;
 use sdpp::seller::{Seller, StartError};
 use sdpp_rail::Durability;
 use tokio::net::TcpListener;
@@ -20,7 +21,6 @@ pub(crate) use args::Args;
 
 use self::running::Running;
 use self::shop::Shop;
-use crate::address::PORT;
 use crate::config::Class;
 use crate::exit::{Exit, failed};
 use crate::home::Home;

@@ -12,11 +12,6 @@ use crate::ledger::Failure;
 use crate::ledger::reach::Remote;
 use crate::text::symbol;
 
-/// Shortest grace period of a channel if nothing is said: an hour to notice and redeem.
-const GRACE_MS: u64 = 60 * 60 * 1000;
-/// Time from an invoice to `default` if nothing is said.
-const PAY_BY_MS: u64 = 60_000;
-
 /// What the seller is paid in: what was said, else the ledger's trial money, else its only asset.
 pub(super) async fn asset(remote: &Remote, said: Option<&str>) -> Result<AssetId, Failure> {
     let issued = remote.look(sdpp_ledger::Fold::all_issued).await?;
@@ -51,12 +46,11 @@ pub(super) fn payees(
     config: &config::Seller,
     asset: &AssetId,
 ) -> Result<Vec<Arc<dyn Payee>>, Failure> {
+    let usual = PayeeConfig::new(remote.key.clone(), asset.clone(), Some(remote.url.clone()));
     let terms = PayeeConfig {
-        key: remote.key.clone(),
-        asset: asset.clone(),
-        grace_min_ms: config.grace.unwrap_or(GRACE_MS),
-        pay_by_ms: config.pay_by.unwrap_or(PAY_BY_MS),
-        url: Some(remote.url.clone()),
+        grace_min_ms: config.grace.unwrap_or(usual.grace_min_ms),
+        pay_by_ms: config.pay_by.unwrap_or(usual.pay_by_ms),
+        ..usual
     };
     let ways = config.pay.clone().unwrap_or_else(|| vec![Pay::Voucher]);
     let mut payees: Vec<Arc<dyn Payee>> = Vec::new();

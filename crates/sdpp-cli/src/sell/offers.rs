@@ -2,18 +2,12 @@
 
 use sdpp::seller::Offer;
 use sdpp_proto::limits;
-use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::statement::{Product, Signing, Stalled};
 
 use crate::config::{self, Config};
 use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
 use crate::sell::sources::{self, Sources};
-
-/// A window ends after so long unless something else is said: slow streams are paid for too.
-const WINDOW_MS: u64 = 1_000;
-/// Largest message unless something else is said.
-const MESSAGE_MAX: u32 = 64 * 1024;
 
 /// All products, with their sources. Inside a runtime.
 pub(super) fn offers(config: &Config, sources: &mut Sources) -> Result<Vec<Offer>, Failure> {
@@ -29,7 +23,7 @@ fn offer(config: &Config, sources: &mut Sources, id: u32, asked: &config::Produc
     let sample = sources::sample(source, asked, asked.sample)?;
     let mut product = product(id, asked, source);
     product.sample = !sample.is_empty();
-    let exposure_max = asked.limits.exposure.or_else(|| worst(&product)).ok_or_else(|| {
+    let exposure_max = asked.limits.exposure.or_else(|| product.exposure(product.windows_max)).ok_or_else(|| {
         wrong("what its windows cost does not fit an amount: a smaller price, k or windows".to_owned())
     })?;
     let source = sources.maker((name, source), asked, &product)?;
@@ -37,27 +31,20 @@ fn offer(config: &Config, sources: &mut Sources, id: u32, asked: &config::Produc
 }
 
 fn product(id: u32, asked: &config::Product, source: &config::Source) -> Product {
-    let price = asked.price.0;
     let limits = &asked.limits;
     Product {
         id,
-        topic: asked.topic.clone(),
         schema: asked.schema.clone().unwrap_or_else(|| usual_schema(source).to_owned()),
-        unit: price.unit,
-        amount: price.amount,
-        per: price.per,
-        available: None,
         k: asked.k,
-        window_ms: limits.window_time.unwrap_or(WINDOW_MS),
+        window_ms: limits.window_time.unwrap_or(Product::WINDOW_MS),
         window_bytes: limits.window_bytes.unwrap_or(0),
-        message_max: limits.message_max.unwrap_or(MESSAGE_MAX).min(limits::MESSAGE_MAX),
+        message_max: limits.message_max.unwrap_or(Product::MESSAGE_MAX).min(limits::MESSAGE_MAX),
         windows_max: asked.windows,
         signing: if asked.sign_messages { Signing::Message } else { Signing::Window },
-        acks: false,
         when_stalled: if asked.skip_when_stalled { Stalled::Skip } else { Stalled::Buffer },
-        sample: false,
         cadence_ms: limits.cadence,
         licence: asked.licence.clone(),
+        ..Product::new(asked.topic.clone(), asked.price.0)
     }
 }
 
@@ -67,16 +54,4 @@ const fn usual_schema(source: &config::Source) -> &'static str {
         Some(_) => sdpp::topic::SCHEMA,
         None => "",
     }
-}
-
-/// What the outstanding windows cost at most.
-fn worst(product: &Product) -> Option<Amount> {
-    let windows = u64::from(product.windows_max);
-    let messages = u64::from(product.k).checked_mul(windows)?;
-    let units = match product.unit {
-        Unit::Message => messages,
-        Unit::Byte => messages.checked_mul(u64::from(product.message_max))?,
-        Unit::Second => product.window_ms.checked_mul(windows)?,
-    };
-    product.price().due(units)
 }

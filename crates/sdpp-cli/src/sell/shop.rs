@@ -4,29 +4,21 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use sdpp::address::Address;
 use sdpp::journal::Journal;
-use sdpp::seller::{Limits, Offer, Pools, Settings, TEND_EVERY};
+use sdpp::seller::{Offer, Pools, REDEEM_EVERY, Settings};
 use sdpp_ledger::LedgerRecords;
-use sdpp_proto::money::{Amount, AssetId};
-use sdpp_proto::statement::{Form, RecordOffer};
+use sdpp_proto::money::AssetId;
 use sdpp_rail::Payee;
 
 use super::sources::Sources;
 use super::{Args, durability, money, offers, told};
-use crate::address::Address;
 use crate::config::Config;
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
 use crate::ledger::reach::Remote;
 use crate::price::{AskedPrice, told as price};
 use crate::text::symbol;
-
-/// Invoices between two redemptions if nothing is said.
-const REDEEM_EVERY: u64 = 100;
-/// So many buyers with all their credit used fit into the strangers' pool if nothing is said…
-const STRANGERS: u128 = 16;
-/// …and so many into that of proven buyers.
-const PROVEN: u128 = 1024;
 
 /// A seller's things, and the configuration that they were made from.
 pub(super) struct Shop {
@@ -94,37 +86,25 @@ impl Shop {
         self.sell_by(config)
     }
 
-    /// The bounds over all buyers: what the configuration says, else so many times what one may owe.
+    /// The bounds over all buyers: what the configuration says, else the usual ones.
     pub(super) fn pools(&self, offers: &[Offer]) -> Pools {
-        let most = offers.iter().map(|offer| offer.exposure_max).max().unwrap_or(Amount::ZERO);
-        let pool =
-            |given: Option<Amount>, times: u128| given.unwrap_or_else(|| Amount::new(most.get().saturating_mul(times)));
-        let config = &self.config.seller;
-        Pools { strangers: pool(config.strangers, STRANGERS), proven: pool(config.proven, PROVEN) }
+        let (config, usual) = (&self.config.seller, Pools::of(offers));
+        Pools { strangers: config.strangers.unwrap_or(usual.strangers), proven: config.proven.unwrap_or(usual.proven) }
     }
 
     /// The library's settings.
     pub(super) fn settings(&self, offers: Vec<Offer>) -> Result<Settings, Failure> {
         let Remote { client, key, role, .. } = &self.remote;
         let config = &self.config.seller;
-        Ok(Settings {
-            key: key.clone(),
+        let journal = Journal::start(role.store("journal", durability(config.journal))?)?;
+        let settings = Settings {
             pools: self.pools(&offers),
-            offers,
-            payees: self.payees.clone(),
-            records: Some(Arc::new(LedgerRecords::new(client.clone(), key.clone()))),
-            record_offer: RecordOffer {
-                backend: "ledger".to_owned(),
-                origin: client.origin().to_owned(),
-                form: Form::Full,
-            },
             standings: Some(client.clone()),
-            journal: Journal::start(role.store("journal", durability(config.journal))?)?,
-            limits: Limits::default(),
             redeem_every: config.redeem_every.unwrap_or(REDEEM_EVERY),
-            tend_every: TEND_EVERY,
             listener: told::listener(&self.asset),
-        })
+            ..Settings::new(key.clone(), offers, self.payees.clone(), journal)
+        };
+        Ok(settings.record_in(Arc::new(LedgerRecords::new(client.clone(), key.clone()))))
     }
 
     /// The addresses of all products, as buyers use them.

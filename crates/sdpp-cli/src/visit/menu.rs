@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
+use sdpp::address::Address;
 use sdpp_ledger::LedgerTerms;
 use sdpp_proto::statement::{Menu, PayOption, Product, Signing, Stalled};
 use serde_json::{Value, json};
 
 use super::{Whom, ask};
-use crate::address::Address;
 use crate::home::Home;
 use crate::ledger::Failure;
 use crate::ledger::show::Out;

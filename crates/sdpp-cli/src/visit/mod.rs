@@ -4,6 +4,7 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use sdpp::address::Address;
 use sdpp::buyer::{self, Asked, BuyError};
 use sdpp_proto::buyer::{BuyerConfig, Ended as How};
 use sdpp_proto::offence::{Fault, Offence, Reason};
@@ -21,7 +22,6 @@ pub(crate) use menu::MenuArgs;
 pub(crate) use quote::{QuoteArgs, option_of, product_of};
 pub(crate) use sample::SampleArgs;
 
-use crate::address::Address;
 use crate::exit::{Exit, failed};
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
@@ -50,7 +50,7 @@ impl Whom {
 
     /// Its product.
     pub(crate) fn topic(&self) -> Result<&str, Failure> {
-        self.address.topic().map_err(|what| failed(Exit::Usage, what))
+        self.address.topic().map_err(|what| failed(Exit::Usage, what.to_string()))
     }
 }
 

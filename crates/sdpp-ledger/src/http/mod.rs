@@ -11,6 +11,7 @@
 mod bundle;
 mod caller;
 mod connection;
+mod first_sight;
 mod grant;
 mod json;
 mod ledger_client;
@@ -33,6 +34,7 @@ use crate::host::LedgerHost;
 use crate::witness::Witness;
 
 pub use caller::{ClientOptions, HttpClientError, Roots};
+pub use first_sight::FirstSightError;
 pub use grant::DevGrant;
 pub use ledger_client::HttpLedger;
 pub use limits::{Limits, Rate};

@@ -25,6 +25,11 @@ pub const RAIL_VOUCHER: &str = "ledger";
 /// Name of the direct rail in the registry of `spec/rails.md`.
 pub const RAIL_DIRECT: &str = "ledger-direct";
 
+/// Shortest grace period of a channel by [`PayeeConfig::new`]: an hour to notice and redeem.
+const GRACE_MS: u64 = 60 * 60 * 1000;
+/// Time from an invoice to `default` by [`PayeeConfig::new`].
+const PAY_BY_MS: u64 = 60_000;
+
 /// What a payee takes, and under which terms.
 #[derive(Clone, Debug)]
 pub struct PayeeConfig {
@@ -41,6 +46,12 @@ pub struct PayeeConfig {
 }
 
 impl PayeeConfig {
+    /// The usual terms: a grace period of an hour, and a minute to pay. `url` is where buyers find the
+    /// ledger.
+    pub const fn new(key: SigningKey, asset: AssetId, url: Option<String>) -> Self {
+        Self { key, asset, grace_min_ms: GRACE_MS, pay_by_ms: PAY_BY_MS, url }
+    }
+
     fn account(&self) -> PublicKey {
         self.key.public()
     }

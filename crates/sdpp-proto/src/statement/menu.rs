@@ -185,9 +185,70 @@ pub struct Product {
 }
 
 impl Product {
+    /// Messages per window of a [`new`](Self::new) product.
+    pub const K: u32 = 100;
+    /// Outstanding windows of a [`new`](Self::new) product.
+    pub const WINDOWS: u32 = 2;
+    /// A window of a [`new`](Self::new) product ends after so long: slow streams are paid for too.
+    pub const WINDOW_MS: u64 = 1_000;
+    /// Largest message of a [`new`](Self::new) product, in bytes.
+    pub const MESSAGE_MAX: u32 = 64 * 1024;
+
+    /// A product of this topic and price: windows of [`K`](Self::K) messages or
+    /// [`WINDOW_MS`](Self::WINDOW_MS), of which [`WINDOWS`](Self::WINDOWS) may be outstanding; messages
+    /// of at most [`MESSAGE_MAX`](Self::MESSAGE_MAX) bytes, signed with their window; without end,
+    /// sample, schema and licence. While credit is used up, live data waits. Its number is 1; a
+    /// seller gives each topic one of its own.
+    pub fn new(topic: impl Into<String>, price: Price) -> Self {
+        let Price { unit, amount, per } = price;
+        Self {
+            id: 1,
+            topic: topic.into(),
+            schema: String::new(),
+            unit,
+            amount,
+            per,
+            available: None,
+            k: Self::K,
+            window_ms: Self::WINDOW_MS,
+            window_bytes: 0,
+            message_max: Self::MESSAGE_MAX,
+            windows_max: Self::WINDOWS,
+            signing: Signing::Window,
+            acks: false,
+            when_stalled: Stalled::Buffer,
+            sample: false,
+            cadence_ms: None,
+            licence: None,
+        }
+    }
+
     /// The price.
     pub const fn price(&self) -> Price {
         Price { unit: self.unit, amount: self.amount, per: self.per }
+    }
+
+    /// What so many outstanding windows cost at most, which is what a buyer of them may owe; `None`
+    /// where that does not fit an amount.
+    #[must_use]
+    pub fn exposure(&self, windows: u32) -> Option<Amount> {
+        let windows = u64::from(windows);
+        match self.unit {
+            Unit::Message | Unit::Byte => self.cost(u64::from(self.k).checked_mul(windows)?),
+            Unit::Second => self.price().due(self.window_ms.checked_mul(windows)?),
+        }
+    }
+
+    /// What so many messages cost at most; `None` where that does not fit an amount, or where the
+    /// price counts time: nobody knows how long they take.
+    #[must_use]
+    pub fn cost(&self, messages: u64) -> Option<Amount> {
+        let units = match self.unit {
+            Unit::Message => messages,
+            Unit::Byte => messages.checked_mul(u64::from(self.message_max))?,
+            Unit::Second => return None,
+        };
+        self.price().due(units)
     }
 
     fn is_within_limits(&self) -> bool {

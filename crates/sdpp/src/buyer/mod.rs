@@ -10,7 +10,7 @@ use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
-use sdpp_proto::statement::{Menu, PayOption, Product, RecordPolicy, Signed};
+use sdpp_proto::statement::{Menu, PayOption, Product, Signed};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records, Standing, Standings};
 use tokio::sync::watch;
@@ -22,19 +22,23 @@ use crate::now;
 use crate::sink::{Sink, Stream};
 
 mod ask;
+mod count;
 mod keeper;
 mod note;
 mod orders;
 mod pursuit;
+mod request;
 mod session;
 
 pub use ask::{Asked, ask};
 pub use note::Note;
 pub use orders::{OrderInfo, OrderState, orders};
 pub use pursuit::Reconnect;
+pub use request::Request;
 
 use keeper::Keeper;
 use pursuit::{Plan, Pursuit, Stop};
+use request::{money_of, same_terms};
 
 /// Hears of everything that happens.
 pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -66,6 +70,26 @@ pub struct Settings {
     pub listener: Listener,
 }
 
+impl Settings {
+    /// The usual settings: the suite [`Suite::X25519`], the default [`Reconnect`]. `rail` is the name
+    /// by which menus know what `payer` pays with. Nothing is recorded, no key is looked up, and nobody
+    /// listens: set what you need, for all fields are public.
+    pub fn new(key: SigningKey, payer: Arc<dyn Payer>, rail: impl Into<String>, journal: Journal) -> Self {
+        Self {
+            key,
+            suites: vec![Suite::X25519],
+            payer,
+            rail: rail.into(),
+            records: None,
+            standings: None,
+            journal,
+            reconnect: Reconnect::default(),
+            progress: Arc::default(),
+            listener: Arc::new(|_| {}),
+        }
+    }
+}
+
 /// Counts what comes in, for whoever looks now and then: once per frame, without a lock.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -88,26 +112,6 @@ impl Progress {
         self.messages.fetch_add(messages, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
-}
-
-/// What to buy.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Topic of the product.
-    pub topic: String,
-    /// Messages; none: open end.
-    pub quantity: Option<u64>,
-    /// Outstanding windows.
-    pub windows: u32,
-    /// Most to owe; none: what the outstanding windows cost.
-    pub exposure_max: Option<Amount>,
-    /// Most to spend; none: what the quantity costs.
-    pub limit: Option<Amount>,
-    /// What is recorded.
-    pub record: RecordPolicy,
-    /// The product as somebody has seen and agreed to it: nothing is ordered on other terms. None:
-    /// whatever the menu says.
-    pub agreed: Option<Box<Product>>,
 }
 
 /// Where a seller is, and who it must be.
@@ -175,6 +179,7 @@ pub enum Event {
 }
 
 /// How a purchase ended.
+#[must_use = "an order may end without being settled, and may go on later"]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Purchase {
     /// The order.
@@ -189,7 +194,7 @@ pub struct Purchase {
     pub paid: Amount,
     /// What stood behind the order.
     pub funding: Option<Funding>,
-    /// The order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    /// See [`is_parked`](Self::is_parked).
     pub parked: bool,
     /// The rail was asked to close the channel without the seller: its deposit comes back after the
     /// grace period.
@@ -197,6 +202,11 @@ pub struct Purchase {
 }
 
 impl Purchase {
+    /// Whether the order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    pub const fn is_parked(&self) -> bool {
+        self.parked
+    }
+
     /// Whether both sides have what they were owed.
     pub const fn is_settled(&self) -> bool {
         matches!(self.ended, core::Ended::Settled | core::Ended::Withheld)
@@ -226,7 +236,8 @@ pub enum BuyError {
     Place(PlaceError),
     /// The connection ended before there was an order.
     Ended(core::Ended),
-    /// The price of the quantity does not fit an amount.
+    /// What the quantity costs at most does not fit an amount, or nobody knows it, for the price counts
+    /// time: name a limit.
     Overflow,
     /// The sink cannot take this stream, or holds less than was paid for.
     Sink(io::Error),
@@ -260,7 +271,9 @@ impl std::fmt::Display for BuyError {
             Self::Ended(core::Ended::Offence(offence)) => write!(f, "the seller broke a rule: {offence}"),
             Self::Ended(core::Ended::Told(Some(fault))) => write!(f, "the seller refused: {fault}"),
             Self::Ended(_) => f.write_str("the connection ended before there was an order: try again"),
-            Self::Overflow => f.write_str("the price of this quantity does not fit: order less, or set a limit"),
+            Self::Overflow => {
+                f.write_str("nobody can say what this quantity costs at most: order less, or set a limit")
+            }
             Self::Sink(error) => write!(f, "the messages cannot be kept: {error}"),
             Self::UnknownOrder(order) => write!(f, "the journal has no order {order}: see `sdpp orders`"),
         }
@@ -411,17 +424,18 @@ impl Buyer {
         self.trusts_key_of(menu).await?;
         let option = menu.options.iter().find(|option| option.rail == self.settings.rail);
         let option = option.ok_or_else(|| BuyError::NotOffered(format!("the rail '{}'", self.settings.rail)))?;
-        let (exposure_max, limit) = money_of(product, request)?;
+        let windows = request.windows.min(product.windows_max);
+        let (exposure_max, limit) = money_of(product, request, windows)?;
         keeper.begin(&Stream::of(product)).map_err(BuyError::Sink)?;
         let nonce = Bytes32(*entropy::draw().map_err(BuyError::NoEntropy)?);
-        let bound = Bound::of(product, option, (exposure_max, limit), request.windows);
+        let bound = Bound::of(product, option, (exposure_max, limit), windows);
         (self.settings.listener)(&Event::Ordering { product: Box::new(product.clone()), bound: Box::new(bound) });
         let funding = self.open(option, limit, nonce).await?;
         let draft = OrderDraft {
             product: product.id,
             option: option.id,
             quantity: request.quantity,
-            windows: request.windows,
+            windows,
             exposure_max,
             limit,
             channel: funding.channel,
@@ -454,10 +468,13 @@ fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
     use sdpp_proto::offence::Fault;
     let by_seller = |reason: &Reason| match reason {
         // An order that was refused before it had a session needs no channel.
-        Reason::Busy | Reason::Frozen | Reason::ShuttingDown | Reason::Superseded | Reason::RailDown => {
-            account.salt().is_some()
-        }
-        Reason::Refused | Reason::LedgerDishonest | Reason::AlreadyEnded | Reason::Paused => false,
+        Reason::Busy
+        | Reason::Frozen
+        | Reason::ShuttingDown
+        | Reason::Superseded
+        | Reason::RailDown
+        | Reason::Paused => account.salt().is_some(),
+        Reason::Refused | Reason::LedgerDishonest | Reason::AlreadyEnded => false,
     };
     match ended {
         core::Ended::Settled => false,
@@ -494,33 +511,6 @@ fn purchase(account: &BuyerOrder, ended: core::Ended, funding: Option<Funding>) 
         parked: false,
         closing: false,
     }
-}
-
-/// Whether a product is sold on the terms that were agreed to. Its number, and how much is left, are no
-/// terms.
-fn same_terms(agreed: &Product, now: &Product) -> bool {
-    Product { id: now.id, available: now.available, ..agreed.clone() } == *now
-}
-
-/// Exposure and limit of a request, by the product's price where the request names none.
-fn money_of(product: &Product, request: &Request) -> Result<(Amount, Amount), BuyError> {
-    let messages = u64::from(product.k).saturating_mul(u64::from(request.windows));
-    let worst = |messages: u64| {
-        use sdpp_proto::money::Unit;
-        let units = match product.unit {
-            Unit::Message => messages,
-            Unit::Byte => messages.saturating_mul(u64::from(product.message_max)),
-            Unit::Second => product.window_ms.saturating_mul(u64::from(request.windows)),
-        };
-        product.price().due(units)
-    };
-    let exposure = request.exposure_max.or_else(|| worst(messages)).ok_or(BuyError::Overflow)?;
-    let limit = match (request.limit, request.quantity) {
-        (Some(limit), _) => limit,
-        (None, Some(quantity)) => worst(quantity).ok_or(BuyError::Overflow)?,
-        (None, None) => return Err(BuyError::NotOffered("an open end without a spend limit".into())),
-    };
-    Ok((exposure, limit))
 }
 
 #[cfg(test)]

@@ -11,6 +11,12 @@ pub(crate) const FRAMES_PER_TURN: usize = 16;
 pub(crate) const SIGNED_PER_TURN: usize = 512;
 /// How often vouchers are looked after, unless the settings say otherwise.
 pub const TEND_EVERY: Duration = Duration::from_secs(30);
+/// Invoices between two redemptions of an order's vouchers, unless the settings say otherwise.
+pub const REDEEM_EVERY: u64 = 100;
+/// So many buyers with all their credit used fit into the strangers' pool of [`Pools::of`](super::Pools::of)…
+pub(crate) const STRANGERS: u64 = 16;
+/// …and so many into that of proven buyers.
+pub(crate) const PROVEN: u64 = 1024;
 /// Time that the other side has to read why a connection ended before it had a session.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(200);
 

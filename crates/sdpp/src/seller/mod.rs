@@ -15,7 +15,7 @@ use sdpp_proto::journal::StoreId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller as core;
-use sdpp_proto::statement::{Menu, Order, Product, RecordOffer, Signed};
+use sdpp_proto::statement::{Form, Menu, Order, Product, RecordOffer, Signed};
 use sdpp_proto::time::Timestamp;
 use sdpp_proto::wire;
 use sdpp_rail::{Payee, RailError, Records, Standings};
@@ -37,7 +37,7 @@ mod shelf;
 mod status;
 mod stock;
 
-pub use limits::{Limits, TEND_EVERY};
+pub use limits::{Limits, REDEEM_EVERY, TEND_EVERY};
 pub use registry::Pools;
 pub use status::{OrderState, OrderStatus, PoolStatus, ProductStatus, Status, Totals};
 
@@ -69,6 +69,24 @@ pub struct Offer {
     pub sample: Vec<u8>,
 }
 
+impl Offer {
+    /// Offers a product. `source` makes the source of each order; one buyer may owe what the product's
+    /// windows cost, and there is no sample.
+    ///
+    /// # Errors
+    /// [`StartError::Settings`], if what the windows cost does not fit an amount.
+    pub fn new<S: Source + 'static>(
+        product: Product,
+        source: impl Fn(&Order) -> io::Result<S> + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        let exposure_max = product.exposure(product.windows_max).ok_or(StartError::Settings(
+            "what a product's windows cost does not fit an amount: a smaller price, k or windows",
+        ))?;
+        let source: MakeSource = Arc::new(move |order| Ok(Box::new(source(order)?)));
+        Ok(Self { product, source, exposure_max, sample: Vec::new() })
+    }
+}
+
 /// What a seller is made of.
 pub struct Settings {
     /// Identity.
@@ -96,6 +114,37 @@ pub struct Settings {
     pub tend_every: Duration,
     /// Hears of everything that happens.
     pub listener: Listener,
+}
+
+impl Settings {
+    /// The usual settings: the pools of [`Pools::of`], the default [`Limits`], vouchers redeemed every
+    /// [`REDEEM_EVERY`] invoices and looked after every [`TEND_EVERY`]. Nothing is recorded, no key is
+    /// looked up, and nobody listens: set what you need, for all fields are public.
+    pub fn new(key: SigningKey, offers: Vec<Offer>, payees: Vec<Arc<dyn Payee>>, journal: Journal) -> Self {
+        Self {
+            key,
+            pools: Pools::of(&offers),
+            offers,
+            payees,
+            records: None,
+            record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
+            standings: None,
+            journal,
+            limits: Limits::default(),
+            redeem_every: REDEEM_EVERY,
+            tend_every: TEND_EVERY,
+            listener: Arc::new(|_| {}),
+        }
+    }
+
+    /// The same, but statements are recorded there, whole, and the menu says so.
+    #[must_use]
+    pub fn record_in(mut self, records: Arc<dyn Records>) -> Self {
+        self.record_offer =
+            RecordOffer { backend: records.backend().to_owned(), origin: records.origin(), form: Form::Full };
+        self.records = Some(records);
+        self
+    }
 }
 
 /// Something that happened at the seller.
@@ -379,52 +428,47 @@ pub(crate) const fn reason_of(error: &RailError) -> sdpp_proto::offence::Reason 
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "a test that panics has failed")]
 mod tests {
-    use sdpp_proto::money::Unit;
-    use sdpp_proto::statement::{Form, Signing, Stalled};
+    use sdpp_proto::money::{Price, Unit};
     use sdpp_rail::MemoryDisk;
-    use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakeWorld};
+    use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakeRecords, FakeWorld};
     use zeroize::Zeroizing;
 
     use super::*;
     use crate::source::Repeat;
 
     fn settings() -> Settings {
-        let product = Product {
-            id: 1,
-            topic: "t".into(),
-            schema: String::new(),
-            unit: Unit::Message,
-            amount: Amount::new(1),
-            per: 1,
-            available: None,
-            k: 10,
-            window_ms: 0,
-            window_bytes: 0,
-            message_max: 100,
-            windows_max: 1,
-            signing: Signing::Window,
-            acks: false,
-            when_stalled: Stalled::Buffer,
-            sample: false,
-            cadence_ms: None,
-            licence: None,
-        };
-        let source: MakeSource = Arc::new(|_| Ok(Box::new(Repeat::new(Vec::new(), 1))));
+        let product = Product::new("t", Price::per_message(1));
+        let offer = Offer::new(product, |_| Ok(Repeat::new(Vec::new(), 1))).unwrap();
         let payee = FakePayee::new(&FakeBank::new(), "seller", FakeWorld::asset(), FakeMode::Voucher);
-        Settings {
-            key: SigningKey::from_seed(&Zeroizing::new([1; 32])),
-            offers: vec![Offer { product, source, exposure_max: Amount::new(1), sample: Vec::new() }],
-            payees: vec![Arc::new(payee)],
-            records: None,
-            record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
-            standings: None,
-            journal: Journal::start(MemoryDisk::new().open()).unwrap(),
-            pools: Pools { strangers: Amount::MAX, proven: Amount::MAX },
-            limits: Limits::default(),
-            redeem_every: 0,
-            tend_every: TEND_EVERY,
-            listener: Arc::new(|_| {}),
-        }
+        let journal = Journal::start(MemoryDisk::new().open()).unwrap();
+        Settings::new(SigningKey::from_seed(&Zeroizing::new([1; 32])), vec![offer], vec![Arc::new(payee)], journal)
+    }
+
+    #[test]
+    fn what_one_buyer_may_owe_is_what_its_windows_cost() {
+        let offer = |price, windows_max| {
+            let product = Product { windows_max, ..Product::new("t", price) };
+            Offer::new(product, |_| Ok(Repeat::new(Vec::new(), 1)))
+        };
+        let cheap = offer(Price { per: 1000, ..Price::per_message(3) }, 2).unwrap();
+        let dear = offer(Price::per_message(7), 3).unwrap();
+        assert_eq!((cheap.exposure_max, dear.exposure_max), (Amount::new(1), Amount::new(2_100)));
+        let pools = Pools::of(&[cheap, dear]);
+        assert_eq!((pools.strangers, pools.proven), (Amount::new(33_600), Amount::new(2_150_400)));
+        let by = |unit| offer(Price { unit, ..Price::per_message(1) }, 2).unwrap().exposure_max;
+        assert_eq!(by(Unit::Byte), Amount::new(2 * 100 * 64 * 1024), "messages may be as large as allowed");
+        assert_eq!(by(Unit::Second), Amount::new(2), "windows of a second");
+        let endless = offer(Price::per_message(u128::MAX), 1);
+        assert!(matches!(endless, Err(StartError::Settings(_))), "nobody knows what could be lost");
+    }
+
+    #[test]
+    fn a_seller_that_records_says_where() {
+        let records: Arc<dyn Records> = Arc::new(FakeRecords::new(&FakeBank::new()));
+        let settings = settings().record_in(records.clone());
+        assert_eq!(settings.record_offer.backend, records.backend());
+        assert_eq!(settings.record_offer.origin, records.origin());
+        assert!(settings.records.is_some());
     }
 
     #[tokio::test]

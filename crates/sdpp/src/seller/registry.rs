@@ -14,10 +14,10 @@ use sdpp_proto::statement::{AnyStatement, Attach, Kind, Menu, Signed};
 use sdpp_proto::time::Timestamp;
 use tokio::sync::Notify;
 
-use super::StartError;
-use super::limits::Limits;
+use super::limits::{Limits, PROVEN, STRANGERS};
 use super::reins::{Reins, Word};
 use super::status::{OrderState, OrderStatus, PoolStatus, Row, owed};
+use super::{Offer, StartError};
 use crate::journal::{Journal, ORDERS};
 use crate::now;
 
@@ -35,6 +35,16 @@ pub struct Pools {
     pub strangers: Amount,
     /// Buyers that have.
     pub proven: Amount,
+}
+
+impl Pools {
+    /// The usual pools of a seller with these offers: what one buyer may owe for the dearest, times 16
+    /// strangers and 1,024 proven buyers.
+    pub fn of(offers: &[Offer]) -> Self {
+        let most = offers.iter().map(|offer| offer.exposure_max).max().unwrap_or(Amount::ZERO);
+        let pool = |buyers| most.checked_mul(buyers).unwrap_or(Amount::MAX);
+        Self { strangers: pool(STRANGERS), proven: pool(PROVEN) }
+    }
 }
 
 /// The stream that says that a debt was written off.

@@ -62,6 +62,21 @@ pub trait Source: Send {
     }
 }
 
+/// A source that was picked at run time.
+impl Source for Box<dyn Source> {
+    fn fill<'a>(&'a mut self, batch: &'a mut Batch) -> Fill<'a> {
+        self.as_mut().fill(batch)
+    }
+
+    fn seek(&mut self, seq: u64) -> io::Result<()> {
+        self.as_mut().seek(seq)
+    }
+
+    fn keeps(&self) -> Option<Duration> {
+        self.as_ref().keeps()
+    }
+}
+
 /// An error of what a source reads, with a text for people.
 pub(crate) fn bad_data(text: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.into())

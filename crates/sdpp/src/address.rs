@@ -1,51 +1,107 @@
 //! Addresses of products: `sdpp://KEY@HOST:PORT/TOPIC`. The key in it is how a buyer knows the seller.
+//!
+//! ```
+//! use sdpp::address::Address;
+//!
+//! let text = "sdpp://z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH@[::1]:7400/air%20quality";
+//! let address: Address = text.parse()?;
+//! assert_eq!(address.topic()?, "air quality");
+//! assert_eq!(address.socket(), "[::1]:7400");
+//! assert_eq!(address.to_string(), text);
+//! # Ok::<(), sdpp::address::AddressError>(())
+//! ```
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use sdpp_proto::identity::PublicKey;
 
+use crate::buyer;
+
 /// Where a seller listens unless it is told otherwise.
-pub(crate) const PORT: u16 = 7400;
+pub const PORT: u16 = 7400;
 const SCHEME: &str = "sdpp://";
 /// What a topic must not hold as it is in an address.
 const HIDDEN: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#').add(b'"').add(b'<').add(b'>').add(b'`');
 
 /// Where a product is sold, and by whom.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Address {
-    pub(crate) seller: Option<PublicKey>,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) topic: Option<String>,
+pub struct Address {
+    /// The seller's key. Without one the buyer cannot know whom it talks to.
+    pub seller: Option<PublicKey>,
+    /// Name or IP address of the seller's machine; an IPv6 address in brackets.
+    pub host: String,
+    /// Its port; [`PORT`] where the text names none.
+    pub port: u16,
+    /// The product; none where the address is a seller's.
+    pub topic: Option<String>,
 }
 
+/// Why text is no address, or an address not enough. Holds what was read, for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AddressError {
+    /// Not an address of a product.
+    Malformed {
+        /// What was read.
+        text: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An address of a seller where one of a product is needed.
+    NoTopic(Box<Address>),
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed { text, what } => {
+                write!(f, "'{text}' is no address of a product: {what}; write sdpp://KEY@HOST:PORT/TOPIC")
+            }
+            Self::NoTopic(address) => {
+                write!(f, "{address} names no product: add /TOPIC; `sdpp menu {address}` shows what there is")
+            }
+        }
+    }
+}
+
+impl std::error::Error for AddressError {}
+
 impl Address {
+    /// The address of a topic that a seller sells at this socket address: what buyers are given.
+    pub fn new(seller: PublicKey, at: SocketAddr, topic: impl Into<String>) -> Self {
+        let host = match at {
+            SocketAddr::V4(at) => at.ip().to_string(),
+            SocketAddr::V6(at) => format!("[{}]", at.ip()),
+        };
+        Self { seller: Some(seller), host, port: at.port(), topic: Some(topic.into()) }
+    }
+
     /// Host and port, as sockets want them.
-    pub(crate) fn socket(&self) -> String {
+    pub fn socket(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// The library's form.
-    pub(crate) fn peer(&self) -> sdpp::buyer::Address {
-        sdpp::buyer::Address { seller: self.seller, host: self.socket() }
+    /// Where a buyer connects, and who must answer.
+    pub fn peer(&self) -> buyer::Address {
+        buyer::Address { seller: self.seller, host: self.socket() }
     }
 
-    /// The topic, or what to say without one.
-    pub(crate) fn topic(&self) -> Result<&str, String> {
-        self.topic
-            .as_deref()
-            .ok_or_else(|| format!("{self} names no product: add /TOPIC; `sdpp menu {self}` shows what there is"))
+    /// The product's topic.
+    ///
+    /// # Errors
+    /// [`AddressError::NoTopic`].
+    pub fn topic(&self) -> Result<&str, AddressError> {
+        self.topic.as_deref().ok_or_else(|| AddressError::NoTopic(Box::new(self.clone())))
     }
 }
 
 impl FromStr for Address {
-    type Err = String;
+    type Err = AddressError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            |what: &str| format!("'{text}' is no address of a product: {what}; write sdpp://KEY@HOST:PORT/TOPIC");
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let wrong = |what| AddressError::Malformed { text: text.to_owned(), what };
         let rest = text.strip_prefix(SCHEME).ok_or_else(|| wrong("it does not begin with sdpp://"))?;
         let (authority, topic) = rest.split_once('/').map_or((rest, ""), |(authority, topic)| (authority, topic));
         let (key, place) = authority.split_once('@').map_or((None, authority), |(key, place)| (Some(key), place));
@@ -107,7 +163,14 @@ mod tests {
         }
         let short: Address = format!("sdpp://{KEY}@[::1]/t").parse().unwrap();
         assert_eq!(short.socket(), "[::1]:7400");
-        assert_eq!("sdpp://h/".parse::<Address>().unwrap().topic, None);
+        let nameless: Address = "sdpp://h/".parse().unwrap();
+        assert_eq!(nameless.topic, None);
+        assert!(nameless.topic().unwrap_err().to_string().contains("`sdpp menu sdpp://h:7400`"));
+        let key = KEY.parse().unwrap();
+        for at in ["127.0.0.1:1", "[::1]:2"] {
+            let address = Address::new(key, at.parse().unwrap(), "a b");
+            assert_eq!(address.to_string(), format!("sdpp://{KEY}@{at}/a%20b"));
+        }
     }
 
     #[test]
@@ -120,7 +183,7 @@ mod tests {
             ("sdpp://", "host"),
             ("sdpp://h/%ff", "text"),
         ] {
-            let error = text.parse::<Address>().unwrap_err();
+            let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
     }
