@@ -70,9 +70,9 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     let progress = Progress::new(args.want.count, symbol(&desk.asset), args.how.quiet);
     let heard = (progress.counter.clone(), watch.buyer(progress.listener()));
     let buyer = Buyer::new(desk.settings(args.suite(), journal, heard, desk::reconnect(args)));
-    let mut sink = sinks::open(args.how.to.as_deref().unwrap_or("-"), home).await?;
+    let mut place = sinks::open(args.how.to.as_deref().unwrap_or("-"), home).await?;
     if args.how.keep {
-        sink = sinks::keeping(sink, &sinks::new_kept(home)?)?;
+        place = place.keeping(&sinks::new_kept(home)?)?;
     }
     // Whoever answered without a key is the one that the order goes to.
     let peer = Address { seller: Some(asked.menu.seller), ..address.clone() };
@@ -85,11 +85,13 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
         stop: stop.clone(),
     };
     let _control = running.listen(&desk.remote.role, number);
-    let bought = buyer.buy(&peer.peer(), &request, sink.as_mut(), stop.subscribe()).await;
+    let bought = buyer.buy(&peer.peer(), &request, place.sink.as_mut(), stop.subscribe()).await;
     progress.finish();
     watch.stop().await;
     let purchase = bought.map_err(|error| explain(&peer, &error))?;
-    Ok(conclude(args.json, args.want.count, &desk, &purchase))
+    let code = conclude(args.json, args.want.count, &desk, &purchase);
+    place.finish().await?;
+    Ok(code)
 }
 
 /// Goes on with an order of the journal, into what it went to before.
@@ -98,11 +100,7 @@ async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Add
     let (order, note) = (found.order.order, &found.order.note);
     let terms = terms_of(&found.journal, &order).await?;
     let desk = Desk::open(home, &args.reach, &terms.option).await?;
-    let mut sink = match (&args.how.to, &note.sink) {
-        (Some(to), _) => sinks::open(to, home).await?,
-        (None, Some(described)) => sinks::again(described, home).await?,
-        (None, None) => sinks::open("-", home).await?,
-    };
+    let mut place = sinks::of_order(args.how.to.as_deref(), note.sink.as_deref(), home).await?;
     let peer = address.map_or_else(|| note.address(), Address::peer);
     // Whatever was said, the order is this seller's.
     let peer = sdpp::buyer::Address { seller: Some(found.order.seller), ..peer };
@@ -122,11 +120,13 @@ async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Add
         stop: stop.clone(),
     };
     let _control = running.listen(&desk.remote.role, found.number);
-    let bought = buyer.resume(&peer, order, sink.as_mut(), stop.subscribe()).await;
+    let bought = buyer.resume(&peer, order, place.sink.as_mut(), stop.subscribe()).await;
     progress.finish();
     watch.stop().await;
     let purchase = bought.map_err(|error| visit::explain_at(&peer.host, &error))?;
-    Ok(conclude(args.json, found.order.quantity, &desk, &purchase))
+    let code = conclude(args.json, found.order.quantity, &desk, &purchase);
+    place.finish().await?;
+    Ok(code)
 }
 
 /// The terms of an order, as its journal has them.
