@@ -18,7 +18,7 @@ pub(crate) const JOURNALS: u32 = 64;
 
 /// All journals of a buyer that nobody else uses at the moment.
 pub(crate) struct Journals {
-    free: Vec<(u32, Journal)>,
+    pub(crate) free: Vec<(u32, Journal)>,
     /// Names of those that running purchases have.
     pub(crate) busy: Vec<String>,
 }

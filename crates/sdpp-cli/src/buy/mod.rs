@@ -8,7 +8,7 @@ use sdpp::buyer::{Agreed, Buyer, Purchase, Reconnect, Request};
 use sdpp::journal::{Journal, order_stream};
 use sdpp_proto::buyer::Ended as How;
 use sdpp_proto::codec::StatementId;
-use sdpp_proto::money::Amount;
+use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::statement::{Form, PayOption, Product, RecordPolicy, Terms};
 use serde_json::json;
 use tokio::sync::watch;
@@ -70,9 +70,9 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     let progress = Progress::new(args.want.count, symbol(&desk.asset), args.how.quiet);
     let heard = (progress.counter.clone(), watch.buyer(progress.listener()));
     let buyer = Buyer::new(desk.settings(args.suite(), journal, heard, desk::reconnect(args)));
-    let mut sink = sinks::open(args.how.to.as_deref().unwrap_or("-"), home).await?;
+    let mut place = sinks::open(args.how.to.as_deref().unwrap_or("-"), home).await?;
     if args.how.keep {
-        sink = sinks::keeping(sink, &sinks::new_kept(home)?)?;
+        place = place.keeping(&sinks::new_kept(home)?)?;
     }
     // Whoever answered without a key is the one that the order goes to.
     let peer = Address { seller: Some(asked.menu.seller), ..address.clone() };
@@ -85,11 +85,13 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
         stop: stop.clone(),
     };
     let _control = running.listen(&desk.remote.role, number);
-    let bought = buyer.buy(&peer.peer(), &request, sink.as_mut(), stop.subscribe()).await;
+    let bought = buyer.buy(&peer.peer(), &request, place.sink.as_mut(), stop.subscribe()).await;
     progress.finish();
     watch.stop().await;
     let purchase = bought.map_err(|error| explain(&peer, &error))?;
-    Ok(conclude(args.json, args.want.count, &desk, &purchase))
+    let code = conclude(args.json, args.want.count, &desk, &purchase);
+    place.finish().await?;
+    Ok(code)
 }
 
 /// Goes on with an order of the journal, into what it went to before.
@@ -103,11 +105,7 @@ async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Add
     let (order, note) = (found.order.order, &found.order.note);
     let terms = terms_of(&found.journal, &order).await?;
     let desk = Desk::open(home, &args.reach, &terms.option).await?;
-    let mut sink = match (&args.how.to, &note.sink) {
-        (Some(to), _) => sinks::open(to, home).await?,
-        (None, Some(described)) => sinks::again(described, home).await?,
-        (None, None) => sinks::open("-", home).await?,
-    };
+    let mut place = sinks::of_order(args.how.to.as_deref(), note.sink.as_deref(), home).await?;
     let peer = address.map_or_else(|| note.address(), Address::peer);
     // Whatever was said, the order is this seller's.
     let peer = sdpp::buyer::Address { seller: Some(found.order.seller), ..peer };
@@ -127,11 +125,13 @@ async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Add
         stop: stop.clone(),
     };
     let _control = running.listen(&desk.remote.role, found.number);
-    let bought = buyer.resume(&peer, order, sink.as_mut(), stop.subscribe()).await;
+    let bought = buyer.resume(&peer, order, place.sink.as_mut(), stop.subscribe()).await;
     progress.finish();
     watch.stop().await;
     let purchase = bought.map_err(|error| visit::explain_at(&peer.host, &error))?;
-    Ok(conclude(args.json, found.order.quantity, &desk, &purchase))
+    let code = conclude(args.json, found.order.quantity, &desk, &purchase);
+    place.finish().await?;
+    Ok(code)
 }
 
 /// The terms of an order, as its journal has them.
@@ -145,14 +145,13 @@ pub(crate) async fn terms_of(journal: &Journal, order: &StatementId) -> Result<T
 fn limit(args: &Args, product: &Product) -> Result<Amount, Failure> {
     match (args.want.budget, args.want.count) {
         (Some(budget), _) => Ok(budget),
-        (None, Some(count)) => {
-            let cost = product.cost(count);
-            cost.ok_or_else(|| {
-                let what =
-                    format!("what {count} messages cost is not known before, or does not fit: say --budget AMOUNT");
-                failed(Exit::Usage, what)
-            })
-        }
+        (None, Some(count)) => product.cost(count).ok_or_else(|| {
+            let what = match product.unit {
+                Unit::Second => "what messages cost is not known before, where time is paid".to_owned(),
+                Unit::Message | Unit::Byte => format!("what {count} messages cost does not fit an amount: order less"),
+            };
+            failed(Exit::Usage, format!("{what}; say how much to spend at most: --budget AMOUNT"))
+        }),
         (None, None) => Err(failed(
             Exit::Usage,
             "say how much: --count N messages, or --budget AMOUNT to buy until it is spent, or until Ctrl-C",

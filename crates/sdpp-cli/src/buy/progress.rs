@@ -1,10 +1,11 @@
 //! How far a purchase is: a bar on a terminal, on standard error. Standard output is for data.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use sdpp::buyer::{Event, Listener, Progress as Counter};
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
@@ -49,10 +50,14 @@ impl Progress {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(count, target);
         let template = match count {
-            Some(_) => "{bar:24} {human_pos}/{human_len} messages  {per_sec}  {msg}",
-            None => "{spinner} {human_pos} messages  {per_sec}  {msg}",
+            Some(_) => "{bar:24} {human_pos}/{human_len} messages  {rate}  {msg}",
+            None => "{spinner} {human_pos} messages  {rate}  {msg}",
         };
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.with_key("rate", |bar: &ProgressState, out: &mut dyn fmt::Write| {
+            // A display that fails shows nothing.
+            let _ = write!(out, "{:.0}/s", bar.per_sec());
+        }));
         let counter = Arc::<Counter>::default();
         // Looked at now and then, and not told for every message.
         let (shown, counted, before) = (bar.downgrade(), Arc::downgrade(&counter), Arc::<AtomicU64>::default());
@@ -83,8 +88,12 @@ impl Progress {
     /// How far it is.
     pub(super) fn now(&self) -> Now {
         let State { order, connection, owed, paid } = *self.state();
-        let messages = self.before.load(Ordering::Relaxed).saturating_add(self.counter.messages());
-        Now { order, connection, messages, owed, paid, unit: self.unit.clone() }
+        Now { order, connection, messages: self.messages(), owed, paid, unit: self.unit.clone() }
+    }
+
+    /// Messages of the order so far.
+    fn messages(&self) -> u64 {
+        self.before.load(Ordering::Relaxed).saturating_add(self.counter.messages())
     }
 
     /// Says a line on standard error, above the bar.
@@ -97,6 +106,8 @@ impl Progress {
         change(&mut state);
         let State { owed, paid, .. } = *state;
         let unit = &self.unit;
+        // Nobody is to think that more was paid for than has come.
+        self.bar.set_position(self.messages());
         self.bar.set_message(format!("paid {paid} {unit}  at risk {owed} {unit}"));
     }
 

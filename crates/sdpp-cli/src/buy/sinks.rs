@@ -2,6 +2,7 @@
 //! an order goes on into what it went to before.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use sdpp::sink::{Csv, Encoding, FileSink, Form, PipeSink, Sink, Tee};
 
@@ -14,8 +15,53 @@ const KEPT: &str = " + canonical:";
 /// How commands of the command line are run.
 const SHELL: &str = "sh -c ";
 
+/// Where messages go, and the program that takes them, if there is one.
+pub(crate) struct Place {
+    pub(crate) sink: Box<dyn Sink>,
+    child: Option<Child>,
+}
+
+impl Place {
+    fn of(sink: impl Sink + 'static) -> Self {
+        Self { sink: Box::new(sink), child: None }
+    }
+
+    /// Starts a program that reads messages.
+    fn program(command: &str, form: Form) -> std::io::Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).stdin(Stdio::piped());
+        // A Ctrl-C is for the purchase: what it still brings goes to the program, which ends with its input.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut shell, 0);
+        let mut child = shell.spawn()?;
+        let input = child.stdin.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
+        let sink = PipeSink::new(format!("exec:{SHELL}{command}"), Box::new(input), form)?;
+        Ok(Self { sink: Box::new(sink), child: Some(child) })
+    }
+
+    /// The same, and the exact messages beside it for the auditor.
+    pub(crate) fn keeping(self, kept: &Path) -> Result<Self, Failure> {
+        let file = FileSink::canonical(kept);
+        let file = file.map_err(|error| failed(Exit::Data, format!("{}: {error}", kept.display())))?;
+        Ok(Self { sink: Box::new(Tee::new(self.sink, file)), ..self })
+    }
+
+    /// Nothing more comes: waits for the program, if there is one.
+    pub(crate) async fn finish(self) -> Result<(), Failure> {
+        // Its input ends here.
+        drop(self.sink);
+        let Some(mut child) = self.child else { return Ok(()) };
+        // It may take its time, and signals are heard meanwhile.
+        let status = tokio::task::spawn_blocking(move || child.wait()).await??;
+        if status.success() {
+            return Ok(());
+        }
+        Err(failed(Exit::Data, format!("the program of --to ended with {status}: see what it did with the messages")))
+    }
+}
+
 /// A sink for the words of the command line.
-pub(crate) async fn open(to: &str, home: &Home) -> Result<Box<dyn Sink>, Failure> {
+pub(crate) async fn open(to: &str, home: &Home) -> Result<Place, Failure> {
     let form = match Path::new(to).extension().and_then(|end| end.to_str()) {
         Some("csv") if !to.contains(':') => Form::Csv(Csv::default()),
         Some("b64") if !to.contains(':') => Form::Lines(Encoding::Base64),
@@ -25,14 +71,23 @@ pub(crate) async fn open(to: &str, home: &Home) -> Result<Box<dyn Sink>, Failure
 }
 
 /// The sink that was described so, with the exact messages beside it if they were kept.
-pub(crate) async fn again(described: &str, home: &Home) -> Result<Box<dyn Sink>, Failure> {
+async fn again(described: &str, home: &Home) -> Result<Place, Failure> {
     match described.split_once(KEPT) {
-        Some((first, kept)) => keeping(alone(first, home).await?, Path::new(kept)),
+        Some((first, kept)) => alone(first, home).await?.keeping(Path::new(kept)),
         None => alone(described, home).await,
     }
 }
 
-async fn alone(described: &str, home: &Home) -> Result<Box<dyn Sink>, Failure> {
+/// Where the messages of an order of the journal go: where it is said, else where they went before.
+pub(crate) async fn of_order(to: Option<&str>, described: Option<&str>, home: &Home) -> Result<Place, Failure> {
+    match (to, described) {
+        (Some(to), _) => open(to, home).await,
+        (None, Some(described)) => again(described, home).await,
+        (None, None) => open("-", home).await,
+    }
+}
+
+async fn alone(described: &str, home: &Home) -> Result<Place, Failure> {
     let (form, place) = described.split_once(':').unwrap_or(("", described));
     let form = match form {
         "lines" => Form::Lines(Encoding::Raw),
@@ -53,39 +108,31 @@ async fn alone(described: &str, home: &Home) -> Result<Box<dyn Sink>, Failure> {
     }
 }
 
-async fn open_as(to: &str, form: Form, home: &Home) -> Result<Box<dyn Sink>, Failure> {
+async fn open_as(to: &str, form: Form, home: &Home) -> Result<Place, Failure> {
     let wrong = |error: std::io::Error| failed(Exit::Data, format!("{to}: {error}"));
     if to == "-" {
-        return Ok(Box::new(PipeSink::stdout(form).map_err(wrong)?));
+        return Ok(Place::of(PipeSink::stdout(form).map_err(wrong)?));
     }
     if let Some(command) = to.strip_prefix("exec:") {
-        let command = ["sh", "-c", command].map(str::to_owned);
-        return Ok(Box::new(PipeSink::child(&command, form).map_err(wrong)?));
+        return Place::program(command, form).map_err(wrong);
     }
     if to.starts_with("mqtt://") || to.starts_with("mqtts://") {
         return broker(to, home).await;
     }
     // The journal names it, and a later command may be run elsewhere.
     let path = std::path::absolute(to).map_err(wrong)?;
-    Ok(Box::new(FileSink::open(&path, form).map_err(wrong)?))
+    Ok(Place::of(FileSink::open(&path, form).map_err(wrong)?))
 }
 
 #[cfg(feature = "mqtt")]
-async fn broker(url: &str, home: &Home) -> Result<Box<dyn Sink>, Failure> {
+async fn broker(url: &str, home: &Home) -> Result<Place, Failure> {
     let config = home.config()?;
-    Ok(Box::new(crate::broker::MqttSink::connect(url, config.buyer.qos, &config.mqtt).await?))
+    Ok(Place::of(crate::broker::MqttSink::connect(url, config.buyer.qos, &config.mqtt).await?))
 }
 
 #[cfg(not(feature = "mqtt"))]
-async fn broker(_: &str, _: &Home) -> Result<Box<dyn Sink>, Failure> {
+async fn broker(_: &str, _: &Home) -> Result<Place, Failure> {
     Err(failed(Exit::Usage, "this program was built without MQTT: build it with the feature `mqtt`"))
-}
-
-/// The same, and the exact messages beside it for the auditor.
-pub(crate) fn keeping(sink: Box<dyn Sink>, kept: &Path) -> Result<Box<dyn Sink>, Failure> {
-    let file = FileSink::canonical(kept);
-    let file = file.map_err(|error| failed(Exit::Data, format!("{}: {error}", kept.display())))?;
-    Ok(Box::new(Tee::new(sink, file)))
 }
 
 /// A new place for the exact messages of an order.
@@ -121,11 +168,11 @@ mod tests {
         let home = Home::find(Some(&folder)).unwrap();
         let file = folder.join("out.csv").display().to_string();
         for to in ["-", "exec:cat > /dev/null", &file] {
-            let described = open(to, &home).await.unwrap().describe().unwrap();
-            assert_eq!(again(&described, &home).await.unwrap().describe().unwrap(), described);
+            let described = open(to, &home).await.unwrap().sink.describe().unwrap();
+            assert_eq!(again(&described, &home).await.unwrap().sink.describe().unwrap(), described);
             let beside = folder.join("kept");
-            let both = keeping(open(to, &home).await.unwrap(), &beside).unwrap().describe().unwrap();
-            assert_eq!(again(&both, &home).await.unwrap().describe().unwrap(), both);
+            let both = open(to, &home).await.unwrap().keeping(&beside).unwrap().sink.describe().unwrap();
+            assert_eq!(again(&both, &home).await.unwrap().sink.describe().unwrap(), both);
             assert_eq!(kept(&both), Some(beside));
         }
         assert!(again("somewhere", &home).await.is_err());

@@ -196,21 +196,20 @@ async fn close(home: &Home, args: &CloseArgs) -> Result<ExitCode, Failure> {
     let (order, note) = (found.order.order, &found.order.note);
     let terms = terms_of(&found.journal, &order).await?;
     let desk = Desk::open(home, &args.reach, &terms.option).await?;
-    let mut sink = match (&args.to, &note.sink) {
-        (Some(to), _) => sinks::open(to, home).await?,
-        (None, Some(described)) => sinks::again(described, home).await?,
-        (None, None) => sinks::open("-", home).await?,
-    };
+    let mut place = sinks::of_order(args.to.as_deref(), note.sink.as_deref(), home).await?;
     let peer = args.at.as_ref().map_or_else(|| note.address(), Address::peer);
     let peer = sdpp::buyer::Address { seller: Some(found.order.seller), ..peer };
     let progress = Progress::new(None, symbol(&desk.asset), true);
     let heard = (progress.counter.clone(), progress.listener());
     let buyer = Buyer::new(desk.settings(Suite::X25519, found.journal, heard, Reconnect::default()));
-    let closed = buyer.close(&peer, order, (sink.as_mut(), args.give_up)).await;
+    let closed = buyer.close(&peer, order, (place.sink.as_mut(), args.give_up)).await;
     let purchase = closed.map_err(|error| {
         let error = explain_at(&peer.host, &error);
         eprintln!("note: if the seller is gone for good, say --give-up: the deposit comes back after the grace period");
         error
     })?;
-    Ok(conclude(args.json, None, &desk, &purchase))
+    let code = conclude(args.json, None, &desk, &purchase);
+    place.finish().await?;
+    // Given up as it was told to, whatever became of the connection.
+    Ok(if args.give_up && purchase.closing { ExitCode::SUCCESS } else { code })
 }

@@ -113,7 +113,7 @@ fn part<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
 /// The names that the configuration knows, by its code.
 fn keys(code: &str) -> Vec<String> {
     let (mut keys, mut renamed) = (Vec::new(), None);
-    for line in part(code, "pub(crate) struct Config", "const fn default_k").lines().map(str::trim) {
+    for line in part(code, "pub(crate) struct Config", "\nimpl Config").lines().map(str::trim) {
         if let Some((_, rest)) = line.split_once("rename = \"") {
             renamed = rest.split('"').next().map(str::to_owned);
         }

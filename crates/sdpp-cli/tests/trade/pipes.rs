@@ -61,10 +61,15 @@ fn programs_and_tables_take_what_is_bought() {
     market.on_sale("1/1", 0);
     let (seller, address) = market.sell(&[]);
     let counted = market.folder.path("counted");
-    let program = format!("exec:cat > '{}'", counted.display());
+    let program = format!("exec:cat > '{0}.part'; mv '{0}.part' '{0}'", counted.display());
     ends(market.command(&["buy", &address, "--count", "100", "--to", &program]), 0);
-    until(|| lines_of(&counted) == 100);
     assert_holds(&counted, 100);
+    // It has ended when the purchase has; how, is not lost, and all is settled.
+    let said = fails(market.command(&["buy", &address, "--count", "10", "--to", "exec:cat > /dev/null; exit 3"]), 12);
+    assert!(said.contains("settled: 10 messages") && said.contains("exit status: 3"), "{said}");
+    let said = fails(market.command(&["buy", &address, "--count", "10", "--to", "/nowhere/out"]), 12);
+    assert!(said.contains("/nowhere/out"), "{said}");
+    assert_eq!(market.balance("buyer"), GRANT - 110, "nothing was ordered for a place that is none");
 
     let table = market.folder.path("out.csv");
     ends(market.command(&["buy", &address, "--count", "2", "--to", &table.display().to_string()]), 0);

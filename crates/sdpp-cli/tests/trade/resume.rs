@@ -166,3 +166,34 @@ fn purchases_of_one_home_do_not_wait_for_each_other() {
     assert_eq!(market.rows(&["orders", "list"]).len(), 2);
     seller.stop();
 }
+
+#[test]
+fn an_order_is_closed_instead_or_given_up() {
+    let market = Market::open("closed");
+    let (mut seller, address, _) = slow_seller(&market);
+    let torn = |name: &str| {
+        let out = market.folder.path(name);
+        let buying = ["buy", &address, "--count", "3000", "--to", &out.display().to_string()];
+        let mut buyer = Served::spawn(market.command(&buying));
+        middle(&out);
+        buyer.kill();
+        out
+    };
+    let out = torn("first");
+    let id = text(&market.order()["order"]).to_owned();
+    ends(market.command(&["orders", "close", &id]), 0);
+    whole(&market, &out, lines_of(&out));
+
+    torn("second");
+    seller.kill();
+    let open = market.rows(&["orders", "list", "--open"]);
+    assert_eq!(open.len(), 1);
+    let id = text(&open[0]["order"]).to_owned();
+    let said = fails(market.command(&["orders", "close", &id[..8]]), 4);
+    assert!(said.contains("--give-up"), "{said}");
+    // The deposit comes back after the grace period, without the seller.
+    let said = ends(market.command(&["orders", "close", &id[..8], "--give-up"]), 0);
+    assert!(said.contains("grace period") && !said.contains("--resume"), "{said}");
+    let channels = market.rows(&["wallet"]);
+    assert!(channels.iter().any(|row| row["state"] == "closing"), "{channels:?}");
+}
