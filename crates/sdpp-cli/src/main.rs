@@ -58,6 +58,8 @@ struct Cli {
 enum Command {
     /// A whole sale on this machine: a ledger with a witness, a seller of real weather, a buyer.
     Demo(demo::Args),
+    /// How fast this machine sells.
+    Bench(demo::BenchArgs),
     /// Sells products until Ctrl-C.
     Sell(Box<sell::Args>),
     /// Shows what a seller has.
@@ -101,11 +103,10 @@ fn say(line: &str) {
 impl Command {
     /// Whether it runs until it is stopped: then warnings are for its operator.
     const fn serves(&self) -> bool {
-        match self {
-            Self::Sell(_) => true,
-            Self::Ledger(args) => args.serves(),
-            _ => false,
+        if let Self::Ledger(args) = self {
+            return args.serves();
         }
+        matches!(self, Self::Sell(_))
     }
 }
 
@@ -127,6 +128,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         // The demo keeps nothing unless it is told where: never in the user's own home.
         Command::Demo(args) => demo::run(&args.within(folder)),
+        Command::Bench(args) => demo::bench(&args),
         Command::Sell(args) => sell::run(&home()?, &args),
         Command::Menu(args) => visit::menu(&home()?, &args),
         Command::Quote(args) => visit::quote(&home()?, &args),

@@ -139,19 +139,33 @@ fn a_taken_port_is_said_with_its_own_exit_code() {
 }
 
 #[test]
-fn a_buyer_is_watched_while_it_waits() {
+fn a_buyer_is_watched_while_it_buys() {
     let market = Market::open("buyer");
-    // A message an hour: the buyer is there until it is told to end.
-    let (seller, address) = market.sell(&["--rate", "0.0003"]);
+    let mut feed = market.live_feed();
+    let seller = Served::spawn(market.command("seller", &market.selling_live()));
+    let address = seller.url();
     let command = market.command("buyer", &[&market.buying(&address), &["--metrics", "127.0.0.1:0"][..]].concat());
     let mut buyer = Served::spawn(command);
     let at = market.watched(&buyer);
     until(|| ready(&at));
     assert_eq!(get(&at, "GET /healthz").0, 200);
-    assert_eq!(sample(&scrape(&at), "sdpp_build_info{version=\"0."), 1.0);
-    until(|| seller.said().contains(" buys"));
+    until(|| scrape(&at).contains("sdpp_sessions{role=\"buyer\"} 1"));
+    let text: String = (0..100).map(|number| format!("message {number}\n")).collect();
+    feed.write_all(text.as_bytes()).unwrap();
+    // What does not fill a window is not invoiced yet.
+    let messages = |metrics: &str| sample(metrics, "sdpp_messages_total{role=\"buyer\"}");
+    let settled = |metrics: &str| {
+        metrics.contains("sdpp_paid_total")
+            && messages(metrics) > 60.0
+            && sample(metrics, "sdpp_paid_total{role=\"buyer\"") == messages(metrics) * PRICE as f64
+            && sample(metrics, "sdpp_unpaid_exposure{role=\"buyer\"") == 0.0
+    };
+    until(|| settled(&scrape(&at)));
+    let metrics = scrape(&at);
+    assert!(sample(&metrics, "sdpp_bytes_total{role=\"buyer\"}") >= messages(&metrics) * 9.0);
+    assert!(sample(&metrics, "sdpp_settle_seconds_count{role=\"buyer\"}") > 0.0);
     buyer.signal("TERM");
-    buyer.wait();
+    assert_eq!(buyer.wait().code(), Some(0), "{}", buyer.said());
     seller.stop();
 }
 

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use sdpp::address::Address;
 use sdpp::bound::Bound;
-use sdpp::buyer::{Buyer, Purchase, Reconnect, Request};
+use sdpp::buyer::{Agreed, Buyer, Purchase, Reconnect, Request};
 use sdpp::journal::{Journal, order_stream};
 use sdpp_proto::buyer::Ended as How;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
-use sdpp_proto::statement::{Form, Product, RecordPolicy, Terms};
+use sdpp_proto::statement::{Form, PayOption, Product, RecordPolicy, Terms};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -51,7 +51,7 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     let asked = visit::ask(home, address, |_| None).await?;
     let (product, option) = (product_of(&asked.menu, topic)?, option_of(&asked.menu, args.how.pay)?);
     let limit = limit(args, product)?;
-    let request = request(args, product, limit)?;
+    let request = request(args, (product, option), limit)?;
     if args.dry_run {
         let bound = Bound::of(product, option, (request.exposure_max.unwrap_or(limit), limit), request.windows);
         eprintln!("{bound}\nat most {limit} {} would be spent; nothing was ordered", symbol(&option.asset));
@@ -128,7 +128,7 @@ fn limit(args: &Args, product: &Product) -> Result<Amount, Failure> {
     }
 }
 
-fn request(args: &Args, product: &Product, limit: Amount) -> Result<Request, Failure> {
+fn request(args: &Args, (product, option): (&Product, &PayOption), limit: Amount) -> Result<Request, Failure> {
     let windows = args.want.windows.unwrap_or(product.windows_max);
     if windows > product.windows_max {
         let most = product.windows_max;
@@ -142,7 +142,7 @@ fn request(args: &Args, product: &Product, limit: Amount) -> Result<Request, Fai
         limit: Some(limit),
         record: RecordPolicy { form: Form::Full, every: args.how.record.0 },
         // What was shown is what is ordered, or nothing is.
-        agreed: Some(Box::new(product.clone())),
+        agreed: Some(Box::new(Agreed { product: product.clone(), option: option.clone() })),
     })
 }
 

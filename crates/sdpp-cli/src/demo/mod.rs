@@ -10,11 +10,14 @@ use sdpp_proto::statement::Signing;
 use sdpp_proto::suite::Suite;
 use sdpp_rail::Durability;
 
+mod bench;
 mod cheat;
 mod house;
 mod sale;
 mod screen;
 mod table;
+
+pub(crate) use bench::{BenchArgs, run as bench};
 
 /// Real Seattle weather: NOAA climate normals, public domain (`examples/data/README.md`).
 const WEATHER: &[u8] = include_bytes!("../../../../examples/data/seattle-weather-hourly.ndjson");

@@ -45,7 +45,7 @@ impl FromStr for WitnessAt {
 #[derive(clap::Args, Clone)]
 pub(crate) struct Args {
     /// Where it listens; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value_t = station::LEDGER)]
+    #[arg(long, value_name = "ADDRESS", env = "SDPP_LEDGER_LISTEN", default_value_t = station::LEDGER)]
     listen: SocketAddr,
     /// The log's name for ever, best a URL without http://; after its address if not given at the first start.
     #[arg(long, value_name = "NAME")]

@@ -9,6 +9,7 @@ use sdpp_proto::suite::Suite;
 use serde_json::{Value, json};
 
 mod export;
+mod restored;
 
 pub(crate) use export::{bundle_of, trust_of};
 
@@ -61,6 +62,8 @@ enum Verb {
     },
     /// Settles and ends an order that is not over.
     Close(CloseArgs),
+    /// Says that the journals were put back from a backup: their orders are only settled.
+    Restored(restored::RestoredArgs),
 }
 
 #[derive(clap::Args)]
@@ -103,6 +106,7 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
                 Ok(ExitCode::SUCCESS)
             }
             Verb::Close(args) => close(home, args).await,
+            Verb::Restored(args) => restored::run(home, args).await,
         }
     })
 }

@@ -69,6 +69,16 @@ impl Market {
         words.split(' ').chain([self.data.as_str()]).collect()
     }
 
+    /// A file that grows, to be sold by [`selling_live`](Self::selling_live).
+    pub(crate) fn live_feed(&self) -> std::fs::File {
+        std::fs::File::create(self.folder.path("live")).unwrap()
+    }
+
+    pub(crate) fn selling_live(&self) -> Vec<String> {
+        let words = self.selling().into_iter().map(str::to_owned);
+        words.filter(|word| *word != self.data).chain([format!("follow:{}", self.folder.text("live"))]).collect()
+    }
+
     /// A seller, and the address of its product.
     pub(crate) fn sell(&self, more: &[&str]) -> (Served, String) {
         let args = [&self.selling(), more].concat();

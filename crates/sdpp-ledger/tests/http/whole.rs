@@ -148,11 +148,11 @@ impl Market {
             records: None,
             record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
             standings: None,
-            limits: seller::Limits::default(),
-            tend_every: seller::TEND_EVERY,
             journal: Journal::start(MemoryStore::new()).unwrap(),
             pools: Pools { strangers: Amount::new(1000), proven: Amount::new(1000) },
             redeem_every: 8,
+            tend_every: std::time::Duration::from_secs(3600),
+            limits: seller::Limits::default(),
             listener: Arc::new(move |event| {
                 if let seller::Event::Redeemed { total, .. } = event {
                     *redeemed.lock().unwrap() = *total;

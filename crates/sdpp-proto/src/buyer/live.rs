@@ -253,6 +253,8 @@ impl Live {
                 n: invoice.n,
                 windows: invoice.windows,
                 messages: invoice.end(),
+                count: invoice.count,
+                bytes: invoice.bytes,
                 due: invoice.due,
             });
         }

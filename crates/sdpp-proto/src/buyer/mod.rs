@@ -134,6 +134,10 @@ pub enum Event {
         windows: u32,
         /// Cumulative messages.
         messages: u64,
+        /// Messages of its span.
+        count: u64,
+        /// Payload bytes of its span.
+        bytes: u64,
         /// Cumulative amount due.
         due: Amount,
     },

@@ -33,6 +33,7 @@ use crate::now;
 use crate::sink::{Sink, Stream};
 
 mod ask;
+mod count;
 mod keeper;
 mod note;
 mod orders;
@@ -44,11 +45,11 @@ pub use ask::{Asked, ask};
 pub use note::Note;
 pub use orders::{OrderInfo, OrderState, orders};
 pub use pursuit::Reconnect;
-pub use request::Request;
+pub use request::{Agreed, Request};
 
 use keeper::Keeper;
 use pursuit::{Plan, Pursuit, Stop};
-use request::{money_of, same_terms};
+use request::money_of;
 
 /// Hears of everything that happens.
 pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -204,7 +205,7 @@ pub struct Purchase {
     pub paid: Amount,
     /// What stood behind the order.
     pub funding: Option<Funding>,
-    /// The order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    /// See [`is_parked`](Self::is_parked).
     pub parked: bool,
     /// The rail was asked to close the channel without the seller: its deposit comes back after the
     /// grace period.
@@ -212,6 +213,11 @@ pub struct Purchase {
 }
 
 impl Purchase {
+    /// Whether the order can go on later: [`Buyer::resume`] or [`Buyer::close`] it.
+    pub const fn is_parked(&self) -> bool {
+        self.parked
+    }
+
     /// Whether both sides have what they were owed.
     pub const fn is_settled(&self) -> bool {
         matches!(self.ended, core::Ended::Settled | core::Ended::Withheld)
@@ -432,12 +438,12 @@ impl Buyer {
     ) -> Result<(OrderDraft, Funding), BuyError> {
         let product = menu.product_by_topic(&request.topic);
         let product = product.ok_or_else(|| BuyError::NotOffered(format!("the product '{}'", request.topic)))?;
-        if request.agreed.as_ref().is_some_and(|agreed| !same_terms(agreed, product)) {
+        let option = menu.options.iter().find(|option| option.rail == self.settings.rail);
+        let option = option.ok_or_else(|| BuyError::NotOffered(format!("the rail '{}'", self.settings.rail)))?;
+        if request.agreed.as_ref().is_some_and(|agreed| !agreed.holds(product, option)) {
             return Err(BuyError::TermsChanged);
         }
         self.trusts_key_of(menu).await?;
-        let option = menu.options.iter().find(|option| option.rail == self.settings.rail);
-        let option = option.ok_or_else(|| BuyError::NotOffered(format!("the rail '{}'", self.settings.rail)))?;
         let windows = request.windows.min(product.windows_max);
         let (exposure_max, limit) = money_of(product, request, windows)?;
         keeper.begin(&Stream::of(product)).map_err(BuyError::Sink)?;
@@ -482,10 +488,13 @@ fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
     use sdpp_proto::offence::Fault;
     let by_seller = |reason: &Reason| match reason {
         // An order that was refused before it had a session needs no channel.
-        Reason::Busy | Reason::Frozen | Reason::ShuttingDown | Reason::Superseded | Reason::RailDown => {
-            account.salt().is_some()
-        }
-        Reason::Refused | Reason::LedgerDishonest | Reason::AlreadyEnded | Reason::Paused => false,
+        Reason::Busy
+        | Reason::Frozen
+        | Reason::ShuttingDown
+        | Reason::Superseded
+        | Reason::RailDown
+        | Reason::Paused => account.salt().is_some(),
+        Reason::Refused | Reason::LedgerDishonest | Reason::AlreadyEnded => false,
     };
     match ended {
         core::Ended::Settled => false,

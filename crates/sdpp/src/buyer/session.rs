@@ -18,11 +18,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::count::Count;
 use super::keeper::Keeper;
 use super::pursuit::{Outcome, Plan, Pursuit, Stop};
 use super::{BuyError, Buyer, Event, Progress};
 use crate::journal::Ack;
 use crate::link::{Link, Read};
+use crate::metrics::{self, Role};
 use crate::recorder::{Recorded, Recorder};
 use crate::{entropy, now, sleep_until};
 
@@ -69,9 +71,16 @@ struct Session<'s, 'a> {
     recording: Recording,
     order: Option<StatementId>,
     funding: Option<Funding>,
+    end: End,
+    count: Count,
+}
+
+/// How a session ends.
+#[derive(Default)]
+struct End {
     /// The wish to end was passed on.
-    exiting: bool,
-    ended: Option<core::Ended>,
+    asked: bool,
+    how: Option<core::Ended>,
 }
 
 /// Runs a connection to its end.
@@ -91,8 +100,8 @@ pub(super) async fn run<'a>(pursuit: &mut Pursuit<'a>, stream: TcpStream, plan: 
         recording: Recording::default(),
         order: None,
         funding: None,
-        exiting: false,
-        ended: None,
+        end: End::default(),
+        count: Count::default(),
     };
     let span = tracing::info_span!(
         "buyer_session",
@@ -106,7 +115,7 @@ pub(super) async fn run<'a>(pursuit: &mut Pursuit<'a>, stream: TcpStream, plan: 
 impl Session<'_, '_> {
     async fn run(mut self) -> Result<Outcome, BuyError> {
         let mut connected = true;
-        while connected && self.ended.is_none() {
+        while connected && self.end.how.is_none() {
             if let Some(menu) = self.menu.take() {
                 self.choose(&menu).await?;
             }
@@ -171,7 +180,7 @@ impl Session<'_, '_> {
         moved |= self.advance();
         self.machine.poll_transmit(now(), self.link.output());
         moved |= self.link.try_write()?;
-        if read == Read::Closed && self.ended.is_none() && self.keeper.has_room() {
+        if read == Read::Closed && self.end.how.is_none() && self.keeper.has_room() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(moved)
@@ -207,8 +216,8 @@ impl Session<'_, '_> {
             (self.buyer.settings.listener)(&Event::Enough);
         }
         let stoppable = self.machine.is_live() || matches!(self.plan, Some(Plan::Place(_)));
-        if self.stop.is_wished() && stoppable && !self.exiting {
-            self.exiting = true;
+        if self.stop.is_wished() && stoppable && !self.end.asked {
+            self.end.asked = true;
             self.machine.exit(now());
         }
     }
@@ -262,7 +271,7 @@ impl Session<'_, '_> {
                 Output::Pay { invoice, before } => self.pay(&invoice, before),
                 Output::Recall(invoices) => self.recall(invoices),
                 Output::Event(event) => self.event(event),
-                Output::Closed(ended) => self.ended = Some(ended),
+                Output::Closed(ended) => self.end.how = Some(ended),
             }
         }
         moved
@@ -331,7 +340,10 @@ impl Session<'_, '_> {
         self.machine.stop(crate::seller::reason_of(&error));
     }
 
-    fn event(&self, event: core::Event) {
+    fn event(&mut self, event: core::Event) {
+        if let Some(account) = self.machine.order() {
+            self.count.event(&event, account);
+        }
         let listener = &self.buyer.settings.listener;
         match event {
             core::Event::Live { start, exposure } => {
@@ -343,7 +355,7 @@ impl Session<'_, '_> {
                     listener(&Event::Live { order, start, exposure });
                 }
             }
-            core::Event::Invoiced { n, windows, messages, due } => {
+            core::Event::Invoiced { n, windows, messages, due, .. } => {
                 let owed = due.saturating_sub(self.machine.order().map_or(Amount::ZERO, BuyerOrder::paid));
                 listener(&Event::Invoiced { n, windows, messages, due, owed });
             }
@@ -405,7 +417,7 @@ impl Session<'_, '_> {
                 None => std::future::pending().await,
             }} => self.recorded(recorded),
             () = sleep_until(timeout) => self.machine.handle_timeout(now()),
-            () = self.stop.heard(late), if !self.exiting => return late.is_none(),
+            () = self.stop.heard(late), if !self.end.asked => return late.is_none(),
         }
         true
     }
@@ -414,7 +426,7 @@ impl Session<'_, '_> {
     async fn finish(mut self) -> Result<Outcome, BuyError> {
         self.machine.hang_up();
         self.outputs();
-        let ended = self.ended.take().unwrap_or(core::Ended::Told(None));
+        let ended = self.end.how.take().unwrap_or(core::Ended::Told(None));
         self.machine.poll_transmit(now(), self.link.output());
         // Written before the journal is waited for: nothing in it depends on these rows.
         let _ = self.link.try_write();
@@ -424,6 +436,7 @@ impl Session<'_, '_> {
         self.link.end_output().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
+        self.count.ended(&ended);
         let Self { link, machine, funding, plan, .. } = self;
         link.close().await;
         // A connection that broke before the menu came had no use for the account.
@@ -509,6 +522,13 @@ async fn recall(payer: Arc<dyn Payer>, invoices: Vec<StatementId>) -> Result<Opt
 
 /// Pays once, however often the rail must be asked.
 async fn pay_bill(payer: Arc<dyn Payer>, bill: Bill) -> Result<Proof, RailError> {
+    let asked = Instant::now();
+    let answer = pay_until_answered(payer, bill).await;
+    metrics::settled(Role::Buyer, asked.elapsed());
+    answer
+}
+
+async fn pay_until_answered(payer: Arc<dyn Payer>, bill: Bill) -> Result<Proof, RailError> {
     let mut answer = payer.pay(&bill).await;
     for _ in 0..RAIL_TRIES {
         match answer {
