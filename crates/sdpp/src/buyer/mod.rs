@@ -1,4 +1,15 @@
-//! The buyer: places one order and sees it through, reconnecting by itself.
+//! The buyer: places one order and sees it through, reconnecting by itself (`spec/protocol.md` §4, §7
+//! to §9).
+//!
+//! ```text
+//!  Buyer::buy ──► menu ──► Event::Ordering ──► Payer::open ──► order ──► live ──► Purchase
+//!                          (what is at risk)   (a deposit)                 ▲
+//!  Buyer::resume ──────────────────────────────────────────────────────────┘   after a crash
+//!  Buyer::close ──► settles what was delivered; gives up the channel of a seller that is gone
+//! ```
+//! Amounts are cumulative base units of the option's asset; messages are counted from the order's
+//! beginning, also over its connections. The future of a call may be dropped at any time: like a
+//! crash, that leaves an order which can be resumed.
 
 use std::io;
 use std::sync::Arc;
@@ -291,6 +302,15 @@ impl Buyer {
     /// A buyer of these settings.
     pub const fn new(settings: Settings) -> Self {
         Self { settings }
+    }
+
+    /// The seller's menu as it is now: products, prices, ways to pay. Nothing is ordered by looking.
+    ///
+    /// # Errors
+    /// [`BuyError::Connection`], [`BuyError::Ended`].
+    pub async fn menu(&self, address: &Address) -> Result<Signed<Menu>, BuyError> {
+        let stream = pursuit::connect(&address.host).await.map_err(BuyError::Connection)?;
+        Ok(ask(self.config(address), stream, |_| None).await?.menu)
     }
 
     /// Places an order and sees it through. When `stop` turns true, or the sink's reader has enough,

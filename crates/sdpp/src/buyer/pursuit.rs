@@ -245,7 +245,7 @@ impl<'a> Pursuit<'a> {
     }
 }
 
-async fn connect(host: &str) -> io::Result<TcpStream> {
+pub(super) async fn connect(host: &str) -> io::Result<TcpStream> {
     let connected = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(host)).await;
     connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

@@ -1,5 +1,13 @@
 //! The seller: serves products to many buyers over TCP, each isolated from the others.
 //!
+//! ```text
+//!  Settings { key, offers, payees, journal, … } ──► Seller::start ──► Seller::serve (until `stop`)
+//!                                                        │                 a task per connection
+//!                     reload, pause, end, write_off ◄────┴────► status, menu, Event
+//! ```
+//! Amounts are base units of the asset of the order's option; those of [`Pools`] and [`Limits`] are
+//! compared across options, so sell for assets of like units, or run a seller for each.
+//!
 //! What is on sale can change while it runs ([`Seller::reload`], [`Seller::pause`]); orders that were
 //! accepted go on by the menu they were placed with. What it is doing can be looked at
 //! ([`Seller::status`]).
