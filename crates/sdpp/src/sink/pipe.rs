@@ -289,8 +289,9 @@ mod tests {
         assert!(sink.room().is_none(), "the queue has room");
         assert!(sink.held(0).is_none());
         assert!(sink.held(1).is_some(), "nobody has read it");
+        let held = sink.held(1).unwrap();
         let reading = std::thread::spawn(move || (reader.recv().unwrap(), reader));
-        sink.held(1).unwrap().await.unwrap();
+        held.await.unwrap();
         assert!(sink.held(1).is_none());
         let (read, reader) = reading.join().unwrap();
         assert_eq!(read, b"one\n");
