@@ -10,7 +10,9 @@
 //! accepted when it passes them.
 //! - [`fake`] holds a bank, a rail and records in memory, with faults on demand, for tests and
 //!   simulations. Nothing in it is worth anything.
+//! - [`failpoint`] names the points where a program can be made to fail.
 
+pub mod failpoint;
 pub mod fake;
 mod rail;
 mod standing;
