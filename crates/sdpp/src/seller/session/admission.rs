@@ -57,13 +57,14 @@ async fn decide(
     admit: Admit,
     reins: Arc<Reins>,
 ) -> Result<Decision, Reason> {
-    let found = shared.registry.take(&admit.attach, admit.order.is_some(), &reins).await?;
+    let is_order = admit.order.is_some() && admit.unfit.is_none();
+    let found = shared.registry.take(&admit.attach, is_order, &reins).await?;
     let (account, skipped) = match found {
         Found::Known(account, skipped) => (Some(account), skipped),
         Found::New => (None, 0),
     };
-    let decided = if account.is_none() && admit.order.is_none() {
-        // The machine names the offence: an attach to nothing.
+    let decided = if account.is_none() && !is_order {
+        // The machine names the offence: an attach to nothing, or an order that cannot be taken any more.
         Ok(Admission::nothing())
     } else {
         admission((&shared, &config), (&admit, account.as_deref()), &reins).await
