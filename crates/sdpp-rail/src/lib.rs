@@ -8,6 +8,7 @@
 //!
 //! - [`fake`] holds a bank, a rail and records in memory, with faults on demand, for tests and
 //!   simulations. Nothing in it is worth anything.
+//! - [`failpoint`] names the points where a program can be made to fail.
 //!
 //! The traits say which calls exist; the suites in [`suite`] say what they mean. An adapter is
 //! accepted when it passes them.
@@ -33,6 +34,7 @@
 //! The example `custom_rail` of the crate `sdpp` is a whole one: debts between people who know each
 //! other, with its suite and a sale.
 
+pub mod failpoint;
 pub mod fake;
 mod rail;
 mod standing;

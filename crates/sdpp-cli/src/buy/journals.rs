@@ -132,7 +132,7 @@ impl Journals {
     /// The order that is meant; `open` counts only those that are not over.
     pub(crate) async fn find(&self, home: &Home, which: &Which, open: bool) -> Result<Found, Failure> {
         let all = self.orders(home).await?;
-        let state = |found: &Found| found.order.state != sdpp::buyer::OrderState::Settled;
+        let state = |found: &Found| !found.order.state.is_over();
         let mut same = all.into_iter().filter(|found| which.is(&found.order.order) && (!open || state(found)));
         match (same.next(), same.next(), which) {
             (Some(found), None, _) => Ok(found),

@@ -114,7 +114,7 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
 async fn list(home: &Home, open: bool, out: Out) -> Result<ExitCode, Failure> {
     let journals = Journals::open(home)?;
     let all = journals.orders(home).await?;
-    for Found { order, .. } in all.iter().filter(|found| !open || found.order.state != OrderState::Settled) {
+    for Found { order, .. } in all.iter().filter(|found| !open || !found.order.state.is_over()) {
         out.tell(&line(order), &json_of(order));
     }
     if !journals.busy.is_empty() {
@@ -130,6 +130,7 @@ const fn state(order: &OrderInfo) -> &'static str {
         OrderState::Unpaid => "unpaid",
         OrderState::Settled => "settled",
         OrderState::Defaulted => "defaulted",
+        OrderState::Void => "void",
     }
 }
 
@@ -168,7 +169,7 @@ fn lines(order: &OrderInfo) -> String {
     if let Some(sink) = &note.sink {
         more("goes to", format!("{sink}, durable through {} messages", note.mark.messages));
     }
-    if order.state != OrderState::Settled {
+    if !order.state.is_over() {
         more("go on", format!("sdpp buy --resume {}", order.order));
         more("or end", format!("sdpp orders close {}", order.order));
     }

@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use super::registry::Standstill;
 use super::reins::Word;
-use super::session::redeem_span;
+use super::session::{redeem_once, redeem_span};
 use super::{Event, Shared};
 
 /// Orders that are over and whose last redemption did not come through, so that their channel could
@@ -79,7 +79,7 @@ pub(super) async fn tend(shared: &Shared) {
 
 /// Harmless where there is nothing to redeem.
 async fn redeem(shared: &Shared, payee: &Arc<dyn Payee>, order: StatementId, finished: bool) {
-    match payee.redeem(&order, finished).instrument(redeem_span(&order)).await {
+    match redeem_once(payee, &order, finished).instrument(redeem_span(&order)).await {
         Ok(done) => {
             if finished {
                 shared.unfinished.remove(&order);

@@ -57,13 +57,14 @@ async fn decide(
     admit: Admit,
     reins: Arc<Reins>,
 ) -> Result<Decision, Reason> {
-    let found = shared.registry.take(&admit.attach, admit.order.is_some(), &reins).await?;
+    let is_order = admit.order.is_some() && admit.unfit.is_none();
+    let found = shared.registry.take(&admit.attach, is_order, &reins).await?;
     let (account, skipped) = match found {
         Found::Known(account, skipped) => (Some(account), skipped),
         Found::New => (None, 0),
     };
-    let decided = if account.is_none() && admit.order.is_none() {
-        // The machine names the offence: an attach to nothing.
+    let decided = if account.is_none() && !is_order {
+        // The machine names the offence: an attach to nothing, or an order that cannot be taken any more.
         Ok(Admission::nothing())
     } else {
         admission((&shared, &config), (&admit, account.as_deref()), &reins).await
@@ -97,7 +98,12 @@ async fn admission(
         stands(shared, &order.issuer()).await?;
     }
     let payee = payee_of(shared, terms).ok_or(Reason::Refused)?;
-    let backing = look_at(payee.as_ref(), order).await.map_err(|error| {
+    let backing = match account {
+        // All is paid, and its channel may be closed already: the buyer comes for the last signature.
+        Some(account) if account.is_settled() => Ok(Backing { deposit: None }),
+        Some(_) | None => look_at(payee.as_ref(), order).await,
+    };
+    let backing = backing.map_err(|error| {
         if let RailError::Dishonest(what) = error {
             (shared.settings.listener)(&Event::Dishonest(what));
         }

@@ -8,7 +8,7 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller::Settle;
 use sdpp_proto::statement::Terms;
-use sdpp_rail::{Bill, Outcome, Payee, RailError};
+use sdpp_rail::{Bill, Outcome, Payee, RailError, Redeemed, failpoint};
 use tracing::Instrument as _;
 
 use super::Session;
@@ -55,7 +55,7 @@ impl Session {
         let Some(account) = self.machine.order() else { return };
         let Some(payee) = payee_of(&self.shared, account.terms()) else { return };
         let order = account.id();
-        let redeem = async move { payee.redeem(&order, finished).await.map(|done| done.total) };
+        let redeem = async move { redeem_once(&payee, &order, finished).await.map(|done| done.total) };
         self.redeeming = Some(Box::pin(redeem.instrument(redeem_span(&order))));
     }
 
@@ -131,7 +131,10 @@ async fn ask_rail(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled 
 
 async fn ask_until_answered(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled {
     for _ in 0..RAIL_TRIES {
-        match payee.settle(&bill, &settle.payment).await {
+        failpoint::reach("settle", "bill");
+        let answer = payee.settle(&bill, &settle.payment).await;
+        failpoint::reach("settled", "bill");
+        match answer {
             Ok(Outcome::Settled) => return Settled::Yes,
             Err(RailError::Declined(why)) => {
                 tracing::warn!(why, "the rail refuses a payment");
@@ -146,14 +149,26 @@ async fn ask_until_answered(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -
     Settled::Down(RailError::Unavailable)
 }
 
+/// Asks the rail for the money.
+pub(in crate::seller) async fn redeem_once(
+    payee: &Arc<dyn Payee>,
+    order: &StatementId,
+    finished: bool,
+) -> Result<Redeemed, RailError> {
+    failpoint::reach("redeem", "voucher");
+    let answer = payee.redeem(order, finished).await;
+    failpoint::reach("redeemed", "voucher");
+    answer
+}
+
 async fn redeem_finally(payee: Arc<dyn Payee>, order: StatementId, finished: bool) -> Result<Amount, RailError> {
-    let mut result = payee.redeem(&order, finished).await;
+    let mut result = redeem_once(&payee, &order, finished).await;
     for _ in 0..RAIL_TRIES {
         if !matches!(result, Err(RailError::Unavailable | RailError::Unknown)) {
             break;
         }
         tokio::time::sleep(RAIL_RETRY).await;
-        result = payee.redeem(&order, finished).await;
+        result = redeem_once(&payee, &order, finished).await;
     }
     result.map(|done| done.total)
 }
