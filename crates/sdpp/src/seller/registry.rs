@@ -8,7 +8,7 @@ use sdpp_proto::codec::StatementId;
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::journal::Entry;
 use sdpp_proto::money::{Amount, AssetId};
-use sdpp_proto::offence::Reason;
+use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::seller::SellerOrder;
 use sdpp_proto::statement::{AnyStatement, Attach, Kind, Menu, Signed};
 use sdpp_proto::time::Timestamp;
@@ -242,7 +242,7 @@ impl Registry {
         attach: &Signed<Attach>,
         is_order: bool,
         reins: &Arc<Reins>,
-    ) -> Result<Found, Reason> {
+    ) -> Result<Found, Fault> {
         let deadline = tokio::time::Instant::now().checked_add(TAKEOVER);
         loop {
             let parked = self.parked.notified();
@@ -256,11 +256,11 @@ impl Registry {
         }
     }
 
-    fn try_take(&self, attach: &Signed<Attach>, is_order: bool, reins: &Arc<Reins>) -> Result<Option<Found>, Reason> {
+    fn try_take(&self, attach: &Signed<Attach>, is_order: bool, reins: &Arc<Reins>) -> Result<Option<Found>, Fault> {
         let mut inner = self.lock();
         let room = inner.has_room_for_session(&attach.issuer());
         match inner.orders.remove(&attach.order_id) {
-            None if is_order && !room => Err(Reason::Busy),
+            None if is_order && !room => Err(Reason::Busy.into()),
             None => {
                 if is_order {
                     inner.goes_live(attach, reins, Booked::default());
@@ -268,9 +268,14 @@ impl Registry {
                 // Without an order the machine names the offence.
                 Ok(Some(Found::New))
             }
+            Some(Slot::Parked(parked)) if parked.account.buyer() != attach.issuer() => {
+                // Its id is in every public ledger: whoever is not its buyer touches nothing.
+                inner.orders.insert(attach.order_id, Slot::Parked(parked));
+                Err(Offence::BadAttach.into())
+            }
             Some(Slot::Parked(parked)) if !room => {
                 inner.orders.insert(attach.order_id, Slot::Parked(parked));
-                Err(Reason::Busy)
+                Err(Reason::Busy.into())
             }
             Some(Slot::Parked(Parked { account, skipped, booked, .. })) => {
                 inner.goes_live(attach, reins, booked);
@@ -278,7 +283,7 @@ impl Registry {
             }
             Some(over @ Slot::Over(_)) => {
                 inner.orders.insert(attach.order_id, over);
-                Err(Reason::AlreadyEnded)
+                Err(Reason::AlreadyEnded.into())
             }
             Some(Slot::Live(live)) => {
                 let newer = live.buyer == attach.issuer() && attach.index > live.index;
@@ -286,7 +291,7 @@ impl Registry {
                     live.reins.say(Word::Stop(Reason::Superseded));
                 }
                 inner.orders.insert(attach.order_id, Slot::Live(live));
-                if newer { Ok(None) } else { Err(Reason::Busy) }
+                if newer { Ok(None) } else { Err(Reason::Busy.into()) }
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{Entry, StoreId};
 use sdpp_proto::money::Amount;
-use sdpp_proto::offence::Reason;
+use sdpp_proto::offence::{Fault, Reason};
 use sdpp_proto::seller::{self as core, Output};
 use sdpp_proto::statement::Kind;
 use sdpp_rail::RailError;
@@ -51,7 +51,7 @@ pub(super) struct Session {
     machine: core::Seller,
     link: Link,
     acks: (mpsc::UnboundedSender<Ack>, mpsc::UnboundedReceiver<Ack>),
-    admitting: Option<Task<Result<Decision, Reason>>>,
+    admitting: Option<Task<Result<Decision, Fault>>>,
     settling: Option<(StatementId, Task<Settled>)>,
     redeeming: Option<Task<Result<Amount, RailError>>>,
     recorder: Option<Recorder>,
