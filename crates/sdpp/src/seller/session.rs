@@ -45,6 +45,22 @@ const RECORD_WAIT: Duration = Duration::from_secs(5);
 
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// Work for a rail, as a task of its own: it may hold what others wait for, so it goes on whether or not
+/// somebody waits for it. Nobody stops it: it ends by itself, and doing it twice does no harm.
+fn spawned<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Task<T> {
+    let task = tokio::spawn(work.in_current_span());
+    Box::pin(async move {
+        match task.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    })
+}
+
 pub(super) struct Session {
     shared: Arc<Shared>,
     config: Arc<core::SellerConfig>,

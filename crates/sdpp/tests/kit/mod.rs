@@ -128,6 +128,48 @@ impl Payee for Hasty {
     }
 }
 
+/// A rail that does one thing after the other, first come first served, and redeems slowly.
+pub struct Narrow {
+    inner: Hasty,
+    door: tokio::sync::Mutex<()>,
+}
+
+impl Narrow {
+    pub fn wrap(inner: Hasty) -> Arc<dyn Payee> {
+        Arc::new(Self { inner, door: tokio::sync::Mutex::new(()) })
+    }
+}
+
+impl Payee for Narrow {
+    fn option(&self) -> PayOption {
+        self.inner.option()
+    }
+
+    fn admit<'a>(&'a self, order: &'a Signed<Order>) -> Reply<'a, Backing> {
+        self.inner.admit(order)
+    }
+
+    fn settle<'a>(&'a self, bill: &'a Bill, payment: &'a Signed<Payment>) -> Reply<'a, Outcome> {
+        Box::pin(async move {
+            let _inside = self.door.lock().await;
+            self.inner.settle(bill, payment).await
+        })
+    }
+
+    fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
+        Box::pin(async move {
+            let _inside = self.door.lock().await;
+            // Long enough for the order to end meanwhile.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.inner.redeem(order, finished).await
+        })
+    }
+
+    fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
+        self.inner.outstanding()
+    }
+}
+
 /// Keeps what a buyer says.
 #[derive(Clone, Default)]
 pub struct Heard(pub Arc<Mutex<Vec<buyer::Event>>>);

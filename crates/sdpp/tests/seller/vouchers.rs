@@ -15,6 +15,8 @@ use sdpp_rail::fake::{Call, FakeMode, FakePayer, FakeWorld, Fault};
 use sdpp_rail::{Funding, Payer};
 
 use crate::kit::*;
+use crate::pools::pay;
+use crate::rogue::Rogue;
 use crate::tap::*;
 
 fn earned(world: &World) -> Amount {
@@ -149,4 +151,32 @@ async fn an_order_that_ended_while_the_rail_was_away_is_redeemed_and_its_channel
         world.stop.send(true).unwrap();
         serving.await.unwrap();
     }
+}
+
+/// The fourth payment starts a redemption, which holds the rail when the connection breaks behind the fifth.
+#[tokio::test]
+async fn a_payment_that_arrived_counts_although_a_redemption_holds_the_rail() {
+    let mut world = World::new(FakeMode::Direct, product(10), 0);
+    world.payee = Narrow::wrap;
+    let seller = world.seller(vec![offer(named("weather", 1), flood())]).await;
+    let (at, serving) = world.listen(&seller).await;
+    let (mut rogue, mut invoice) = Rogue::take_one(at, 2, 3).await;
+    for _ in 0..4 {
+        pay(&world, &mut rogue, &invoice).await;
+        invoice = rogue.invoice().await;
+    }
+    assert_eq!((invoice.due, invoice.paid), (Amount::new(15), Amount::new(12)));
+    pay(&world, &mut rogue, &invoice).await;
+    rogue.say().await;
+    drop(rogue);
+    let ended = |event: &Event| match event {
+        Event::Ended { paid, .. } => Some(*paid),
+        _ => None,
+    };
+    until(|| world.seller_events.lock().unwrap().iter().any(|event| ended(event).is_some())).await;
+    let paid = world.seller_events.lock().unwrap().iter().find_map(ended);
+    assert_eq!(paid, Some(Amount::new(15)));
+    assert!(seller.status().proven.used.is_zero() && seller.status().strangers.used.is_zero());
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
 }

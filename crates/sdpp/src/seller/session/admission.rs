@@ -10,7 +10,7 @@ use sdpp_proto::statement::{Order, Signed, Terms};
 use sdpp_rail::{Backing, Payee, RailError};
 
 use super::money::{RAIL_RETRY, payee_of};
-use super::Session;
+use super::{Session, spawned};
 use crate::now;
 use crate::seller::registry::Found;
 use crate::seller::reins::Reins;
@@ -35,7 +35,7 @@ impl Session {
         let (shared, config, reins) = (self.shared.clone(), self.config.clone(), self.halt.reins.clone());
         self.order = Some(admit.order_id);
         self.halt.ticket.spoke();
-        self.admitting = Some(Box::pin(decide((shared, config), admit, reins)));
+        self.admitting = Some(spawned(decide((shared, config), admit, reins)));
     }
 
     pub(super) fn decided(&mut self, decision: Result<Decision, Fault>) {

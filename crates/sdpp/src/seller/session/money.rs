@@ -11,7 +11,7 @@ use sdpp_proto::statement::Terms;
 use sdpp_rail::{Bill, Outcome, Payee, RailError};
 use tracing::Instrument as _;
 
-use super::Session;
+use super::{Session, spawned};
 use crate::metrics::{self, Role};
 use crate::now;
 use crate::seller::{Event, Shared, reason_of};
@@ -35,7 +35,7 @@ impl Session {
         let id = settle.payment.id();
         let Some(payee) = payee_of(&self.shared, terms) else { return };
         let bill = bill_of(terms, &settle);
-        self.settling = Some((id, Box::pin(ask_rail(payee, bill, settle))));
+        self.settling = Some((id, spawned(ask_rail(payee, bill, settle))));
     }
 
     pub(super) fn settled(&mut self, id: &StatementId, settled: &Settled) {
@@ -56,7 +56,7 @@ impl Session {
         let Some(payee) = payee_of(&self.shared, account.terms()) else { return };
         let order = account.id();
         let redeem = async move { payee.redeem(&order, finished).await.map(|done| done.total) };
-        self.redeeming = Some(Box::pin(redeem.instrument(redeem_span(&order))));
+        self.redeeming = Some(spawned(redeem.instrument(redeem_span(&order))));
     }
 
     pub(super) fn redeemed(&mut self, result: Result<Amount, RailError>) {
@@ -72,8 +72,8 @@ impl Session {
         }
     }
 
-    /// Redeems what the order has brought. Whatever was asked of the rail before is finished or given up
-    /// first: a rail may do one thing at a time, and nobody would wait for the older question any more.
+    /// Redeems what the order has brought, after whatever was asked of the rail before: a rail may do one
+    /// thing at a time.
     pub(super) async fn redeem_at_end(&mut self) {
         self.settling = None;
         if let Some(redeeming) = self.redeeming.take() {
