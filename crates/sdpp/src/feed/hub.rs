@@ -39,13 +39,15 @@ pub struct HubStatus {
     pub ended: Option<Result<(), String>>,
 }
 
-/// One upstream, read by a task, for any number of orders. Clones are the same hub; with the last one
-/// the reading ends.
+/// One upstream, read by a task, for any number of orders. Clones are the same hub; the reading ends
+/// when the last of them and the last subscription are gone: orders that run keep their source, also when
+/// it is no longer on offer.
 #[derive(Clone)]
 pub struct Hub(Arc<Reader>);
 
-struct Reader {
-    shared: Arc<Shared>,
+/// Held by the hub and its subscriptions; the reading task holds only what is shared.
+pub(super) struct Reader {
+    pub(super) shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
@@ -55,7 +57,7 @@ impl Drop for Reader {
     }
 }
 
-/// What the reading task, the hub and its subscriptions share.
+/// What the reading task and the reader share.
 pub(super) struct Shared {
     orders: Mutex<Orders>,
     received: AtomicU64,
@@ -80,7 +82,7 @@ impl Hub {
 
     /// The source of one order: what comes from now on.
     pub fn subscribe(&self, take: Take) -> Subscription {
-        let shared = self.0.shared.clone();
+        let shared = &self.0.shared;
         let mut orders = shared.lock();
         let pick = take.pick.clone();
         let queue = Arc::new(Queue::new(take, orders.ended.clone()));
@@ -90,7 +92,7 @@ impl Hub {
         }
         drop(orders);
         shared.first.notify_one();
-        Subscription { queue, shared, joined: Vec::new() }
+        Subscription { queue, reader: self.0.clone(), joined: Vec::new() }
     }
 
     /// What it did so far.

@@ -10,7 +10,7 @@ use sdpp_proto::limits;
 use sdpp_proto::message::Batch;
 use tokio::sync::Notify;
 
-use super::hub::{Ended, Shared};
+use super::hub::{Ended, Reader};
 use super::{Item, QUEUE_BYTES, QUEUE_MESSAGES};
 use crate::source::{Fill, Filled, Pick, Source, bad_data};
 use crate::topic;
@@ -193,7 +193,8 @@ impl Queue {
 /// What one order gets of a hub. It has no past: a resumed order goes on with what comes.
 pub struct Subscription {
     pub(super) queue: Arc<Queue>,
-    pub(super) shared: Arc<Shared>,
+    /// Whoever has an order has its upstream.
+    pub(super) reader: Arc<Reader>,
     pub(super) joined: Vec<u8>,
 }
 
@@ -276,6 +277,6 @@ impl Source for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.queue.close();
-        self.shared.forget(&self.queue);
+        self.reader.shared.forget(&self.queue);
     }
 }
