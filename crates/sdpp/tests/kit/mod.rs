@@ -95,6 +95,8 @@ pub struct World {
     pub standings: Option<Arc<dyn Standings>>,
     /// What stands between the seller and its rail.
     pub payee: fn(Hasty) -> Arc<dyn Payee>,
+    /// Other ways to pay, behind this world's.
+    pub more_payees: Vec<Arc<dyn Payee>>,
     /// Time that the seller gives for a payment, in place of the rail's.
     pub pay_by_ms: Option<u64>,
 }
@@ -210,6 +212,7 @@ impl World {
             seller_events: Arc::default(),
             standings: None,
             payee: |payee| Arc::new(payee),
+            more_payees: Vec::new(),
             pay_by_ms: None,
         }
     }
@@ -249,10 +252,12 @@ impl World {
     pub async fn seller(&self, offers: Vec<Offer>) -> Seller {
         let events = self.seller_events.clone();
         let payee = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
+        let mut payees = vec![(self.payee)(Hasty { payee, pay_by_ms: self.pay_by_ms })];
+        payees.extend(self.more_payees.iter().cloned());
         let settings = seller::Settings {
             key: key(1),
             offers,
-            payees: vec![(self.payee)(Hasty { payee, pay_by_ms: self.pay_by_ms })],
+            payees,
             records: self.records.clone(),
             record_offer: RecordOffer { backend: "fake".into(), origin: "fake".into(), form: Form::Full },
             standings: self.standings.clone(),

@@ -7,7 +7,7 @@ use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller::Settle;
-use sdpp_proto::statement::Terms;
+use sdpp_proto::statement::{PayOption, Terms};
 use sdpp_rail::{Bill, Outcome, Payee, RailError};
 use tracing::Instrument as _;
 
@@ -84,9 +84,9 @@ impl Session {
         let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
         let payee = payee_of(&self.shared, account.terms());
         if let Some(payee) = payee.filter(|_| has_paid || finished) {
-            let result = redeem_finally(payee, order, finished).instrument(redeem_span(&order)).await;
+            let result = redeem_finally(&payee, order, finished).instrument(redeem_span(&order)).await;
             if finished && result.is_err() {
-                self.shared.unfinished.add(order);
+                self.shared.unfinished.add(order, &payee);
             }
             self.redeemed(result);
         }
@@ -101,12 +101,13 @@ pub(in crate::seller) fn redeem_span(order: &StatementId) -> tracing::Span {
 /// The payee of an order's option: by rail, asset and address, so that an order finds it again after
 /// a restart with other settings.
 pub(super) fn payee_of(shared: &Shared, terms: &Terms) -> Option<Arc<dyn Payee>> {
-    let wanted = &terms.option;
-    let same = |payee: &&Arc<dyn Payee>| {
-        let option = payee.option();
-        (&option.rail, &option.asset, &option.address) == (&wanted.rail, &wanted.asset, &wanted.address)
-    };
+    let same = |payee: &&Arc<dyn Payee>| is_same(&payee.option(), &terms.option);
     shared.house.payees.iter().find(same).cloned()
+}
+
+/// Whether two options are one payee's, whatever their numbers and times.
+pub(in crate::seller) fn is_same(one: &PayOption, other: &PayOption) -> bool {
+    (&one.rail, &one.asset, &one.address) == (&other.rail, &other.asset, &other.address)
 }
 
 fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
@@ -146,7 +147,7 @@ async fn ask_until_answered(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -
     Settled::Down(RailError::Unavailable)
 }
 
-async fn redeem_finally(payee: Arc<dyn Payee>, order: StatementId, finished: bool) -> Result<Amount, RailError> {
+async fn redeem_finally(payee: &Arc<dyn Payee>, order: StatementId, finished: bool) -> Result<Amount, RailError> {
     let mut result = payee.redeem(&order, finished).await;
     for _ in 0..RAIL_TRIES {
         if !matches!(result, Err(RailError::Unavailable | RailError::Unknown)) {
