@@ -17,7 +17,7 @@ use crate::topic;
 
 /// What comes is kept so long for an order whose buyer is away.
 const KEPT: Duration = Duration::from_secs(10 * 60);
-/// The same where all others wait for it.
+/// The same where the upstream waits for it.
 const KEPT_WAITING: Duration = Duration::from_secs(60);
 
 /// What happens when more waits for an order than may.
@@ -32,7 +32,8 @@ pub enum Overflow {
     DropOldest,
     /// What comes is dropped until there is room.
     DropNewest,
-    /// The upstream waits, and all its other orders with it. For one buyer at the end of a pipe.
+    /// The upstream waits, as long as this is its only order: for one buyer at the end of a pipe. With
+    /// other orders it is [`Overflow::End`], because nobody waits for anybody.
     Wait,
 }
 
@@ -157,13 +158,8 @@ impl Queue {
                     }
                 }
                 Overflow::End => {
-                    let (messages, bytes) = (waiting.items.len(), waiting.bytes);
-                    let text = format!(
-                        "the buyer fell behind live data: {messages} messages ({bytes} bytes) wait for it, and no more \
-                         may. Let more wait, sell with when_stalled = skip, or slow the source down"
-                    );
-                    waiting.ended = Some(Ended::Failed(io::ErrorKind::QuotaExceeded, text));
-                    self.ready.notify_one();
+                    drop(waiting);
+                    self.fall_behind();
                     return true;
                 }
             }
@@ -173,6 +169,24 @@ impl Queue {
         drop(waiting);
         self.ready.notify_one();
         true
+    }
+
+    /// More waits than may: the order ends after what waits.
+    pub(super) fn fall_behind(&self) {
+        let waiting = self.lock();
+        let (messages, bytes) = (waiting.items.len(), waiting.bytes);
+        drop(waiting);
+        let text = format!(
+            "the buyer fell behind live data: {messages} messages ({bytes} bytes) wait for it, and no more may. Let \
+             more wait, sell with when_stalled = skip, or slow the source down"
+        );
+        self.end(&Ended::Failed(io::ErrorKind::QuotaExceeded, text));
+    }
+
+    /// Whether it still takes what comes.
+    pub(super) fn takes(&self) -> bool {
+        let waiting = self.lock();
+        !waiting.closed && waiting.ended.is_none()
     }
 
     pub(super) fn end(&self, ended: &Ended) {
@@ -267,7 +281,7 @@ impl Source for Subscription {
 
     fn keeps(&self) -> Option<Duration> {
         Some(match self.queue.take.overflow {
-            // All other orders of the upstream wait with it.
+            // The upstream may wait for it.
             Overflow::Wait => KEPT_WAITING,
             Overflow::End | Overflow::DropOldest | Overflow::DropNewest => KEPT,
         })

@@ -169,6 +169,37 @@ async fn an_upstream_waits_for_an_order_that_asks_it_to() {
 }
 
 #[tokio::test]
+async fn an_order_for_which_the_upstream_waits_holds_no_other_up() {
+    let (feeder, upstream) = fed();
+    let hub = Hub::start(upstream, Start::Now);
+    let take = Take { overflow: Overflow::Wait, queue_messages: 2, ..Take::default() };
+    let mut waits = hub.subscribe(take.clone());
+    for number in 0..10 {
+        plain(&feeder, &number.to_string());
+    }
+    until("the queue is full", || hub.status().received == 3).await;
+    let mut quick = hub.subscribe(Take::default());
+    assert_eq!(some(&mut quick, 7).await.concat(), "3456789");
+    assert_eq!(some(&mut waits, 2).await.concat(), "01");
+    assert_eq!(next(&mut waits).await.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
+    // The same where it was not alone from the beginning.
+    let mut late = hub.subscribe(take);
+    for number in 0..3 {
+        plain(&feeder, &number.to_string());
+    }
+    assert_eq!(some(&mut quick, 3).await.concat(), "012");
+    assert_eq!(some(&mut late, 2).await.concat(), "01");
+    assert_eq!(next(&mut late).await.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
+    // Those that have ended are no company.
+    let mut alone = hub.subscribe(Take { overflow: Overflow::Wait, queue_messages: 2, ..Take::default() });
+    drop(quick);
+    for number in 0..10 {
+        plain(&feeder, &number.to_string());
+    }
+    assert_eq!(some(&mut alone, 10).await.concat(), "0123456789");
+}
+
+#[tokio::test]
 async fn a_fill_that_was_dropped_loses_nothing() {
     let (feeder, upstream) = fed();
     let hub = Hub::start(upstream, Start::Now);

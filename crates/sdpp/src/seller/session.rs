@@ -411,7 +411,7 @@ impl Session {
             due: account.as_ref().map_or(Amount::ZERO, |account| account.due()),
             paid: account.as_ref().map_or(Amount::ZERO, |account| account.paid()),
         };
-        if let Some(order) = order.filter(|_| account.as_ref().is_some_and(|account| !account.is_over())) {
+        if let Some(order) = order.filter(|_| account.as_ref().is_some_and(|account| !account.is_settled())) {
             // Before the order can be taken again.
             shared.shelf.put(order, supply);
         }

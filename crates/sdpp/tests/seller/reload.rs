@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use sdpp::buyer::{BuyError, Request};
-use sdpp::feed::{Hub, Item, Start, Take, Taken, Upstream};
+use sdpp::feed::{Hub, Start, Take};
 use sdpp::seller::{Event, Limits, MakeSource, OrderState, StartError};
-use sdpp::source::Filled;
 use sdpp_proto::buyer::Ended;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
@@ -76,19 +75,6 @@ async fn an_order_of_a_removed_product_is_sold_to_its_end_also_when_it_comes_bac
     assert_eq!(texts, (0..100).map(|number| text("weather", number)).collect::<Vec<String>>());
     world.stop.send(true).unwrap();
     serving.await.unwrap();
-}
-
-/// What a test says is what comes.
-struct Said(tokio::sync::mpsc::UnboundedReceiver<u64>);
-
-impl Upstream for Said {
-    fn take<'a>(&'a mut self, items: &'a mut Vec<Item>) -> Taken<'a> {
-        Box::pin(async move {
-            let Some(number) = self.0.recv().await else { return Ok(Filled::End) };
-            items.push(Item { topic: None, time_us: 0, payload: text("weather", number).into() });
-            Ok(Filled::Some)
-        })
-    }
 }
 
 #[tokio::test]
