@@ -232,3 +232,27 @@ async fn a_debt_that_is_written_off_makes_room_and_stays_written_off() {
     world.stop.send(true).unwrap();
     serving.await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_owed_anew_after_a_debt_was_written_off_counts_also_after_a_restart() {
+    let world = world();
+    let (seller, at, serving) = start(&world).await;
+    let orders = rob(&world, &seller, at).await;
+    assert!(seller.write_off(&orders[0].id()).await.unwrap());
+    assert_eq!(seller.status().strangers.used, Amount::new(6));
+    // It pays what was written off, and owes the next message.
+    let mut debtor = Rogue::come_back(at, 20, &orders[0], 0).await;
+    let invoice = debtor.invoice().await;
+    pay(&world, &mut debtor, &invoice).await;
+    let next = debtor.invoice().await;
+    assert_eq!((next.due, next.paid), (Amount::new(6), Amount::new(3)));
+    drop(debtor);
+    until(|| ended(&world) == 4 && seller.status().strangers.used == Amount::new(9)).await;
+    serving.abort();
+    let _ = serving.await;
+    world.seller_disk.crash();
+    let (seller, _, serving) = start(&world).await;
+    assert_eq!(seller.status().strangers.used, Amount::new(9));
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
