@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
 use super::Failure;
+use crate::exit::{Exit, failed};
 use crate::home::{Role, RoleHome};
 
 /// Where a ledger listens unless it is told otherwise.
@@ -65,7 +66,8 @@ pub(crate) fn bind(runtime: &Runtime, listen: SocketAddr) -> Result<TcpListener,
     runtime.block_on(TcpListener::bind(listen)).map_err(|error| {
         let kind = error.kind();
         if kind == io::ErrorKind::AddrInUse {
-            return format!("{listen}: another program listens there; stop it, or choose another with --listen").into();
+            let what = format!("{listen}: another program listens there; stop it, or choose another with --listen");
+            return failed(Exit::InUse, what);
         }
         format!("{listen}: {error}; choose another with --listen").into()
     })
