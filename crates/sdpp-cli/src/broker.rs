@@ -10,7 +10,8 @@ use sdpp::journal::Barrier;
 use sdpp::sink::{Mark, Ready, Sink, Stream};
 use sdpp::topic;
 use sdpp_mqtt::{
-    Address, Login, MqttSource, Options, PublishError, PublishOptions, Publisher, Qos, Roots, Subscribe, Version,
+    Address, ConnectError, Login, MqttSource, Options, PublishError, PublishOptions, Publisher, Qos, Roots, Subscribe,
+    Version,
 };
 use sdpp_proto::message::Message;
 
@@ -57,13 +58,23 @@ pub(crate) async fn subscribe(url: &str, source: &config::Source, mqtt: &config:
         filters.push(options.address.path.clone());
     }
     let subscribe = Subscribe { filters, qos: qos(source.qos)?, retained: false };
-    let source =
-        MqttSource::connect(options, subscribe).await.map_err(|error| failed(Exit::Unreachable, error.to_string()))?;
+    let source = MqttSource::connect(options, subscribe).await.map_err(|error| explain(&error))?;
     if has_session {
         // What the broker kept is for the first order that comes.
         return Ok(Hub::start(source.rest().await, Start::FirstOrder));
     }
     Ok(Hub::start(source, Start::Now))
+}
+
+/// What is wrong, what to do next, and the exit code.
+fn explain(error: &ConnectError) -> Failure {
+    match error {
+        ConnectError::NoRoots | ConnectError::BadOptions(_) => failed(Exit::Usage, error.to_string()),
+        ConnectError::Unreachable { .. } => {
+            failed(Exit::Unreachable, format!("{error}; check the address, and that the broker runs"))
+        }
+        ConnectError::Refused { .. } | ConnectError::NoSubscription { .. } => failed(Exit::Refused, error.to_string()),
+    }
 }
 
 /// Publishes what was bought.
@@ -84,8 +95,7 @@ impl MqttSink {
         // Shown without user and password.
         let described = format!("{}/{}", options.address, options.address.path);
         let publish = PublishOptions { prefix: options.address.path.clone(), qos: qos(asked_qos)? };
-        let connected = Publisher::connect(options, publish).await;
-        let publisher = connected.map_err(|error| failed(Exit::Unreachable, error.to_string()))?;
+        let publisher = Publisher::connect(options, publish).await.map_err(|error| explain(&error))?;
         Ok(Self { publisher, described, stream: None, first: None, waiting: VecDeque::new() })
     }
 

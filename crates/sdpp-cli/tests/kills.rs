@@ -14,12 +14,18 @@
     reason = "a test that panics has failed"
 )]
 
+#[path = "kills/broker.rs"]
+mod broker;
+#[path = "ledger/house.rs"]
+mod house;
 #[path = "ledger/kit.rs"]
 mod kit;
 #[path = "kills/market.rs"]
 mod market;
 #[path = "kills/moment.rs"]
 mod moment;
+#[path = "../../sdpp-mqtt/tests/kit/mosquitto.rs"]
+mod mosquitto;
 #[path = "kills/sale.rs"]
 mod sale;
 

@@ -14,7 +14,9 @@ fn a_port_in_use_and_a_store_in_use_are_said() {
     let address = &fixed_address();
     let (ledger, url) = Served::start(&home, &["serve", "--listen", address]);
     assert_eq!(url, format!("http://{address}"));
-    let said = refused(&folder.path("other"), &["serve", "--listen", address]);
+    let taken = sdpp(&folder.path("other"), &["serve", "--listen", address]);
+    let said = stderr(&taken);
+    assert_eq!(taken.status.code(), Some(11), "somebody else has it: {said}");
     assert!(said.contains(address.as_str()) && said.contains("--listen"), "{said}");
     let said = refused(&home, &["serve", "--listen", ANY]);
     assert!(said.contains("has it open"), "{said}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sdpp_proto::buyer::{self as core, BuyerOrder};
 use sdpp_proto::money::Amount;
-use sdpp_proto::offence::Reason;
+use sdpp_proto::offence::{Fault, Reason};
 use sdpp_rail::Funding;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -18,6 +18,8 @@ use crate::entropy;
 /// Time that a connection has to come to be.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
+/// Tries in a row at a seller that has no room, after a connection to it was lost.
+const BUSY_TRIES: u32 = 10;
 /// Orders of one purchase that a seller may say it never took. Each costs a deposit for the grace period.
 const VOIDED_MAX: u32 = 3;
 
@@ -148,6 +150,15 @@ struct Course {
     voided: u32,
 }
 
+impl Course {
+    /// A connection was lost, and the seller may still be at it: it has no room for the next one until it has
+    /// noticed. Else the order would be given up for its own older connection.
+    fn waits_for_room(&self, ended: &core::Ended) -> bool {
+        let busy = matches!(ended, core::Ended::Told(Some(Fault::Reason(Reason::Busy))));
+        busy && (1..=BUSY_TRIES).contains(&self.attempt)
+    }
+}
+
 impl Pursuit<'_> {
     pub(super) async fn run(mut self, mut plan: Plan) -> Result<Purchase, BuyError> {
         let mut course = Course::default();
@@ -174,7 +185,7 @@ impl Pursuit<'_> {
                     continue;
                 }
             }
-            let lost = is_lost(&outcome.ended) && !account.is_settled();
+            let lost = (is_lost(&outcome.ended) || course.waits_for_room(&outcome.ended)) && !account.is_settled();
             if !lost {
                 return Ok(self.conclude(&account, outcome.ended, course.funding).await);
             }
