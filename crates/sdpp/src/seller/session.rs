@@ -88,6 +88,8 @@ struct Halt {
     ticket: Ticket,
     /// The seller's end was heard of.
     stopped: bool,
+    /// It was told to finish before it was live: it does as soon as it is.
+    finishes: bool,
 }
 
 /// What the status shows of this session.
@@ -123,7 +125,7 @@ pub(super) async fn run(
         supply: Supply::default(),
         order: None,
         last_store: None,
-        halt: Halt { reins, ticket, stopped: false },
+        halt: Halt { reins, ticket, stopped: false, finishes: false },
         figures: Figures::default(),
         ended: None,
     };
@@ -253,6 +255,9 @@ impl Session {
                 self.figures.row = Some(row);
                 metrics::session_begins(Role::Seller);
                 (self.shared.settings.listener)(&Event::Live { order, buyer: account.buyer(), start: *start });
+                if std::mem::take(&mut self.halt.finishes) {
+                    self.machine.finish(now());
+                }
             }
             core::Event::Invoiced { messages, bytes, windows, .. } => {
                 self.shared.tally.invoiced(*messages, *bytes, u64::from(*windows));
@@ -366,6 +371,7 @@ impl Session {
 
     fn told(&mut self, word: Word) {
         match word {
+            Word::Finish if !self.machine.is_live() => self.halt.finishes = true,
             Word::Finish => self.machine.finish(now()),
             Word::Closing => {
                 if !self.machine.order().is_some_and(sdpp_proto::seller::SellerOrder::is_settled) {
