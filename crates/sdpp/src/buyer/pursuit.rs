@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::keeper::Keeper;
-use super::{Address, BuyError, Buyer, Event, Purchase, Request, is_lost, is_parked, purchase, session};
+use super::{Address, BuyError, Buyer, Event, Purchase, Request, is_crowded, is_lost, is_parked, purchase, session};
 use crate::entropy;
 
 /// Time that a connection has to come to be.
@@ -161,7 +161,8 @@ impl<'a> Pursuit<'a> {
             };
             course.funding = outcome.funding.or(course.funding);
             let Some(account) = outcome.account else { return Err(BuyError::Ended(outcome.ended)) };
-            let lost = is_lost(&outcome.ended) && !account.is_settled();
+            let lost = is_lost(&outcome.ended) || is_crowded(&account, &outcome.ended);
+            let lost = lost && !account.is_settled();
             if !lost {
                 return Ok(self.conclude(&account, outcome.ended, course.funding).await);
             }
