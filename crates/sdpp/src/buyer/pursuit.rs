@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::keeper::Keeper;
-use super::{Address, BuyError, Buyer, Event, Purchase, Request, is_lost, is_parked, is_void, purchase, session};
+use super::{
+    Address, BuyError, Buyer, Event, Purchase, Request, is_crowded, is_lost, is_parked, is_void, purchase, session,
+};
 use crate::entropy;
 
 /// Time that a connection has to come to be.
@@ -185,7 +187,8 @@ impl Pursuit<'_> {
                     continue;
                 }
             }
-            let lost = (is_lost(&outcome.ended) || course.waits_for_room(&outcome.ended)) && !account.is_settled();
+            let waits = course.waits_for_room(&outcome.ended) || is_crowded(&account, &outcome.ended);
+            let lost = (is_lost(&outcome.ended) || waits) && !account.is_settled();
             if !lost {
                 return Ok(self.conclude(&account, outcome.ended, course.funding).await);
             }

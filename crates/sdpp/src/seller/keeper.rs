@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::statement::PayOption;
@@ -15,6 +16,9 @@ use super::registry::Standstill;
 use super::reins::Word;
 use super::session::{is_same, redeem_once, redeem_span};
 use super::{Event, Shared};
+
+/// How often supplies whose buyers stay away are let go.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Orders that are over and whose last redemption did not come through, so that their channel could
 /// not be closed, each with the option of the payee that must do it: others know nothing of it. After a restart the buyer closes it, when the grace period is over.
@@ -45,18 +49,30 @@ pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
         alone = shared.tending.lock() => alone,
         () = crate::stopped(&mut stop) => return,
     };
+    // A rail that does not answer keeps neither the end of the program nor the shelf waiting.
+    tokio::select! {
+        () = tend_for_ever(&shared) => {}
+        () = sweep_for_ever(&shared) => {}
+        () = crate::stopped(&mut stop) => {}
+    }
+}
+
+async fn tend_for_ever(shared: &Shared) {
     loop {
-        tend(&shared).await;
-        tokio::select! {
-            () = tokio::time::sleep(shared.settings.tend_every) => {}
-            () = crate::stopped(&mut stop) => return,
-        }
+        tend(shared).await;
+        tokio::time::sleep(shared.settings.tend_every).await;
+    }
+}
+
+async fn sweep_for_ever(shared: &Shared) {
+    loop {
+        shared.shelf.sweep();
+        tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 
 /// One look. What cannot be done now is tried at the next one.
-pub(super) async fn tend(shared: &Shared) {
-    shared.shelf.sweep();
+async fn tend(shared: &Shared) {
     for payee in &shared.house.payees {
         match payee.outstanding().await {
             Ok(found) => {

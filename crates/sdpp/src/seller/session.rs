@@ -88,6 +88,8 @@ struct Halt {
     ticket: Ticket,
     /// The seller's end was heard of.
     stopped: bool,
+    /// It was told to finish before it was live: it does as soon as it is.
+    finishes: bool,
 }
 
 /// What the status shows of this session.
@@ -97,6 +99,8 @@ struct Figures {
     row: Option<Row>,
     /// What of its debt is in the totals.
     counted: Amount,
+    /// What of its payments is in the totals, with those of earlier sessions.
+    credited: Amount,
     /// Messages that the order skipped.
     skipped: u64,
 }
@@ -123,7 +127,7 @@ pub(super) async fn run(
         supply: Supply::default(),
         order: None,
         last_store: None,
-        halt: Halt { reins, ticket, stopped: false },
+        halt: Halt { reins, ticket, stopped: false, finishes: false },
         figures: Figures::default(),
         ended: None,
     };
@@ -251,15 +255,20 @@ impl Session {
                 let row = Row::new(OrderStatus::of(account, since, self.figures.skipped));
                 self.shared.registry.show(&order, &self.halt.reins, &row);
                 self.figures.row = Some(row);
+                self.figures.credited = account.paid();
                 metrics::session_begins(Role::Seller);
                 (self.shared.settings.listener)(&Event::Live { order, buyer: account.buyer(), start: *start });
+                if std::mem::take(&mut self.halt.finishes) {
+                    self.machine.finish(now());
+                }
             }
             core::Event::Invoiced { messages, bytes, windows, .. } => {
                 self.shared.tally.invoiced(*messages, *bytes, u64::from(*windows));
             }
             core::Event::Paid { n, messages, total, .. } => {
                 let owed = owed(account);
-                let before = self.figures.row.as_ref().map_or(Amount::ZERO, |row| row.read().paid);
+                // Not by the row: another event may have published this payment already.
+                let before = std::mem::replace(&mut self.figures.credited, *total);
                 self.shared.tally.paid(&account.terms().option.asset, total.saturating_sub(before));
                 if account.is_proven() {
                     self.shared.registry.prove(account.buyer());
@@ -366,6 +375,7 @@ impl Session {
 
     fn told(&mut self, word: Word) {
         match word {
+            Word::Finish if !self.machine.is_live() => self.halt.finishes = true,
             Word::Finish => self.machine.finish(now()),
             Word::Closing => {
                 if !self.machine.order().is_some_and(sdpp_proto::seller::SellerOrder::is_settled) {

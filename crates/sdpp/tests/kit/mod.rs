@@ -172,6 +172,34 @@ impl Payee for Narrow {
     }
 }
 
+/// A rail that thinks about each order for a while, and never says what is outstanding.
+pub struct Stuck(pub Hasty);
+
+impl Payee for Stuck {
+    fn option(&self) -> PayOption {
+        self.0.option()
+    }
+
+    fn admit<'a>(&'a self, order: &'a Signed<Order>) -> Reply<'a, Backing> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.0.admit(order).await
+        })
+    }
+
+    fn settle<'a>(&'a self, bill: &'a Bill, payment: &'a Signed<Payment>) -> Reply<'a, Outcome> {
+        self.0.settle(bill, payment)
+    }
+
+    fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
+        self.0.redeem(order, finished)
+    }
+
+    fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
+        Box::pin(std::future::pending())
+    }
+}
+
 /// Keeps what a buyer says.
 #[derive(Clone, Default)]
 pub struct Heard(pub Arc<Mutex<Vec<buyer::Event>>>);

@@ -168,3 +168,35 @@ async fn modest_buyers_are_done_before_a_greedy_one() {
         serving.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn an_order_that_finds_no_room_when_it_comes_back_tries_again() {
+    let mut world = World::new(FakeMode::Voucher, product(10), 0);
+    world.limits = Limits { sessions_per_buyer: 1, ..Limits::default() };
+    let tap = Tap::new();
+    let seller = world.seller(vec![offer(named("weather", 1), tap.source("weather"))]).await;
+    let (at, serving) = world.listen(&seller).await;
+    let disk = sdpp_rail::MemoryDisk::new();
+    let first = Buying::start(&world, at, world.buyer_on(2, &disk), world.request(50, 4));
+    tap.open(20);
+    until(|| first.count() == 20).await;
+    let (kept, id) = (first.kept.clone(), seller.status().orders[0].order);
+    first.kill().await;
+    let events = |which: fn(&Event) -> bool| world.seller_events.lock().unwrap().iter().filter(|e| which(e)).count();
+    until(|| events(|event| matches!(event, Event::Ended { .. })) == 1).await;
+    // Another connection of the same buyer has its only place.
+    let other = Buying::start(&world, at, world.buyer(2), world.request(50, 4));
+    until(|| events(|event| matches!(event, Event::Live { .. })) == 2).await;
+    let patient = sdpp::buyer::Settings { reconnect: quick(100), ..world.buyer_settings(2, &disk) };
+    let (address, stop) = (world.address(at), world.stop.subscribe());
+    let mut sink = kept.clone();
+    let back =
+        tokio::spawn(async move { sdpp::buyer::Buyer::new(patient).resume(&address, id, &mut sink, stop).await });
+    until(|| seller.status().totals.refusals.contains_key(&Reason::Busy)).await;
+    other.kill().await;
+    tap.open(50);
+    let done = back.await.unwrap().unwrap();
+    assert_eq!((done.ended, done.delivered), (Ended::Settled, 50));
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}

@@ -11,9 +11,10 @@ use sdpp_proto::journal::Entry;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller as core;
-use sdpp_proto::statement::{Kind, Order, Signed};
+use sdpp_proto::statement::{Invoice, Kind, Order, Settlement, Signed};
 use sdpp_rail::fake::{Call, FakeBank, FakeMode, FakePayee, FakePayer, FakeWorld, Fault};
 use sdpp_rail::{Funding, Payee, Payer};
+use sdpp_sim::liar::Heard;
 
 use crate::kit::*;
 use crate::pools::pay;
@@ -191,6 +192,44 @@ async fn a_payment_that_arrived_counts_although_a_redemption_holds_the_rail() {
     let paid = world.seller_events.lock().unwrap().iter().find_map(ended);
     assert_eq!(paid, Some(Amount::new(15)));
     assert!(seller.status().proven.used.is_zero() && seller.status().strangers.used.is_zero());
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rail_that_does_not_answer_keeps_no_seller_from_stopping() {
+    let mut world = World::new(FakeMode::Direct, product(10), 0);
+    world.payee = |inner| Arc::new(Stuck(inner));
+    let seller = world.seller(vec![offer(named("weather", 1), flood())]).await;
+    let (_, serving) = world.listen(&seller).await;
+    // It is being asked.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    world.stop.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(10), serving).await.expect("it has stopped").unwrap();
+}
+
+#[tokio::test]
+async fn an_order_that_is_told_to_end_before_it_is_live_ends_when_it_is() {
+    let mut world = World::new(FakeMode::Direct, product(10), 0);
+    world.payee = |inner| Arc::new(Stuck(inner));
+    let seller = world.seller(vec![offer(named("weather", 1), flood())]).await;
+    let (at, serving) = world.listen(&seller).await;
+    let mut rogue = Rogue::greeted(at, 2, 2).await;
+    let order = rogue.liar.order();
+    rogue.liar.send_order(order);
+    rogue.say().await;
+    let id = rogue.order_id();
+    until(|| seller.end(&id)).await;
+    assert!(seller.status().orders.is_empty(), "not live yet");
+    let settles = |heard: &Heard| heard.statement::<Settlement>().is_some() || heard.statement::<Invoice>().is_some();
+    rogue.hear(settles).await.expect("its end");
+    drop(rogue);
+    let sent = |event: &Event| match event {
+        Event::Ended { sent, .. } => Some(*sent),
+        _ => None,
+    };
+    until(|| world.seller_events.lock().unwrap().iter().any(|event| sent(event).is_some())).await;
+    assert_eq!(world.seller_events.lock().unwrap().iter().find_map(sent), Some(0));
     world.stop.send(true).unwrap();
     serving.await.unwrap();
 }
