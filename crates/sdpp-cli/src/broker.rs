@@ -51,6 +51,7 @@ fn qos(asked: Option<u8>) -> Result<Qos, Failure> {
 pub(crate) async fn subscribe(url: &str, source: &config::Source, mqtt: &config::Mqtt) -> Result<Hub, Failure> {
     let mut options = options(url, mqtt)?;
     options.session.clone_from(&source.session);
+    let has_session = source.session.is_some();
     let mut filters = source.topics.clone();
     if filters.is_empty() && !options.address.path.is_empty() {
         filters.push(options.address.path.clone());
@@ -58,6 +59,10 @@ pub(crate) async fn subscribe(url: &str, source: &config::Source, mqtt: &config:
     let subscribe = Subscribe { filters, qos: qos(source.qos)?, retained: false };
     let source =
         MqttSource::connect(options, subscribe).await.map_err(|error| failed(Exit::Unreachable, error.to_string()))?;
+    if has_session {
+        // What the broker kept is for the first order that comes.
+        return Ok(Hub::start(source.rest().await, Start::FirstOrder));
+    }
     Ok(Hub::start(source, Start::Now))
 }
 

@@ -83,13 +83,17 @@ async fn a_buyer_orders_nothing_from_a_key_that_has_ended() {
 async fn nothing_is_ordered_on_terms_that_nobody_has_agreed_to() {
     let world = World::new(FakeMode::Voucher, product(10), 100);
     let (at, _serving) = world.serve().await;
-    let buy = async |agreed| {
+    let offered = world.option();
+    let buy = async |product, option| {
+        let agreed = sdpp::buyer::Agreed { product, option };
         let request = Request { agreed: Some(Box::new(agreed)), ..world.request(10, 1) };
         world.buyer(2).buy(&world.address(at), &request, &mut Kept::default(), world.stop.subscribe()).await
     };
     let cheaper = sdpp_proto::statement::Product { amount: Amount::new(2), ..product(10) };
-    assert!(matches!(buy(cheaper).await, Err(BuyError::TermsChanged)));
-    // Number and stock are no terms.
+    assert!(matches!(buy(cheaper, offered.clone()).await, Err(BuyError::TermsChanged)));
+    let dear = sdpp_proto::statement::PayOption { grace_min_ms: 1, ..offered.clone() };
+    assert!(matches!(buy(product(10), dear).await, Err(BuyError::TermsChanged)));
+    // Numbers and stock are no terms.
     let other = sdpp_proto::statement::Product { id: 77, available: Some(5), ..product(10) };
-    assert!(buy(other).await.unwrap().is_settled());
+    assert!(buy(other, sdpp_proto::statement::PayOption { id: 9, ..offered }).await.unwrap().is_settled());
 }

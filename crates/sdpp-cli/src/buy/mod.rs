@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use sdpp::address::Address;
 use sdpp::bound::Bound;
-use sdpp::buyer::{Buyer, Purchase, Reconnect, Request};
+use sdpp::buyer::{Agreed, Buyer, Purchase, Reconnect, Request};
 use sdpp::journal::{Journal, order_stream};
 use sdpp_proto::buyer::Ended as How;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::{Amount, Unit};
-use sdpp_proto::statement::{Form, Product, RecordPolicy, Terms};
+use sdpp_proto::statement::{Form, PayOption, Product, RecordPolicy, Terms};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -56,7 +56,7 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     let product = for_sale(product_of(&asked.menu, topic)?)?;
     let option = option_of(&asked.menu, args.how.pay.or(config.pay))?;
     let limit = limit(args, product)?;
-    let request = request((args, &config), product, limit)?;
+    let request = request((args, &config), (product, option), limit)?;
     if args.dry_run {
         let bound = Bound::of(product, option, (request.exposure_max.unwrap_or(limit), limit), request.windows);
         eprintln!("{bound}\nat most {limit} {} would be spent; nothing was ordered", symbol(&option.asset));
@@ -163,7 +163,11 @@ fn for_sale(product: &Product) -> Result<&Product, Failure> {
     Ok(product)
 }
 
-fn request((args, config): (&Args, &config::Buyer), product: &Product, limit: Amount) -> Result<Request, Failure> {
+fn request(
+    (args, config): (&Args, &config::Buyer),
+    (product, option): (&Product, &PayOption),
+    limit: Amount,
+) -> Result<Request, Failure> {
     let most = product.windows_max;
     let windows = args.want.windows.or_else(|| config.windows.map(|wished| wished.min(most))).unwrap_or(most);
     if windows > most {
@@ -182,7 +186,7 @@ fn request((args, config): (&Args, &config::Buyer), product: &Product, limit: Am
         limit: Some(limit),
         record: RecordPolicy { form: Form::Full, every: args.how.record.0 },
         // What was shown is what is ordered, or nothing is.
-        agreed: Some(Box::new(product.clone())),
+        agreed: Some(Box::new(Agreed { product: product.clone(), option: option.clone() })),
     })
 }
 

@@ -197,8 +197,7 @@ impl House {
             pay_by_ms: PAY_BY_MS,
             url: None,
         };
-        // The seller's journal holds every payment too; this copy need not survive a power cut.
-        let store = Box::new(open_store(&self.home, "seller/rail", Durability::Process)?);
+        let store = Box::new(open_store(&self.home, "seller/rail", self.args.durability())?);
         Ok(match self.args.pay {
             Pay::Voucher => Arc::new(VoucherPayee::new(client.clone(), config, store)),
             Pay::Direct => Arc::new(DirectPayee::new(client.clone(), config, store)),

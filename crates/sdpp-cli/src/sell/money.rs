@@ -56,14 +56,14 @@ pub(super) fn payees(
     let mut payees: Vec<Arc<dyn Payee>> = Vec::new();
     for way in [Pay::Voucher, Pay::Direct].into_iter().filter(|way| ways.contains(way)) {
         let client = remote.client.clone();
-        // The journal holds every payment too; this book need not survive a power cut.
+        // What is not redeemed yet is nowhere else: the book survives what the money must survive.
         payees.push(match way {
             Pay::Voucher => {
-                let store = Box::new(remote.role.store("rail", Durability::Process)?);
+                let store = Box::new(remote.role.store("rail", Durability::Power)?);
                 Arc::new(VoucherPayee::new(client, terms.clone(), store))
             }
             Pay::Direct => {
-                let store = Box::new(remote.role.store("rail-direct", Durability::Process)?);
+                let store = Box::new(remote.role.store("rail-direct", Durability::Power)?);
                 Arc::new(DirectPayee::new(client, terms.clone(), store))
             }
         });

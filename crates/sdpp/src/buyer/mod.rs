@@ -34,11 +34,11 @@ pub use ask::{Asked, ask};
 pub use note::Note;
 pub use orders::{OrderInfo, OrderState, orders};
 pub use pursuit::Reconnect;
-pub use request::Request;
+pub use request::{Agreed, Request};
 
 use keeper::Keeper;
 use pursuit::{Plan, Pursuit, Stop};
-use request::{money_of, same_terms};
+use request::money_of;
 
 /// Hears of everything that happens.
 pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -418,12 +418,12 @@ impl Buyer {
     ) -> Result<(OrderDraft, Funding), BuyError> {
         let product = menu.product_by_topic(&request.topic);
         let product = product.ok_or_else(|| BuyError::NotOffered(format!("the product '{}'", request.topic)))?;
-        if request.agreed.as_ref().is_some_and(|agreed| !same_terms(agreed, product)) {
+        let option = menu.options.iter().find(|option| option.rail == self.settings.rail);
+        let option = option.ok_or_else(|| BuyError::NotOffered(format!("the rail '{}'", self.settings.rail)))?;
+        if request.agreed.as_ref().is_some_and(|agreed| !agreed.holds(product, option)) {
             return Err(BuyError::TermsChanged);
         }
         self.trusts_key_of(menu).await?;
-        let option = menu.options.iter().find(|option| option.rail == self.settings.rail);
-        let option = option.ok_or_else(|| BuyError::NotOffered(format!("the rail '{}'", self.settings.rail)))?;
         let windows = request.windows.min(product.windows_max);
         let (exposure_max, limit) = money_of(product, request, windows)?;
         keeper.begin(&Stream::of(product)).map_err(BuyError::Sink)?;

@@ -1,7 +1,7 @@
 //! What to buy, and what it may cost.
 
 use sdpp_proto::money::Amount;
-use sdpp_proto::statement::{Form, Product, RecordPolicy};
+use sdpp_proto::statement::{Form, PayOption, Product, RecordPolicy};
 
 use super::BuyError;
 
@@ -20,9 +20,9 @@ pub struct Request {
     pub limit: Option<Amount>,
     /// What is recorded.
     pub record: RecordPolicy,
-    /// The product as somebody has seen and agreed to it: nothing is ordered on other terms. None:
-    /// whatever the menu says.
-    pub agreed: Option<Box<Product>>,
+    /// What somebody has seen and agreed to: nothing is ordered on other terms. None: whatever the menu
+    /// says.
+    pub agreed: Option<Box<Agreed>>,
 }
 
 impl Request {
@@ -46,10 +46,21 @@ impl Request {
     }
 }
 
-/// Whether a product is sold on the terms that were agreed to. Its number, and how much is left, are no
-/// terms.
-pub(super) fn same_terms(agreed: &Product, now: &Product) -> bool {
-    Product { id: now.id, available: now.available, ..agreed.clone() } == *now
+/// Terms that somebody has agreed to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Agreed {
+    /// The product, its price above all.
+    pub product: Product,
+    /// The way to pay: asset, payee, grace and deadlines.
+    pub option: PayOption,
+}
+
+impl Agreed {
+    /// Whether a menu still offers this. Numbers, and how much is left, are no terms.
+    pub(super) fn holds(&self, product: &Product, option: &PayOption) -> bool {
+        Product { id: product.id, available: product.available, ..self.product.clone() } == *product
+            && PayOption { id: option.id, ..self.option.clone() } == *option
+    }
 }
 
 /// Exposure and limit of a request, by the product's price where the request names none.

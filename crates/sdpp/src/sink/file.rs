@@ -1,6 +1,6 @@
 //! A file of messages, as durable as the journal, that can go back to any message.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read as _, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ const BUFFER: usize = 256 * 1024;
 /// A header of a CSV file is looked for in so many bytes.
 const HEADER_MAX: u64 = 1024 * 1024;
 
-/// A file of messages. What it held before is kept, and never taken back.
+/// A file of messages. What it held before is kept, and never taken back. It is locked: one sink at a time
+/// writes to a file.
 pub struct FileSink {
     path: PathBuf,
     file: Arc<SyncedFile>,
@@ -39,9 +40,14 @@ impl FileSink {
     /// Opens or creates a file.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's; [`WouldBlock`](io::ErrorKind::WouldBlock) where another sink has it.
     pub fn open(path: &Path, form: Form) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            // Two that write from one place would overwrite what was paid for.
+            let text = format!("another purchase writes to {}: name another file", path.display());
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+        }
         let at = (&file).seek(SeekFrom::End(0))?;
         let path = path.canonicalize()?;
         Ok(Self { path, file: Arc::new(SyncedFile(file)), former: Former::new(form), buffer: Vec::new(), at })
@@ -166,6 +172,8 @@ impl Drop for FileSink {
     fn drop(&mut self) {
         // What was not flushed was not paid for.
         let _ = self.hand_over();
+        // The journal may hold the file a little longer.
+        let _ = self.file.0.unlock();
     }
 }
 

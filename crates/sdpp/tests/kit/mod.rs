@@ -239,6 +239,12 @@ impl World {
         self.buyer_on(seed, &MemoryDisk::new())
     }
 
+    /// The seller's way to be paid.
+    pub fn option(&self) -> PayOption {
+        let payee = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
+        Hasty { payee, pay_by_ms: self.pay_by_ms }.option()
+    }
+
     /// A buyer with a journal on this disk.
     pub fn buyer_on(&self, seed: u8, disk: &MemoryDisk) -> Buyer {
         Buyer::new(self.buyer_settings(seed, disk))
