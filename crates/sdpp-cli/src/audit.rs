@@ -58,7 +58,7 @@ pub(crate) fn run(home: impl Fn() -> Result<Home, Box<dyn Error>>, args: &Args) 
 }
 
 async fn own(home: &Home, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let journals = Journals::open(home, None)?;
+    let journals = Journals::open(home)?;
     let all = journals.orders(home).await?;
     let wanted = |order: &sdpp_proto::codec::StatementId| args.order.as_ref().is_none_or(|which| which.is(order));
     let (mut worst, mut count) = (0u8, 0u64);

@@ -15,14 +15,7 @@ const PIECE: usize = 64 * 1024;
 
 /// The statements, the salt and the messages of an order.
 pub(crate) fn bundle(entries: &[Entry], messages: Option<&Path>) -> std::io::Result<Bundle> {
-    let mut bundle = Bundle::default();
-    for entry in entries {
-        match entry {
-            Entry::Statement(statement) => bundle.statements.push(statement.bytes.clone()),
-            Entry::Salt(salt) => bundle.order_salt = Some(*salt),
-            Entry::Intent(_) | Entry::Record { .. } => {}
-        }
-    }
+    let mut bundle = sdpp::bundle::of(entries);
     if let Some(path) = messages {
         let bytes = std::fs::read(path)?;
         bundle.messages = bytes.chunks(PIECE).map(Arc::from).collect();

@@ -23,6 +23,8 @@ mod demo;
 mod doctor;
 mod exit;
 mod export;
+#[cfg(all(debug_assertions, unix))]
+mod failpoint;
 mod home;
 mod key;
 mod ledger;
@@ -112,6 +114,8 @@ impl Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    #[cfg(all(debug_assertions, unix))]
+    failpoint::arm();
     let logs = watch::logs::start(&cli.logs, cli.command.serves());
     match logs.and_then(|_logs| run(cli)) {
         Ok(code) => code,

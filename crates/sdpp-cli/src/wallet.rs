@@ -7,6 +7,7 @@ use sdpp_proto::codec::ChannelId;
 use sdpp_proto::money::Amount;
 use serde_json::json;
 
+use crate::buy::fetch_deposits;
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
 use crate::ledger::reach::{Reach, Remote};
@@ -33,6 +34,8 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
 
 async fn shown(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     let remote = Remote::open(home, args.role, &args.reach).await?;
+    remote.follow().await?;
+    fetch_deposits(&remote).await;
     let size = remote.follow().await?;
     let account = remote.key.public();
     let (balances, paying, paid) = remote

@@ -20,6 +20,37 @@
 //! - [`fsck`] checks all of it from what is published, [`receipt`] proves an entry to strangers.
 //! - It is a log, not consensus: an operator can refuse service, but cannot rewrite or fork unseen
 //!   where one honest witness stands in every quorum.
+//!
+//! A ledger in this process, an account with money on it, and a client that checks:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use sdpp_ledger::entry::{Body, Entry, Issue, asset_id};
+//! use sdpp_ledger::{LedgerClient, LedgerConfig, LedgerHost as _, LocalLedger};
+//! use sdpp_log::Policy;
+//! use sdpp_proto::codec::Bytes32;
+//! use sdpp_proto::money::Amount;
+//! use sdpp_proto::time::Timestamp;
+//! use sdpp_rail::MemoryStore;
+//! use sdpp_rail::suite::{block_on, test_key};
+//!
+//! let (operator, issuer, account) = (test_key(1), test_key(2), test_key(3).public());
+//! let clock = Arc::new(|| Timestamp::from_ms(1_764_000_000_000));
+//! let ledger = LocalLedger::start(LedgerConfig::new("example.org/ledger", operator, clock), Box::new(MemoryStore::new()))?;
+//!
+//! // Nobody is believed but the log's key; with witnesses, a quorum of them has to have seen the same log.
+//! let policy = Policy::new(ledger.key().clone(), Vec::new(), 0)?;
+//! let client = LedgerClient::new(Arc::new(ledger.clone()), policy, None)?;
+//! let (asset, amount) = (asset_id("point", &issuer.public()), Amount::new(500));
+//! let issue = Issue { symbol: "point".into(), to: account, amount, reference: Bytes32([7; 32]) };
+//! block_on(client.submit(&Entry::sign(&issuer, client.origin(), Body::Issue(issue))))?;
+//! assert_eq!(block_on(client.fresh(|fold| fold.balance(&asset, &account)))?, amount);
+//! ledger.stop();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! Served over HTTP (feature `http`) it is the same: `http::serve_ledger` at the operator, and
+//! `http::HttpLedger` behind the client. `docs/ledger.md` is for operators.
 
 mod channel;
 mod client;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sdpp_log::{Edge, Hash, Signature};
+use sdpp_rail::failpoint;
 use tokio::sync::oneshot;
 
 use crate::ledger::{Head, StartError};
@@ -240,6 +241,9 @@ fn rest(failures: u32) -> Duration {
 /// A refusal waits too: it may rest on an entry of its group. Whoever has gone away needs no answer.
 /// Without a note nobody knows what becomes of the group.
 fn answer_all(waiting: Vec<Waiting>, note: Option<&Arc<str>>) {
+    if !waiting.is_empty() {
+        failpoint::reach("answer", "entries");
+    }
     for (reply, outcome) in waiting {
         let place = outcome.or_else(|refusal| refusal.known().ok_or(refusal));
         let answer = match (place, note) {

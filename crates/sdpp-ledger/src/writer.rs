@@ -16,7 +16,7 @@ use sdpp_log::{Hash, TilePath, TlogProof, VerifierKey};
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::{Amount, AssetId};
-use sdpp_rail::{Store, StoreError};
+use sdpp_rail::{Store, StoreError, failpoint};
 use tokio::sync::oneshot;
 
 use crate::channel::Channel;
@@ -264,7 +264,14 @@ impl Writer {
 
     /// Makes the group durable and hands it to the publisher, which answers.
     fn finish(&mut self, waiting: Vec<Waiting>) {
-        match self.core.commit() {
+        if !waiting.is_empty() {
+            failpoint::reach("flush", "entries");
+        }
+        let committed = self.core.commit();
+        if !waiting.is_empty() {
+            failpoint::reach("flushed", "entries");
+        }
+        match committed {
             Ok(None) if waiting.is_empty() => {}
             // Fails only if the publisher has panicked: then everybody is told that nothing is known.
             Ok(head) => drop(self.groups.send(Group { head, waiting })),

@@ -3,6 +3,22 @@
 use sdpp_proto::journal::Entry;
 use sdpp_proto::statement::{Kind, Menu, Order, Signed, Terms};
 
+use crate::audit::Bundle;
+
+/// The bundle of an order, from the rows of its journal: the statements and the salt. Whoever has them
+/// adds the messages and the ledger's evidence.
+pub fn of(entries: &[Entry]) -> Bundle {
+    let mut bundle = Bundle::default();
+    for entry in entries {
+        match entry {
+            Entry::Statement(statement) => bundle.statements.push(statement.bytes.clone()),
+            Entry::Salt(salt) => bundle.order_salt = Some(*salt),
+            Entry::Intent(_) | Entry::Record { .. } => {}
+        }
+    }
+    bundle
+}
+
 /// The menu that an order's journal begins with.
 pub fn menu_of(entries: &[Entry]) -> Option<Signed<Menu>> {
     entries.iter().find_map(|entry| match entry {

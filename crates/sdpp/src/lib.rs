@@ -1,9 +1,14 @@
-//! Sell and buy live data, paid message by message.
+#![doc = include_str!("../guide.md")]
+//! # A first sale
 //!
-//! [`seller::Seller`] serves products to many buyers, each isolated; [`buyer::Buyer`] places one
-//! order and sees it through, reconnecting by itself. Both run the pure machines of `sdpp_proto`
-//! over TCP, keep a [`journal::Journal`] and speak to payment rails and records through the traits
-//! of `sdpp_rail`: this crate knows no adapter. [`audit`] rebuilds every charge afterwards.
+//! Against a ledger that gives trial money: `sdpp ledger serve --dev-grant 1000000`.
+//! ```no_run
+#![doc = include_str!("../examples/first_sale.rs")]
+//! ```
+//! # A first purchase
+//! ```no_run
+#![doc = include_str!("../examples/first_purchase.rs")]
+//! ```
 
 pub mod address;
 pub mod audit;

@@ -1,4 +1,5 @@
 //! The examples are short, and they work: a first sale and a first purchase through a served ledger.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -55,7 +56,7 @@ fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let path =
         test.ancestors().nth(2).unwrap().join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(path.is_file(), "{} is missing: `cargo test -p sdpp --examples` builds it", path.display());
+    assert!(path.is_file(), "{} is missing: `cargo build -p sdpp --examples` builds it", path.display());
     let mut command = Command::new(path);
     command.stdin(Stdio::null());
     command
@@ -105,14 +106,20 @@ async fn what_the_first_sale_sells_the_first_purchase_buys() {
             assert!(output.status.success() && said.contains("settled: true"), "{address}{said}");
             output.stdout
         };
+        let audit = || {
+            let output = example("audit_purchases").arg(&home).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
         // The second finds keys, journals and the ledger's key where the first has left them.
-        (purchase("250"), purchase("7"))
+        (purchase("250"), purchase("7"), audit())
     });
-    let (first, second) = bought.await.unwrap();
+    let (first, second, audited) = bought.await.unwrap();
     let lines = fs::read(data).unwrap();
     let lines = |count: usize| lines.split_inclusive(|byte| *byte == b'\n').take(count).collect::<Vec<_>>().concat();
     assert_eq!(first, lines(250));
     assert_eq!(second, lines(7));
+    let clean = audited.lines().filter(|line| line.starts_with("CLEAN")).count();
+    assert_eq!(clean, 2, "{audited}");
     server.stop().await;
     ledger.stop();
 }

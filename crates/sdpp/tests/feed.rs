@@ -12,7 +12,7 @@ mod kit;
 use std::sync::Arc;
 
 use kit::{Kept, World, product};
-use sdpp::feed::{Hub, Item, Overflow, Start, Take, Taken, Upstream};
+use sdpp::feed::{Hub, Item, Start, Take, Taken, Upstream};
 use sdpp::source::{Filled, Pick};
 use sdpp::topic;
 use sdpp_proto::buyer::Ended;
@@ -24,6 +24,8 @@ struct Numbers(u64);
 impl Upstream for Numbers {
     fn take<'a>(&'a mut self, items: &'a mut Vec<Item>) -> Taken<'a> {
         Box::pin(async move {
+            // Nobody falls behind.
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             for _ in 0..8 {
                 let topic = if self.0.is_multiple_of(2) { "even" } else { "odd" };
                 let payload = self.0.to_string().into();
@@ -42,7 +44,7 @@ async fn one_live_source_is_sold_to_many_with_its_topics() {
     let hub = Hub::start(upstream, Start::FirstOrder);
     let shared = hub.clone();
     let pick = Pick::all().topics(["odd"]).unwrap();
-    let take = Take { with_topic: true, pick, overflow: Overflow::Wait, ..Take::default() };
+    let take = Take { with_topic: true, pick, ..Take::default() };
     let (at, serving) = world.serve_from(Arc::new(move |_| Ok(Box::new(shared.subscribe(take.clone()))))).await;
     let mut buying = tokio::task::JoinSet::new();
     for seed in 2..6 {

@@ -20,6 +20,8 @@ mod pools;
 mod reload;
 #[path = "seller/rogue.rs"]
 mod rogue;
+#[path = "seller/shelf.rs"]
+mod shelf;
 #[path = "seller/skip.rs"]
 mod skip;
 #[path = "seller/status.rs"]

@@ -45,6 +45,7 @@ impl Desk {
             ));
         }
         remote.follow().await?;
+        fetch_deposits(&remote).await;
         Ok(Self { remote, rail: option.rail.clone(), asset: option.asset.clone() })
     }
 
@@ -113,6 +114,14 @@ impl Desk {
             progress,
             listener,
         }
+    }
+}
+
+/// Has the deposits of older orders come back, where a seller is gone and the grace period is over.
+pub(crate) async fn fetch_deposits(remote: &Remote) {
+    if let Err(error) = VoucherPayer::new(remote.client.clone(), remote.key.clone()).tend().await {
+        // The next command tries again.
+        tracing::warn!(%error, "deposits of older orders could not be fetched");
     }
 }
 

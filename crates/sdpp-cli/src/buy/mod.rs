@@ -22,7 +22,7 @@ mod running;
 pub(crate) mod sinks;
 
 pub(crate) use args::{Args, Which};
-pub(crate) use desk::Desk;
+pub(crate) use desk::{Desk, fetch_deposits};
 pub(crate) use progress::Progress;
 
 use self::journals::Journals;
@@ -97,7 +97,12 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
 
 /// Goes on with an order of the journal, into what it went to before.
 async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Address>)) -> Result<ExitCode, Failure> {
-    let found = Journals::open(home, args.how.journal)?.find(home, which, true).await?;
+    let journals = Journals::open(home)?;
+    let found = journals.find(home, which, true).await?;
+    if args.how.to.is_none() {
+        journals.file_is_its_own(home, &found).await?;
+    }
+    drop(journals);
     let (order, note) = (found.order.order, &found.order.note);
     let terms = terms_of(&found.journal, &order).await?;
     let desk = Desk::open(home, &args.reach, &terms.option).await?;
@@ -222,7 +227,9 @@ pub(crate) fn conclude(as_json: bool, count: Option<u64>, desk: &Desk, purchase:
             eprintln!("note: fewer than ordered; the stream ended, somebody stopped it, or the budget is spent");
         }
         if *closing {
-            eprintln!("note: the deposit comes back when the channel's grace period is over");
+            eprintln!(
+                "note: the deposit comes back when the channel's grace period is over, with the next `sdpp wallet` or purchase"
+            );
         }
         if !settled && purchase.parked {
             eprintln!("go on with: sdpp buy --resume {order}");

@@ -145,6 +145,13 @@ pub(crate) fn new_kept(home: &Home) -> Result<PathBuf, Failure> {
     Ok(folder.join(format!("{name}.messages")))
 }
 
+/// The file that a description speaks of, if it is one.
+pub(crate) fn file_of(described: &str) -> Option<&str> {
+    let first = described.split_once(KEPT).map_or(described, |(first, _)| first);
+    let (_, place) = first.split_once(':')?;
+    Path::new(place).is_absolute().then_some(place)
+}
+
 /// Where the exact messages are that a description speaks of.
 pub(crate) fn kept(described: &str) -> Option<PathBuf> {
     described.split_once(KEPT).map(|(_, path)| PathBuf::from(path))

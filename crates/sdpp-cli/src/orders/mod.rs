@@ -92,12 +92,12 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
         match &args.verb {
             Verb::List { open, out } => list(home, *open, *out).await,
             Verb::Show { order, out } => {
-                let found = Journals::open(home, None)?.find(home, order, false).await?;
+                let found = Journals::open(home)?.find(home, order, false).await?;
                 out.tell(&lines(&found.order), &json_of(&found.order));
                 Ok(ExitCode::SUCCESS)
             }
             Verb::Export { order, out, offline, reach } => {
-                let found = Journals::open(home, None)?.find(home, order, false).await?;
+                let found = Journals::open(home)?.find(home, order, false).await?;
                 let reach = (!offline).then_some(reach);
                 let bundle = bundle_of(home, &found, reach).await?;
                 let written = std::fs::write(out, bundle.encode()?);
@@ -112,9 +112,9 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
 }
 
 async fn list(home: &Home, open: bool, out: Out) -> Result<ExitCode, Failure> {
-    let journals = Journals::open(home, None)?;
+    let journals = Journals::open(home)?;
     let all = journals.orders(home).await?;
-    for Found { order, .. } in all.iter().filter(|found| !open || found.order.state != OrderState::Settled) {
+    for Found { order, .. } in all.iter().filter(|found| !open || !found.order.state.is_over()) {
         out.tell(&line(order), &json_of(order));
     }
     if !journals.busy.is_empty() {
@@ -130,6 +130,7 @@ const fn state(order: &OrderInfo) -> &'static str {
         OrderState::Unpaid => "unpaid",
         OrderState::Settled => "settled",
         OrderState::Defaulted => "defaulted",
+        OrderState::Void => "void",
     }
 }
 
@@ -168,7 +169,7 @@ fn lines(order: &OrderInfo) -> String {
     if let Some(sink) = &note.sink {
         more("goes to", format!("{sink}, durable through {} messages", note.mark.messages));
     }
-    if order.state != OrderState::Settled {
+    if !order.state.is_over() {
         more("go on", format!("sdpp buy --resume {}", order.order));
         more("or end", format!("sdpp orders close {}", order.order));
     }
@@ -187,7 +188,12 @@ fn json_of(order: &OrderInfo) -> Value {
 }
 
 async fn close(home: &Home, args: &CloseArgs) -> Result<ExitCode, Failure> {
-    let found = Journals::open(home, None)?.find(home, &args.order, true).await?;
+    let journals = Journals::open(home)?;
+    let found = journals.find(home, &args.order, true).await?;
+    if args.to.is_none() {
+        journals.file_is_its_own(home, &found).await?;
+    }
+    drop(journals);
     let (order, note) = (found.order.order, &found.order.note);
     let terms = terms_of(&found.journal, &order).await?;
     let desk = Desk::open(home, &args.reach, &terms.option).await?;

@@ -28,16 +28,13 @@ pub(super) async fn run(home: &Home, args: &RestoredArgs) -> Result<ExitCode, Fa
     let busy = |name: &str| {
         failed(Exit::InUse, format!("a running {} has {name}: stop it first, it works with what was lost", args.role))
     };
-    let mut orders = 0usize;
-    match args.role {
+    let orders = match args.role {
         Role::Buyer => {
-            let journals = Journals::open(home, None)?;
+            let journals = Journals::open(home)?;
             if let Some(name) = journals.busy.first() {
                 return Err(busy(name));
             }
-            for (_, journal) in &journals.free {
-                orders = orders.saturating_add(journal.declare_restored().await?);
-            }
+            journals.declare_restored().await?
         }
         Role::Seller => {
             let role = home.role(Role::Seller)?;
@@ -45,12 +42,12 @@ pub(super) async fn run(home: &Home, args: &RestoredArgs) -> Result<ExitCode, Fa
                 return Err(busy("journal"));
             }
             let store = role.store("journal", durability(home.config()?.seller.journal))?;
-            orders = Journal::start(store)?.declare_restored().await?;
+            Journal::start(store)?.declare_restored().await?
         }
         Role::Ledger | Role::Witness | Role::Issuer => {
             return Err(failed(Exit::Usage, "only a buyer and a seller have orders; see docs/ledger.md for ledgers"));
         }
-    }
+    };
     let line = format!("{orders} orders are settled by what the other side proves, and go on no further");
     args.out.tell(&line, &json!({ "role": args.role.to_string(), "orders": orders }));
     Ok(ExitCode::SUCCESS)

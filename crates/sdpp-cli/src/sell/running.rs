@@ -76,19 +76,12 @@ impl Running {
     }
 
     fn reload(&self) -> Result<(), Failure> {
-        let offers = self.shop().reread()?;
-        self.put_on_sale(offers)
-    }
-
-    fn put_on_sale(&self, offers: Vec<Offer>) -> Result<(), Failure> {
-        let pools = self.shop().pools(&offers);
-        self.seller.reload(offers, pools, Limits::default())?;
-        Ok(())
+        self.change(Shop::reread)
     }
 
     fn reprice(&self, topic: &str, price: &str) -> Result<(), Failure> {
-        let offers = self.shop().reprice(topic, price.parse()?)?;
-        self.put_on_sale(offers)
+        let price = price.parse()?;
+        self.change(|shop| shop.reprice(topic, price))
     }
 
     /// The rule first, then the menu that says so.
@@ -97,8 +90,21 @@ impl Running {
         if !known {
             return Err("there is no such product".into());
         }
-        let offers = self.shop().pause(topic, paused)?;
-        self.put_on_sale(offers)
+        self.change(|shop| shop.pause(topic, paused))
+    }
+
+    /// Puts on sale what a change of the shop makes of it, whole or not at all.
+    fn change(&self, make: impl FnOnce(&mut Shop) -> Result<Vec<Offer>, Failure>) -> Result<(), Failure> {
+        let mut shop = self.shop();
+        let before = shop.plan();
+        let put = make(&mut shop).and_then(|offers| {
+            let pools = shop.pools(&offers);
+            Ok(self.seller.reload(offers, pools, Limits::default()).map(drop)?)
+        });
+        if put.is_err() {
+            shop.go_back(before);
+        }
+        put
     }
 
     async fn obey(&self, request: Request) -> Result<Vec<Value>, String> {

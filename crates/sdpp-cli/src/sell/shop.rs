@@ -34,6 +34,12 @@ pub(super) struct Shop {
     paused: BTreeSet<String>,
 }
 
+/// What a shop sells by.
+pub(super) struct Plan {
+    config: Config,
+    paused: BTreeSet<String>,
+}
+
 impl Shop {
     /// Reaches the ledger and follows it to its end.
     pub(super) async fn open(home: &Home, args: &Args, config: Config, bound: SocketAddr) -> Result<Self, Failure> {
@@ -59,6 +65,16 @@ impl Shop {
         }
         self.config = config;
         Ok(offers)
+    }
+
+    /// What it sells by.
+    pub(super) fn plan(&self) -> Plan {
+        Plan { config: self.config.clone(), paused: self.paused.clone() }
+    }
+
+    /// Sells by this again: what was tried instead could not be put on sale.
+    pub(super) fn go_back(&mut self, plan: Plan) {
+        (self.config, self.paused) = (plan.config, plan.paused);
     }
 
     /// Reads the configuration again. What the command line said still counts most; where it listens, its

@@ -30,6 +30,8 @@ pub(super) struct Ordering {
 /// An order was opened and checked; the driver decides.
 pub(super) struct Admitting {
     order: Option<Signed<Order>>,
+    /// Why it can be no new order.
+    unfit: Option<Offence>,
     attach: Signed<Attach>,
     /// The last invoice that the buyer has, as it shows it.
     shown: Option<Signed<Invoice>>,
@@ -122,7 +124,8 @@ impl Ordering {
         if attach.suite != suite {
             return Err(Offence::AttachSuite);
         }
-        let order = plain.order.map(|bytes| check_order(common, now, &bytes)).transpose()?;
+        let order = plain.order.map(|bytes| check_order(common, &bytes)).transpose()?;
+        let unfit = order.as_ref().and_then(|order| check_new(common, now, order).err());
         if order.as_ref().is_some_and(|order| order.id() != attach.order_id) {
             return Err(Offence::AttachForAnother);
         }
@@ -133,27 +136,35 @@ impl Ordering {
             order_id: attach.order_id,
             attach: attach.clone(),
             verification: plain.verification,
+            unfit,
         })));
         // One that is none is not asked for unless the journal lacks it.
         let shown = plain.last_invoice.as_deref().and_then(|bytes| Signed::parse_unverified(bytes).ok());
-        Ok(Admitting { order, attach, shown, th2: wire::th2(&self.th1, body) })
+        Ok(Admitting { order, unfit, attach, shown, th2: wire::th2(&self.th1, body) })
     }
 }
 
-/// Checks an order against the menu; its signature last, because it costs most.
-fn check_order(common: &Common, now: Timestamp, bytes: &[u8]) -> Result<Signed<Order>, Offence> {
+/// Checks whose an order is and for whom; its signature last, because it costs most.
+fn check_order(common: &Common, bytes: &[u8]) -> Result<Signed<Order>, Offence> {
     let order = Signed::<Order>::parse_unverified(bytes).map_err(|_| Offence::BadOrder)?;
-    let menu = &common.config.menu;
     if order.seller != common.config.key.public() {
         return Err(Offence::OrderForAnother);
     }
+    order.verify(&order.issuer()).map_err(|_| Offence::BadOrder)?;
+    Ok(order)
+}
+
+/// Checks a new order against the menu. One that is known was checked when it was new: since then the menu
+/// may have changed, and its buyer may have waited.
+fn check_new(common: &Common, now: Timestamp, order: &Signed<Order>) -> Result<(), Offence> {
+    let menu = &common.config.menu;
     if order.menu_id != menu.id() {
         return Err(Offence::WrongMenu);
     }
     if order.until <= now {
         return Err(Offence::OrderExpired);
     }
-    let terms = Terms::resolve(menu, &order).ok_or(Offence::UnknownProduct)?;
+    let terms = Terms::resolve(menu, order).ok_or(Offence::UnknownProduct)?;
     let available = terms.product.available.unwrap_or(u64::MAX);
     if order.windows > terms.product.windows_max
         || order.quantity.is_some_and(|quantity| quantity > available)
@@ -161,8 +172,7 @@ fn check_order(common: &Common, now: Timestamp, bytes: &[u8]) -> Result<Signed<O
     {
         return Err(Offence::TermsNotOffered);
     }
-    order.verify(&order.issuer()).map_err(|_| Offence::BadOrder)?;
-    Ok(order)
+    Ok(())
 }
 
 type Refused = (Ended, Option<Box<SellerOrder>>);
@@ -194,6 +204,9 @@ impl Admitting {
 
     fn fresh_account(&self, common: &mut Common) -> Result<Box<SellerOrder>, Offence> {
         let order = self.order.clone().ok_or(Offence::UnknownOrder)?;
+        if let Some(offence) = self.unfit {
+            return Err(offence);
+        }
         let terms = Terms::resolve(&common.config.menu, &order).ok_or(Offence::UnknownProduct)?;
         let salt = Bytes32(*common.entropy.draw());
         Ok(Box::new(SellerOrder::new(common.config.key.clone(), order, terms, salt)))

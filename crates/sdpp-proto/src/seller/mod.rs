@@ -85,6 +85,9 @@ pub struct Admit {
     pub attach: Signed<Attach>,
     /// The order's record, by the buyer's word.
     pub verification: Option<Bytes32>,
+    /// What keeps it from being a new order: the menu has changed, or its time is over. One that is known goes
+    /// on all the same; else the machine, however it is answered, names this offence.
+    pub unfit: Option<Offence>,
 }
 
 /// A payment to be checked by the rail.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::note::Note;
-use crate::journal::{Ack, Beside, Journal, note_key, order_stream};
+use crate::journal::{Ack, Beside, Journal, ReadError, note_key, order_stream};
 use crate::sink::{Mark, Sink, Stream, is_enough};
 
 /// Rows that wait until the sink holds the messages before them.
@@ -53,6 +53,13 @@ impl<'a> Keeper<'a> {
         self.note.mark = Mark { messages: 0, position: self.note.start.clone() };
         self.marks = [self.note.mark.clone()].into();
         Ok(())
+    }
+
+    /// The seller never took this order and never will: the journal says so for good.
+    pub(super) fn void(&self, order: &StatementId) -> impl Future<Output = Result<(), ReadError>> + Send + use<> {
+        let note = Note { void: true, ..self.note.clone() };
+        let (journal, key, text) = (self.journal.clone(), note_key(order), note.to_text());
+        async move { journal.put_note(key, text).await }
     }
 
     /// An order of the journal goes on behind `verified` messages. A sink of another name than the

@@ -1,4 +1,15 @@
-//! The buyer: places one order and sees it through, reconnecting by itself.
+//! The buyer: places one order and sees it through, reconnecting by itself (`spec/protocol.md` §4, §7
+//! to §9).
+//!
+//! ```text
+//!  Buyer::buy ──► menu ──► Event::Ordering ──► Payer::open ──► order ──► live ──► Purchase
+//!                          (what is at risk)   (a deposit)                 ▲
+//!  Buyer::resume ──────────────────────────────────────────────────────────┘   after a crash
+//!  Buyer::close ──► settles what was delivered; gives up the channel of a seller that is gone
+//! ```
+//! Amounts are cumulative base units of the option's asset; messages are counted from the order's
+//! beginning, also over its connections. The future of a call may be dropped at any time: like a
+//! crash, that leaves an order which can be resumed.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +23,7 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Menu, PayOption, Product, Signed};
 use sdpp_proto::suite::Suite;
-use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records, Standing, Standings};
+use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records, Standing, Standings, failpoint};
 use tokio::sync::watch;
 
 use crate::bound::Bound;
@@ -293,6 +304,15 @@ impl Buyer {
         Self { settings }
     }
 
+    /// The seller's menu as it is now: products, prices, ways to pay. Nothing is ordered by looking.
+    ///
+    /// # Errors
+    /// [`BuyError::Connection`], [`BuyError::Ended`].
+    pub async fn menu(&self, address: &Address) -> Result<Signed<Menu>, BuyError> {
+        let stream = pursuit::connect(&address.host).await.map_err(BuyError::Connection)?;
+        Ok(ask(self.config(address), stream, |_| None).await?.menu)
+    }
+
     /// Places an order and sees it through. When `stop` turns true, or the sink's reader has enough,
     /// what was delivered is settled and the order ends.
     ///
@@ -307,7 +327,7 @@ impl Buyer {
     ) -> Result<Purchase, BuyError> {
         let keeper = Keeper::new(sink, self.settings.journal.clone(), Note::at(address));
         let pursuit = Pursuit { buyer: self, address, keeper, stop: Stop::new(stop) };
-        pursuit.run(Plan::Place(request)).await
+        pursuit.run(Plan::Place(Box::new(request.clone()))).await
     }
 
     /// Goes on with an order of the journal, after a crash. The sink goes back to what the journal
@@ -386,7 +406,10 @@ impl Buyer {
     /// Says whether there was one.
     async fn close_funding(&self, funding: Option<&Funding>) -> bool {
         let Some(funding) = funding.filter(|funding| funding.channel.is_some()) else { return false };
-        if let Err(error) = self.settings.payer.close(funding).await {
+        failpoint::reach("close", "channel");
+        let closed = self.settings.payer.close(funding).await;
+        failpoint::reach("closed", "channel");
+        if let Err(error) = closed {
             tracing::warn!(%error, "the channel could not be closed: its deposit stays locked for now");
             return false;
         }
@@ -451,7 +474,10 @@ impl Buyer {
         let signer = self.settings.key.public();
         let request = OpenRequest { reference, option: option.clone(), limit, signer };
         for attempt in 0..10u32 {
-            match self.settings.payer.open(&request).await {
+            failpoint::reach("open", "channel");
+            let opened = self.settings.payer.open(&request).await;
+            failpoint::reach("opened", "channel");
+            match opened {
                 // Opening twice with one reference opens once.
                 Err(RailError::Unavailable | RailError::Unknown) => {
                     tokio::time::sleep(Duration::from_millis(20u64.saturating_mul(1 << attempt.min(7)))).await;
@@ -461,6 +487,14 @@ impl Buyer {
         }
         Err(BuyError::Rail(RailError::Unavailable))
     }
+}
+
+/// Whether the seller says that it does not know the order, and cannot take it any more: it was started again,
+/// or has changed its menu, before it had heard of it.
+const fn is_void(account: &BuyerOrder, ended: &core::Ended) -> bool {
+    use sdpp_proto::offence::{Fault, Offence};
+    let late = matches!(ended, core::Ended::Told(Some(Fault::Offence(Offence::WrongMenu | Offence::OrderExpired))));
+    late && account.salt().is_none()
 }
 
 /// Whether an order that ended so can go on later, with the channel it has.

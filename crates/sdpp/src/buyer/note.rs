@@ -19,6 +19,8 @@ pub struct Note {
     pub start: Position,
     /// How far the sink is durable.
     pub mark: Mark,
+    /// The seller never took this order and never will: another one took its place, or nothing.
+    pub void: bool,
 }
 
 impl Note {
@@ -50,6 +52,9 @@ impl Note {
         line("start", &self.start.to_text());
         line("messages", &self.mark.messages.to_string());
         line("position", &self.mark.position.to_text());
+        if self.void {
+            line("void", "yes");
+        }
         out
     }
 
@@ -65,6 +70,7 @@ impl Note {
                 "sink" => note.sink = Some(value),
                 "start" => note.start = Position::of_text(&value).unwrap_or_default(),
                 "messages" => note.mark.messages = value.parse().unwrap_or_default(),
+                "void" => note.void = true,
                 "position" => note.mark.position = Position::of_text(&value).unwrap_or_default(),
                 _ => {}
             }
@@ -102,6 +108,7 @@ mod tests {
             sink: Some("lines:/a\\n b\nc".into()),
             start: Position::at(17),
             mark: Mark { messages: 5, position: Position::at(90) },
+            void: true,
         };
         for note in [full, Note::default()] {
             assert_eq!(Note::of_text(&format!("{}unknown thing\n", note.to_text())), note);

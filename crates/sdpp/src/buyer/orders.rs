@@ -21,6 +21,15 @@ pub enum OrderState {
     Settled,
     /// The seller has declared a default; what is owed can still be paid.
     Defaulted,
+    /// The seller never took it, and its menu has changed since: it cannot go on.
+    Void,
+}
+
+impl OrderState {
+    /// Whether nothing is left to do.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Settled | Self::Void)
+    }
 }
 
 /// An order of the journal.
@@ -87,6 +96,7 @@ fn info(account: &BuyerOrder, entries: &[Entry], note: Note) -> OrderInfo {
         order: account.id(),
         state: match () {
             () if account.is_settled() => OrderState::Settled,
+            () if note.void => OrderState::Void,
             () if defaulted => OrderState::Defaulted,
             () if account.due() > account.paid() => OrderState::Unpaid,
             () => OrderState::Open,

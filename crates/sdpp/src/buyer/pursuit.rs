@@ -12,11 +12,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::keeper::Keeper;
-use super::{Address, BuyError, Buyer, Event, Purchase, Request, is_lost, is_parked, purchase, session};
+use super::{Address, BuyError, Buyer, Event, Purchase, Request, is_lost, is_parked, is_void, purchase, session};
 use crate::entropy;
 
 /// Time that a connection has to come to be.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
+
+/// Orders of one purchase that a seller may say it never took. Each costs a deposit for the grace period.
+const VOIDED_MAX: u32 = 3;
 
 /// How a buyer connects again after a connection was lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,8 +110,8 @@ impl Stop {
 }
 
 /// What a connection is for.
-pub(super) enum Plan<'a> {
-    Place(&'a Request),
+pub(super) enum Plan {
+    Place(Box<Request>),
     Resume(Box<BuyerOrder>),
 }
 
@@ -141,10 +144,12 @@ struct Course {
     /// Messages delivered and money paid when last looked at.
     progress: (u64, Amount),
     funding: Option<Funding>,
+    /// Orders that the seller never took.
+    voided: u32,
 }
 
-impl<'a> Pursuit<'a> {
-    pub(super) async fn run(mut self, mut plan: Plan<'a>) -> Result<Purchase, BuyError> {
+impl Pursuit<'_> {
+    pub(super) async fn run(mut self, mut plan: Plan) -> Result<Purchase, BuyError> {
         let mut course = Course::default();
         if let Plan::Resume(account) = &plan {
             course.funding = Some(funding_of(account));
@@ -161,6 +166,14 @@ impl<'a> Pursuit<'a> {
             };
             course.funding = outcome.funding.or(course.funding);
             let Some(account) = outcome.account else { return Err(BuyError::Ended(outcome.ended)) };
+            if is_void(&account, &outcome.ended) {
+                self.keeper.void(&account.id()).await.map_err(BuyError::Journal)?;
+                if course.voided < VOIDED_MAX && !self.stop.is_wished() {
+                    plan = self.order_anew(&account, &mut course).await;
+                    stream = Some(self.first_connection(&mut course).await?);
+                    continue;
+                }
+            }
             let lost = is_lost(&outcome.ended) && !account.is_settled();
             if !lost {
                 return Ok(self.conclude(&account, outcome.ended, course.funding).await);
@@ -173,6 +186,15 @@ impl<'a> Pursuit<'a> {
             stream = connect(&self.address.host).await.ok();
             plan = Plan::Resume(account);
         }
+    }
+
+    /// The seller was started again before it had taken the order: the same is ordered by its new menu, if the
+    /// terms are the same. Each order has a channel of its own; the old one's deposit comes back after grace.
+    async fn order_anew(&mut self, account: &BuyerOrder, course: &mut Course) -> Plan {
+        tracing::info!(order = %account.id(), "the seller has another menu by now and never took the order: ordering anew");
+        self.buyer.close_funding(course.funding.take().as_ref()).await;
+        course.voided = course.voided.saturating_add(1);
+        Plan::Place(Box::new(Request::again(account.terms())))
     }
 
     async fn first_connection(&mut self, course: &mut Course) -> Result<TcpStream, BuyError> {
@@ -245,7 +267,7 @@ impl<'a> Pursuit<'a> {
     }
 }
 
-async fn connect(host: &str) -> io::Result<TcpStream> {
+pub(super) async fn connect(host: &str) -> io::Result<TcpStream> {
     let connected = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(host)).await;
     connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

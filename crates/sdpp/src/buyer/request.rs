@@ -1,7 +1,7 @@
 //! What to buy, and what it may cost.
 
 use sdpp_proto::money::Amount;
-use sdpp_proto::statement::{Form, PayOption, Product, RecordPolicy};
+use sdpp_proto::statement::{Form, PayOption, Product, RecordPolicy, Terms};
 
 use super::BuyError;
 
@@ -37,6 +37,20 @@ impl Request {
             limit: None,
             record: RecordPolicy { form: Form::Full, every: 1 },
             agreed: None,
+        }
+    }
+
+    /// What an order asked for: the same again, on the same terms.
+    pub(super) fn again(terms: &Terms) -> Self {
+        let Terms { order, product, option, .. } = terms;
+        Self {
+            topic: product.topic.clone(),
+            quantity: order.quantity,
+            windows: order.windows,
+            exposure_max: Some(order.exposure_max),
+            limit: Some(order.limit),
+            record: order.record,
+            agreed: Some(Box::new(Agreed { product: product.clone(), option: option.clone() })),
         }
     }
 

@@ -12,7 +12,7 @@ use sdpp_proto::journal::{Entry, StoreId};
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Form, Invoice, Menu, Signed};
-use sdpp_rail::{Bill, Funding, Payer, PaymentStatus, Proof, RailError};
+use sdpp_rail::{Bill, Funding, Payer, PaymentStatus, Proof, RailError, failpoint};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -60,7 +60,7 @@ struct Session<'s, 'a> {
     buyer: &'a Buyer,
     machine: core::Buyer,
     link: Link,
-    plan: Option<Plan<'a>>,
+    plan: Option<Plan>,
     keeper: &'s mut Keeper<'a>,
     stop: &'s mut Stop,
     acks: (mpsc::UnboundedSender<Ack>, mpsc::UnboundedReceiver<Ack>),
@@ -84,7 +84,7 @@ struct End {
 }
 
 /// Runs a connection to its end.
-pub(super) async fn run<'a>(pursuit: &mut Pursuit<'a>, stream: TcpStream, plan: Plan<'a>) -> Result<Outcome, BuyError> {
+pub(super) async fn run<'a>(pursuit: &mut Pursuit<'a>, stream: TcpStream, plan: Plan) -> Result<Outcome, BuyError> {
     let seed = entropy::draw().map_err(BuyError::NoEntropy)?;
     let session = Session {
         machine: core::Buyer::new(pursuit.buyer.config(pursuit.address), *seed, now()),
@@ -138,7 +138,7 @@ impl Session<'_, '_> {
     async fn choose(&mut self, menu: &Signed<Menu>) -> Result<(), BuyError> {
         match self.plan.take() {
             Some(Plan::Place(request)) => {
-                let (draft, funding) = self.buyer.draft(menu, request, self.keeper).await?;
+                let (draft, funding) = self.buyer.draft(menu, &request, self.keeper).await?;
                 self.recording.recorder =
                     Some(Recorder::start(self.buyer.settings.records.clone(), request.record.form));
                 self.funding = Some(funding);
@@ -520,6 +520,13 @@ async fn recall(payer: Arc<dyn Payer>, invoices: Vec<StatementId>) -> Result<Opt
     Ok(None)
 }
 
+async fn pay_once(payer: &Arc<dyn Payer>, bill: &Bill) -> Result<Proof, RailError> {
+    failpoint::reach("pay", "bill");
+    let answer = payer.pay(bill).await;
+    failpoint::reach("paid", "bill");
+    answer
+}
+
 /// Pays once, however often the rail must be asked.
 async fn pay_bill(payer: Arc<dyn Payer>, bill: Bill) -> Result<Proof, RailError> {
     let asked = Instant::now();
@@ -529,18 +536,18 @@ async fn pay_bill(payer: Arc<dyn Payer>, bill: Bill) -> Result<Proof, RailError>
 }
 
 async fn pay_until_answered(payer: Arc<dyn Payer>, bill: Bill) -> Result<Proof, RailError> {
-    let mut answer = payer.pay(&bill).await;
+    let mut answer = pay_once(&payer, &bill).await;
     for _ in 0..RAIL_TRIES {
         match answer {
             // Nothing was sent.
             Err(RailError::Unavailable) => {
                 tokio::time::sleep(RAIL_RETRY).await;
-                answer = payer.pay(&bill).await;
+                answer = pay_once(&payer, &bill).await;
             }
             // Money may have moved: ask before anything else.
             Err(RailError::Unknown) => match payer.status(&bill.invoice).await {
                 Ok(PaymentStatus::Paid(proof)) => return Ok(proof),
-                Ok(PaymentStatus::NotPaid) => answer = payer.pay(&bill).await,
+                Ok(PaymentStatus::NotPaid) => answer = pay_once(&payer, &bill).await,
                 Err(error @ RailError::Dishonest(_)) => return Err(error),
                 Ok(PaymentStatus::Pending) | Err(_) => tokio::time::sleep(RAIL_RETRY).await,
             },

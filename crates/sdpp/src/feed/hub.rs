@@ -39,13 +39,15 @@ pub struct HubStatus {
     pub ended: Option<Result<(), String>>,
 }
 
-/// One upstream, read by a task, for any number of orders. Clones are the same hub; with the last one
-/// the reading ends.
+/// One upstream, read by a task, for any number of orders. Clones are the same hub; the reading ends
+/// when the last of them and the last subscription are gone: orders that run keep their source, also when
+/// it is no longer on offer.
 #[derive(Clone)]
 pub struct Hub(Arc<Reader>);
 
-struct Reader {
-    shared: Arc<Shared>,
+/// Held by the hub and its subscriptions; the reading task holds only what is shared.
+pub(super) struct Reader {
+    pub(super) shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
@@ -55,7 +57,7 @@ impl Drop for Reader {
     }
 }
 
-/// What the reading task, the hub and its subscriptions share.
+/// What the reading task and the reader share.
 pub(super) struct Shared {
     orders: Mutex<Orders>,
     received: AtomicU64,
@@ -69,6 +71,17 @@ struct Orders {
     ended: Option<Ended>,
 }
 
+impl Orders {
+    fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.groups.iter().flat_map(|(_, queues)| queues)
+    }
+
+    /// Whether at most one order still takes what comes: it holds nobody up.
+    fn is_alone(&self) -> bool {
+        self.queues().filter(|queue| queue.takes()).nth(1).is_none()
+    }
+}
+
 impl Hub {
     /// Begins to read, on the runtime that this is called in.
     pub fn start(upstream: impl Upstream + 'static, start: Start) -> Self {
@@ -80,17 +93,19 @@ impl Hub {
 
     /// The source of one order: what comes from now on.
     pub fn subscribe(&self, take: Take) -> Subscription {
-        let shared = self.0.shared.clone();
+        let shared = &self.0.shared;
         let mut orders = shared.lock();
         let pick = take.pick.clone();
         let queue = Arc::new(Queue::new(take, orders.ended.clone()));
+        // One for which the upstream waits is not alone any more.
+        orders.queues().for_each(|other| other.room.notify_one());
         match orders.groups.iter_mut().find(|(other, _)| *other == pick) {
             Some((_, queues)) => queues.push(queue.clone()),
             None => orders.groups.push((pick, vec![queue.clone()])),
         }
         drop(orders);
         shared.first.notify_one();
-        Subscription { queue, shared, joined: Vec::new() }
+        Subscription { queue, reader: self.0.clone(), joined: Vec::new() }
     }
 
     /// What it did so far.
@@ -98,7 +113,7 @@ impl Hub {
         let orders = self.0.shared.lock();
         HubStatus {
             received: self.0.shared.received.load(Ordering::Relaxed),
-            orders: orders.groups.iter().map(|(_, queues)| queues.len()).sum(),
+            orders: orders.queues().count(),
             ended: orders.ended.as_ref().map(|ended| match ended {
                 Ended::End => Ok(()),
                 Ended::Failed(_, text) => Err(text.clone()),
@@ -123,24 +138,34 @@ impl Shared {
 
     async fn deliver(&self, item: Item) {
         self.received.fetch_add(1, Ordering::Relaxed);
-        for queue in self.offer(&item) {
-            while !queue.offer(&item) {
-                queue.room.notified().await;
+        let Some(queue) = self.offer(&item) else { return };
+        loop {
+            queue.room.notified().await;
+            if queue.offer(&item) {
+                return;
+            }
+            if !self.lock().is_alone() {
+                return queue.fall_behind();
             }
         }
     }
 
-    /// Offers an item to all that pick it, and gives back those for which the upstream has to wait.
-    fn offer(&self, item: &Item) -> Vec<Arc<Queue>> {
+    /// Offers an item to all that pick it, and gives back the one for which the upstream has to wait.
+    fn offer(&self, item: &Item) -> Option<Arc<Queue>> {
         let orders = self.lock();
         let picked = orders.groups.iter().filter(|(pick, _)| pick.takes(item.topic.as_deref(), &item.payload));
-        picked.flat_map(|(_, queues)| queues.iter().filter(|queue| !queue.offer(item))).cloned().collect()
+        let full: Vec<_> = picked.flat_map(|(_, queues)| queues.iter().filter(|queue| !queue.offer(item))).collect();
+        if !full.is_empty() && orders.is_alone() {
+            return full.first().map(|queue| (*queue).clone());
+        }
+        full.iter().for_each(|queue| queue.fall_behind());
+        None
     }
 
     fn end(&self, ended: Ended) {
         let mut orders = self.lock();
         let ended = orders.ended.get_or_insert(ended).clone();
-        for queue in orders.groups.iter().flat_map(|(_, queues)| queues) {
+        for queue in orders.queues() {
             queue.end(&ended);
         }
     }

@@ -10,14 +10,14 @@ use sdpp_proto::limits;
 use sdpp_proto::message::Batch;
 use tokio::sync::Notify;
 
-use super::hub::{Ended, Shared};
+use super::hub::{Ended, Reader};
 use super::{Item, QUEUE_BYTES, QUEUE_MESSAGES};
 use crate::source::{Fill, Filled, Pick, Source, bad_data};
 use crate::topic;
 
 /// What comes is kept so long for an order whose buyer is away.
 const KEPT: Duration = Duration::from_secs(10 * 60);
-/// The same where all others wait for it.
+/// The same where the upstream waits for it.
 const KEPT_WAITING: Duration = Duration::from_secs(60);
 
 /// What happens when more waits for an order than may.
@@ -32,7 +32,8 @@ pub enum Overflow {
     DropOldest,
     /// What comes is dropped until there is room.
     DropNewest,
-    /// The upstream waits, and all its other orders with it. For one buyer at the end of a pipe.
+    /// The upstream waits, as long as this is its only order: for one buyer at the end of a pipe. With
+    /// other orders it is [`Overflow::End`], because nobody waits for anybody.
     Wait,
 }
 
@@ -157,13 +158,8 @@ impl Queue {
                     }
                 }
                 Overflow::End => {
-                    let (messages, bytes) = (waiting.items.len(), waiting.bytes);
-                    let text = format!(
-                        "the buyer fell behind live data: {messages} messages ({bytes} bytes) wait for it, and no more \
-                         may. Let more wait, sell with when_stalled = skip, or slow the source down"
-                    );
-                    waiting.ended = Some(Ended::Failed(io::ErrorKind::QuotaExceeded, text));
-                    self.ready.notify_one();
+                    drop(waiting);
+                    self.fall_behind();
                     return true;
                 }
             }
@@ -173,6 +169,24 @@ impl Queue {
         drop(waiting);
         self.ready.notify_one();
         true
+    }
+
+    /// More waits than may: the order ends after what waits.
+    pub(super) fn fall_behind(&self) {
+        let waiting = self.lock();
+        let (messages, bytes) = (waiting.items.len(), waiting.bytes);
+        drop(waiting);
+        let text = format!(
+            "the buyer fell behind live data: {messages} messages ({bytes} bytes) wait for it, and no more may. Let \
+             more wait, sell with when_stalled = skip, or slow the source down"
+        );
+        self.end(&Ended::Failed(io::ErrorKind::QuotaExceeded, text));
+    }
+
+    /// Whether it still takes what comes.
+    pub(super) fn takes(&self) -> bool {
+        let waiting = self.lock();
+        !waiting.closed && waiting.ended.is_none()
     }
 
     pub(super) fn end(&self, ended: &Ended) {
@@ -193,7 +207,8 @@ impl Queue {
 /// What one order gets of a hub. It has no past: a resumed order goes on with what comes.
 pub struct Subscription {
     pub(super) queue: Arc<Queue>,
-    pub(super) shared: Arc<Shared>,
+    /// Whoever has an order has its upstream.
+    pub(super) reader: Arc<Reader>,
     pub(super) joined: Vec<u8>,
 }
 
@@ -266,7 +281,7 @@ impl Source for Subscription {
 
     fn keeps(&self) -> Option<Duration> {
         Some(match self.queue.take.overflow {
-            // All other orders of the upstream wait with it.
+            // The upstream may wait for it.
             Overflow::Wait => KEPT_WAITING,
             Overflow::End | Overflow::DropOldest | Overflow::DropNewest => KEPT,
         })
@@ -276,6 +291,6 @@ impl Source for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.queue.close();
-        self.shared.forget(&self.queue);
+        self.reader.shared.forget(&self.queue);
     }
 }

@@ -169,6 +169,37 @@ async fn an_upstream_waits_for_an_order_that_asks_it_to() {
 }
 
 #[tokio::test]
+async fn an_order_for_which_the_upstream_waits_holds_no_other_up() {
+    let (feeder, upstream) = fed();
+    let hub = Hub::start(upstream, Start::Now);
+    let take = Take { overflow: Overflow::Wait, queue_messages: 2, ..Take::default() };
+    let mut waits = hub.subscribe(take.clone());
+    for number in 0..10 {
+        plain(&feeder, &number.to_string());
+    }
+    until("the queue is full", || hub.status().received == 3).await;
+    let mut quick = hub.subscribe(Take::default());
+    assert_eq!(some(&mut quick, 7).await.concat(), "3456789");
+    assert_eq!(some(&mut waits, 2).await.concat(), "01");
+    assert_eq!(next(&mut waits).await.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
+    // The same where it was not alone from the beginning.
+    let mut late = hub.subscribe(take);
+    for number in 0..3 {
+        plain(&feeder, &number.to_string());
+    }
+    assert_eq!(some(&mut quick, 3).await.concat(), "012");
+    assert_eq!(some(&mut late, 2).await.concat(), "01");
+    assert_eq!(next(&mut late).await.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
+    // Those that have ended are no company.
+    let mut alone = hub.subscribe(Take { overflow: Overflow::Wait, queue_messages: 2, ..Take::default() });
+    drop(quick);
+    for number in 0..10 {
+        plain(&feeder, &number.to_string());
+    }
+    assert_eq!(some(&mut alone, 10).await.concat(), "0123456789");
+}
+
+#[tokio::test]
 async fn a_fill_that_was_dropped_loses_nothing() {
     let (feeder, upstream) = fed();
     let hub = Hub::start(upstream, Start::Now);
@@ -181,7 +212,7 @@ async fn a_fill_that_was_dropped_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_fails_or_is_dropped_tells_every_order() {
+async fn an_upstream_that_fails_tells_every_order() {
     let (feeder, upstream) = fed();
     let hub = Hub::start(upstream, Start::Now);
     let mut orders = [hub.subscribe(Take::default()), hub.subscribe(Take::default())];
@@ -192,11 +223,25 @@ async fn an_upstream_that_fails_or_is_dropped_tells_every_order() {
         assert_eq!(next(order).await.unwrap_err().to_string(), "it broke");
     }
     assert_eq!(hub.status().ended, Some(Err("it broke".to_owned())));
-    let (_feeder, upstream) = fed();
+}
+
+#[tokio::test]
+async fn an_upstream_is_read_until_the_last_hub_and_the_last_order_are_gone() {
+    let (feeder, upstream) = fed();
     let hub = Hub::start(upstream, Start::Now);
-    let mut order = hub.subscribe(Take::default());
+    let mut orders = [hub.subscribe(Take::default()), hub.subscribe(Take::default())];
     drop(hub);
-    assert_eq!(next(&mut order).await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    for text in ["1", "2"] {
+        plain(&feeder, text);
+        for order in &mut orders {
+            assert_eq!(next(order).await.unwrap().unwrap(), [text]);
+        }
+    }
+    let [one, other] = orders;
+    drop(one);
+    assert!(!feeder.is_closed());
+    drop(other);
+    feeder.closed().await;
 }
 
 /// Gives one piece a read, when the test says so.
@@ -268,7 +313,7 @@ async fn a_command_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_command_is_killed_with_its_hub() {
+async fn a_command_is_killed_with_its_hub_and_its_orders() {
     let folder = Folder::new();
     let alive = folder.path("alive");
     // It ends by itself only when it can write no more; the file says that it does not run.
@@ -278,8 +323,7 @@ async fn a_command_is_killed_with_its_hub() {
     let hub = Hub::start(child, Start::FirstOrder);
     let mut order = hub.subscribe(Take::default());
     some(&mut order, 2).await;
-    drop(hub);
-    assert!(all(&mut order).await.is_err());
+    drop((hub, order));
     let process = format!("/proc/{id}/stat");
     let is_gone = || std::fs::read_to_string(&process).map_or(true, |stat| stat.contains(") Z "));
     if Path::new("/proc/self/stat").exists() {

@@ -2,35 +2,40 @@
 //! while the rail was away, and of channels that are about to be closed. It asks the payees what is
 //! outstanding, so it goes on where an earlier life of the program stopped.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sdpp_proto::codec::StatementId;
+use sdpp_proto::statement::PayOption;
 use sdpp_rail::{Payee, RailError};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use super::registry::Standstill;
 use super::reins::Word;
-use super::session::redeem_span;
+use super::session::{is_same, redeem_once, redeem_span};
 use super::{Event, Shared};
 
 /// Orders that are over and whose last redemption did not come through, so that their channel could
-/// not be closed. After a restart the buyer closes it, when the grace period is over.
+/// not be closed, each with the option of the payee that must do it: others know nothing of it. After a restart the buyer closes it, when the grace period is over.
 #[derive(Default)]
-pub(crate) struct Unfinished(Mutex<HashSet<StatementId>>);
+pub(crate) struct Unfinished(Mutex<HashMap<StatementId, PayOption>>);
 
 impl Unfinished {
-    pub(crate) fn add(&self, order: StatementId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(order);
+    pub(crate) fn add(&self, order: StatementId, payee: &Arc<dyn Payee>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(order, payee.option());
     }
 
-    fn remove(&self, order: &StatementId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(order);
+    fn remove(&self, order: &StatementId, payee: &Arc<dyn Payee>) {
+        let option = payee.option();
+        let mut orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.retain(|other, own| other != order || !is_same(own, &option));
     }
 
-    fn all(&self) -> Vec<StatementId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    fn of(&self, payee: &Arc<dyn Payee>) -> Vec<StatementId> {
+        let option = payee.option();
+        let orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.iter().filter(|(_, own)| is_same(own, &option)).map(|(order, _)| *order).collect()
     }
 }
 
@@ -71,7 +76,7 @@ pub(super) async fn tend(shared: &Shared) {
             }
             Err(error) => say(shared, &error),
         }
-        for order in shared.unfinished.all() {
+        for order in shared.unfinished.of(payee) {
             redeem(shared, payee, order, true).await;
         }
     }
@@ -79,10 +84,10 @@ pub(super) async fn tend(shared: &Shared) {
 
 /// Harmless where there is nothing to redeem.
 async fn redeem(shared: &Shared, payee: &Arc<dyn Payee>, order: StatementId, finished: bool) {
-    match payee.redeem(&order, finished).instrument(redeem_span(&order)).await {
+    match redeem_once(payee, &order, finished).instrument(redeem_span(&order)).await {
         Ok(done) => {
             if finished {
-                shared.unfinished.remove(&order);
+                shared.unfinished.remove(&order, payee);
             }
             if !done.total.is_zero() {
                 (shared.settings.listener)(&Event::Redeemed { order, total: done.total });

@@ -1,5 +1,13 @@
 //! The seller: serves products to many buyers over TCP, each isolated from the others.
 //!
+//! ```text
+//!  Settings { key, offers, payees, journal, … } ──► Seller::start ──► Seller::serve (until `stop`)
+//!                                                        │                 a task per connection
+//!                     reload, pause, end, write_off ◄────┴────► status, menu, Event
+//! ```
+//! Amounts are base units of the asset of the order's option; those of [`Pools`] and [`Limits`] are
+//! compared across options, so sell for assets of like units, or run a seller for each.
+//!
 //! What is on sale can change while it runs ([`Seller::reload`], [`Seller::pause`]); orders that were
 //! accepted go on by the menu they were placed with. What it is doing can be looked at
 //! ([`Seller::status`]).
@@ -330,14 +338,15 @@ impl Seller {
     }
 
     /// Takes what a parked order owes out of its pool, durably. The debt itself stays: a later payment
-    /// still counts. Says whether the order is parked.
+    /// still counts, and so does what it owes anew. Says whether the order is parked.
     ///
     /// # Errors
     /// [`ReadError`], if the journal cannot hold it; after a restart it counts again then.
     pub async fn write_off(&self, order: &StatementId) -> Result<bool, ReadError> {
-        let Some(statement) = self.shared.registry.write_off(order) else { return Ok(false) };
+        let Some((statement, upto)) = self.shared.registry.write_off(order) else { return Ok(false) };
         let (done, mut acks) = mpsc::unbounded_channel();
         let stream = registry::written_off_stream(order);
+        self.shared.settings.journal.put_note(stream.clone(), upto.get().to_string()).await?;
         self.shared.settings.journal.write(stream, &[statement.into()], StoreId(0), &done);
         match acks.recv().await {
             Some(Ack::Durable(_)) => Ok(true),

@@ -8,7 +8,7 @@ use sdpp_proto::codec::StatementId;
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::journal::Entry;
 use sdpp_proto::money::{Amount, AssetId};
-use sdpp_proto::offence::Reason;
+use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::seller::SellerOrder;
 use sdpp_proto::statement::{AnyStatement, Attach, Kind, Menu, Signed};
 use sdpp_proto::time::Timestamp;
@@ -47,7 +47,8 @@ impl Pools {
     }
 }
 
-/// The stream that says that a debt was written off.
+/// The stream that says that a debt was written off, and the key of the note that says up to which
+/// cumulative amount. A mark without a note is older: all that is owed then.
 pub(crate) fn written_off_stream(order: &StatementId) -> String {
     format!("{WRITTEN_OFF}{order}")
 }
@@ -92,6 +93,8 @@ struct Inner {
     orders: HashMap<StatementId, Slot>,
     buyers: HashMap<PublicKey, Standing>,
     proven: HashSet<PublicKey>,
+    /// Up to which cumulative amount debts were written off.
+    written_off: HashMap<StatementId, Amount>,
     strangers_out: Amount,
     proven_out: Amount,
     pools: Pools,
@@ -114,6 +117,13 @@ impl Inner {
         if let Some(standing) = self.buyers.get_mut(buyer) {
             standing.out = standing.out.saturating_sub(booked.amount);
         }
+    }
+
+    /// What an order owes and what was not written off. What is paid, is paid for the oldest first.
+    fn debt(&self, account: &SellerOrder) -> Amount {
+        let written_off = self.written_off.get(&account.id()).and_then(|upto| upto.checked_sub(account.paid()));
+        let counts = |written_off| owed(account).checked_sub(written_off).unwrap_or(Amount::ZERO);
+        written_off.map_or_else(|| owed(account), counts)
     }
 
     /// What may still be booked for a buyer, by its pool and its own cap.
@@ -188,6 +198,7 @@ impl Registry {
             orders: HashMap::new(),
             buyers: HashMap::new(),
             proven: HashSet::new(),
+            written_off: HashMap::new(),
             strangers_out: Amount::ZERO,
             proven_out: Amount::ZERO,
             pools,
@@ -206,16 +217,23 @@ impl Registry {
     pub(crate) async fn load(&self, journal: &Journal, key: &SigningKey) -> Result<Vec<(AssetId, Amount)>, StartError> {
         let written_off = journal.streams(WRITTEN_OFF).await.map_err(StartError::Journal)?;
         let written_off: HashSet<String> = written_off.into_iter().collect();
-        let mut accounts = Vec::new();
+        let (mut accounts, mut amounts) = (Vec::new(), Vec::new());
         for stream in journal.streams(ORDERS).await.map_err(StartError::Journal)? {
             let entries = journal.read(stream).await.map_err(StartError::Journal)?;
             let Some(mut account) = restore(&entries, key)? else { continue };
             if journal.is_restored(&account.id()).await.map_err(StartError::Journal)? {
                 account.declare_restored();
             }
+            let mark = written_off_stream(&account.id());
+            if written_off.contains(&mark) {
+                let upto = journal.note(mark).await.map_err(StartError::Journal)?;
+                let upto = upto.and_then(|text| text.parse().ok()).map(Amount::new);
+                amounts.push((account.id(), upto.unwrap_or_else(|| reached(&account))));
+            }
             accounts.push(account);
         }
         let mut inner = self.lock();
+        inner.written_off.extend(amounts);
         // Who is proven decides which pool a debt is booked in, whatever the order of the streams.
         inner.proven.extend(accounts.iter().filter(|account| account.is_proven()).map(SellerOrder::buyer));
         let mut debts = Vec::new();
@@ -225,7 +243,7 @@ impl Registry {
             let slot = if account.is_over() {
                 Slot::Over(OrderStatus::of(&account, (OrderState::Over, now()), 0))
             } else {
-                let debt = if written_off.contains(&written_off_stream(&id)) { Amount::ZERO } else { debt };
+                let debt = inner.debt(&account);
                 let booked = inner.book(account.buyer(), debt);
                 inner.forget_idle(&account.buyer());
                 Slot::Parked(Parked { account: Box::new(account), since: now(), skipped: 0, booked })
@@ -242,7 +260,7 @@ impl Registry {
         attach: &Signed<Attach>,
         is_order: bool,
         reins: &Arc<Reins>,
-    ) -> Result<Found, Reason> {
+    ) -> Result<Found, Fault> {
         let deadline = tokio::time::Instant::now().checked_add(TAKEOVER);
         loop {
             let parked = self.parked.notified();
@@ -256,11 +274,11 @@ impl Registry {
         }
     }
 
-    fn try_take(&self, attach: &Signed<Attach>, is_order: bool, reins: &Arc<Reins>) -> Result<Option<Found>, Reason> {
+    fn try_take(&self, attach: &Signed<Attach>, is_order: bool, reins: &Arc<Reins>) -> Result<Option<Found>, Fault> {
         let mut inner = self.lock();
         let room = inner.has_room_for_session(&attach.issuer());
         match inner.orders.remove(&attach.order_id) {
-            None if is_order && !room => Err(Reason::Busy),
+            None if is_order && !room => Err(Reason::Busy.into()),
             None => {
                 if is_order {
                     inner.goes_live(attach, reins, Booked::default());
@@ -268,9 +286,14 @@ impl Registry {
                 // Without an order the machine names the offence.
                 Ok(Some(Found::New))
             }
+            Some(Slot::Parked(parked)) if parked.account.buyer() != attach.issuer() => {
+                // Its id is in every public ledger: whoever is not its buyer touches nothing.
+                inner.orders.insert(attach.order_id, Slot::Parked(parked));
+                Err(Offence::BadAttach.into())
+            }
             Some(Slot::Parked(parked)) if !room => {
                 inner.orders.insert(attach.order_id, Slot::Parked(parked));
-                Err(Reason::Busy)
+                Err(Reason::Busy.into())
             }
             Some(Slot::Parked(Parked { account, skipped, booked, .. })) => {
                 inner.goes_live(attach, reins, booked);
@@ -278,7 +301,7 @@ impl Registry {
             }
             Some(over @ Slot::Over(_)) => {
                 inner.orders.insert(attach.order_id, over);
-                Err(Reason::AlreadyEnded)
+                Err(Reason::AlreadyEnded.into())
             }
             Some(Slot::Live(live)) => {
                 let newer = live.buyer == attach.issuer() && attach.index > live.index;
@@ -286,7 +309,7 @@ impl Registry {
                     live.reins.say(Word::Stop(Reason::Superseded));
                 }
                 inner.orders.insert(attach.order_id, Slot::Live(live));
-                if newer { Ok(None) } else { Err(Reason::Busy) }
+                if newer { Ok(None) } else { Err(Reason::Busy.into()) }
             }
         }
     }
@@ -345,7 +368,8 @@ impl Registry {
                 let slot = if account.is_over() {
                     Slot::Over(OrderStatus::of(&account, (OrderState::Over, now()), skipped))
                 } else {
-                    let booked = inner.book(buyer, owed(&account));
+                    let debt = inner.debt(&account);
+                    let booked = inner.book(buyer, debt);
                     Slot::Parked(Parked { account, since: now(), skipped, booked })
                 };
                 inner.orders.insert(order, slot);
@@ -366,15 +390,17 @@ impl Registry {
         self.lock().limits
     }
 
-    /// Takes a parked order's debt out of its pool; gives the order.
-    pub(crate) fn write_off(&self, order: &StatementId) -> Option<AnyStatement> {
+    /// Takes a parked order's debt out of its pool; gives the order, and up to which cumulative amount.
+    pub(crate) fn write_off(&self, order: &StatementId) -> Option<(AnyStatement, Amount)> {
         let mut inner = self.lock();
         let Some(Slot::Parked(parked)) = inner.orders.get_mut(order) else { return None };
         let booked = std::mem::take(&mut parked.booked);
-        let (buyer, order) = (parked.account.buyer(), parked.account.order().erase());
+        let (buyer, upto) = (parked.account.buyer(), reached(&parked.account));
+        let statement = parked.account.order().erase();
+        inner.written_off.insert(*order, upto);
         inner.unbook(&buyer, booked);
         inner.forget_idle(&buyer);
-        Some(order)
+        Some((statement, upto))
     }
 
     /// Says a word to the session of an order; whether there is one.
@@ -418,6 +444,11 @@ impl Registry {
             PoolStatus { used: inner.proven_out, limit: inner.pools.proven },
         )
     }
+}
+
+/// What was paid and what is owed.
+fn reached(account: &SellerOrder) -> Amount {
+    account.paid().checked_add(owed(account)).unwrap_or(Amount::MAX)
 }
 
 fn restore(entries: &[Entry], key: &SigningKey) -> Result<Option<SellerOrder>, StartError> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{Entry, StoreId};
 use sdpp_proto::money::Amount;
-use sdpp_proto::offence::Reason;
+use sdpp_proto::offence::{Fault, Reason};
 use sdpp_proto::seller::{self as core, Output};
 use sdpp_proto::statement::Kind;
 use sdpp_rail::RailError;
@@ -35,7 +35,7 @@ mod supply;
 
 use admission::Decision;
 use money::Settled;
-pub(super) use money::redeem_span;
+pub(super) use money::{is_same, redeem_once, redeem_span};
 pub(super) use supply::Supply;
 
 /// Time that rail and journal have for what arrived before a connection ended.
@@ -45,13 +45,29 @@ const RECORD_WAIT: Duration = Duration::from_secs(5);
 
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// Work for a rail, as a task of its own: it may hold what others wait for, so it goes on whether or not
+/// somebody waits for it. Nobody stops it: it ends by itself, and doing it twice does no harm.
+fn spawned<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Task<T> {
+    let task = tokio::spawn(work.in_current_span());
+    Box::pin(async move {
+        match task.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    })
+}
+
 pub(super) struct Session {
     shared: Arc<Shared>,
     config: Arc<core::SellerConfig>,
     machine: core::Seller,
     link: Link,
     acks: (mpsc::UnboundedSender<Ack>, mpsc::UnboundedReceiver<Ack>),
-    admitting: Option<Task<Result<Decision, Reason>>>,
+    admitting: Option<Task<Result<Decision, Fault>>>,
     settling: Option<(StatementId, Task<Settled>)>,
     redeeming: Option<Task<Result<Amount, RailError>>>,
     recorder: Option<Recorder>,
@@ -395,7 +411,7 @@ impl Session {
             due: account.as_ref().map_or(Amount::ZERO, |account| account.due()),
             paid: account.as_ref().map_or(Amount::ZERO, |account| account.paid()),
         };
-        if let Some(order) = order.filter(|_| account.as_ref().is_some_and(|account| !account.is_over())) {
+        if let Some(order) = order.filter(|_| account.as_ref().is_some_and(|account| !account.is_settled())) {
             // Before the order can be taken again.
             shared.shelf.put(order, supply);
         }

@@ -95,6 +95,8 @@ pub struct World {
     pub standings: Option<Arc<dyn Standings>>,
     /// What stands between the seller and its rail.
     pub payee: fn(Hasty) -> Arc<dyn Payee>,
+    /// Other ways to pay, behind this world's.
+    pub more_payees: Vec<Arc<dyn Payee>>,
     /// Time that the seller gives for a payment, in place of the rail's.
     pub pay_by_ms: Option<u64>,
 }
@@ -125,6 +127,48 @@ impl Payee for Hasty {
 
     fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
         self.payee.outstanding()
+    }
+}
+
+/// A rail that does one thing after the other, first come first served, and redeems slowly.
+pub struct Narrow {
+    inner: Hasty,
+    door: tokio::sync::Mutex<()>,
+}
+
+impl Narrow {
+    pub fn wrap(inner: Hasty) -> Arc<dyn Payee> {
+        Arc::new(Self { inner, door: tokio::sync::Mutex::new(()) })
+    }
+}
+
+impl Payee for Narrow {
+    fn option(&self) -> PayOption {
+        self.inner.option()
+    }
+
+    fn admit<'a>(&'a self, order: &'a Signed<Order>) -> Reply<'a, Backing> {
+        self.inner.admit(order)
+    }
+
+    fn settle<'a>(&'a self, bill: &'a Bill, payment: &'a Signed<Payment>) -> Reply<'a, Outcome> {
+        Box::pin(async move {
+            let _inside = self.door.lock().await;
+            self.inner.settle(bill, payment).await
+        })
+    }
+
+    fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
+        Box::pin(async move {
+            let _inside = self.door.lock().await;
+            // Long enough for the order to end meanwhile.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.inner.redeem(order, finished).await
+        })
+    }
+
+    fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
+        self.inner.outstanding()
     }
 }
 
@@ -168,6 +212,7 @@ impl World {
             seller_events: Arc::default(),
             standings: None,
             payee: |payee| Arc::new(payee),
+            more_payees: Vec::new(),
             pay_by_ms: None,
         }
     }
@@ -207,10 +252,12 @@ impl World {
     pub async fn seller(&self, offers: Vec<Offer>) -> Seller {
         let events = self.seller_events.clone();
         let payee = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
+        let mut payees = vec![(self.payee)(Hasty { payee, pay_by_ms: self.pay_by_ms })];
+        payees.extend(self.more_payees.iter().cloned());
         let settings = seller::Settings {
             key: key(1),
             offers,
-            payees: vec![(self.payee)(Hasty { payee, pay_by_ms: self.pay_by_ms })],
+            payees,
             records: self.records.clone(),
             record_offer: RecordOffer { backend: "fake".into(), origin: "fake".into(), form: Form::Full },
             standings: self.standings.clone(),

@@ -129,6 +129,38 @@ async fn whoever_comes_back_to_pay_is_let_in_and_makes_room() {
     serving.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_stranger_that_attaches_to_a_parked_order_takes_nothing_of_its_owner() {
+    let mut world = world();
+    world.pools.strangers = Amount::new(30);
+    let (seller, at, serving) = start(&world).await;
+    prove(&world, at, 20).await;
+    until(|| ended(&world) == 1).await;
+    let (owner, _) = Rogue::take_one(at, 20, 3).await;
+    let order = owner.liar.order.clone().unwrap();
+    drop(owner);
+    until(|| ended(&world) == 2 && seller.status().proven.used == Amount::new(3)).await;
+
+    let mut thief = Rogue::come_back(at, 30, &order, 0).await;
+    assert_eq!(thief.error().await, Some(sdpp_proto::offence::Offence::BadAttach.code()));
+    drop(thief);
+    until(|| ended(&world) == 3).await;
+    let status = seller.status();
+    assert_eq!((status.proven.used, status.strangers.used), (Amount::new(3), Amount::ZERO));
+
+    let mut owner = Rogue::come_back(at, 20, &order, 0).await;
+    let invoice = owner.invoice().await;
+    owner.liar.line.control(&sdpp_proto::wire::Control::Exit);
+    pay(&world, &mut owner, &invoice).await;
+    let paid = |order: &OrderStatus| order.state == OrderState::Live && order.paid >= invoice.due;
+    drive(owner, until(|| seller.status().orders.iter().any(paid))).await;
+    until(|| ended(&world) == 4).await;
+    until(|| seller.status().proven.used.is_zero()).await;
+    assert!(seller.status().orders.iter().all(|order| order.owed.is_zero()));
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
 /// Pays by the fake rail, as an honest buyer does.
 pub(crate) async fn pay(world: &World, debtor: &mut Rogue, invoice: &Signed<sdpp_proto::statement::Invoice>) {
     use sdpp_rail::{Bill, Payer, Proof};
@@ -197,6 +229,30 @@ async fn a_debt_that_is_written_off_makes_room_and_stays_written_off() {
     world.seller_disk.crash();
     let (seller, _, serving) = start(&world).await;
     assert_eq!(seller.status().strangers.used, Amount::new(6));
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_owed_anew_after_a_debt_was_written_off_counts_also_after_a_restart() {
+    let world = world();
+    let (seller, at, serving) = start(&world).await;
+    let orders = rob(&world, &seller, at).await;
+    assert!(seller.write_off(&orders[0].id()).await.unwrap());
+    assert_eq!(seller.status().strangers.used, Amount::new(6));
+    // It pays what was written off, and owes the next message.
+    let mut debtor = Rogue::come_back(at, 20, &orders[0], 0).await;
+    let invoice = debtor.invoice().await;
+    pay(&world, &mut debtor, &invoice).await;
+    let next = debtor.invoice().await;
+    assert_eq!((next.due, next.paid), (Amount::new(6), Amount::new(3)));
+    drop(debtor);
+    until(|| ended(&world) == 4 && seller.status().strangers.used == Amount::new(9)).await;
+    serving.abort();
+    let _ = serving.await;
+    world.seller_disk.crash();
+    let (seller, _, serving) = start(&world).await;
+    assert_eq!(seller.status().strangers.used, Amount::new(9));
     world.stop.send(true).unwrap();
     serving.await.unwrap();
 }

@@ -1,7 +1,10 @@
 //! Offers change while orders run.
 
+use std::sync::Arc;
+
 use sdpp::buyer::{BuyError, Request};
-use sdpp::seller::{Event, Limits, OrderState, StartError};
+use sdpp::feed::{Hub, Start, Take};
+use sdpp::seller::{Event, Limits, MakeSource, OrderState, StartError};
 use sdpp_proto::buyer::Ended;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
@@ -70,6 +73,36 @@ async fn an_order_of_a_removed_product_is_sold_to_its_end_also_when_it_comes_bac
     let texts: Vec<String> =
         kept.0.lock().unwrap().iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into()).collect();
     assert_eq!(texts, (0..100).map(|number| text("weather", number)).collect::<Vec<String>>());
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_running_order_keeps_the_live_source_that_a_reload_replaces() {
+    let world = World::new(FakeMode::Voucher, product(10), 0);
+    let live = || {
+        let (say, said) = tokio::sync::mpsc::unbounded_channel();
+        let hub = Hub::start(Said(said), Start::Now);
+        let source: MakeSource = Arc::new(move |_| Ok(Box::new(hub.subscribe(Take::default()))));
+        (say, offer(named("weather", 1), source))
+    };
+    let (say, first) = live();
+    let seller = world.seller(vec![first]).await;
+    let (at, serving) = world.listen(&seller).await;
+    let running = Buying::start(&world, at, world.buyer(2), world.request(60, 8));
+    let lives = |event: &Event| matches!(event, Event::Live { .. });
+    until(|| world.seller_events.lock().unwrap().iter().any(lives)).await;
+    (0..30).for_each(|number| say.send(number).unwrap());
+    until(|| running.count() == 30).await;
+    let (_other, second) = live();
+    seller.reload(vec![second], world.pools, Limits::default()).unwrap();
+    for number in 30..60 {
+        say.send(number).expect("it is still read");
+    }
+    let done = running.done().await;
+    assert_eq!((done.ended, done.delivered), (Ended::Settled, 60));
+    // With its last order the old source is let go.
+    say.closed().await;
     world.stop.send(true).unwrap();
     serving.await.unwrap();
 }

@@ -35,6 +35,11 @@ impl Rogue {
         rogue
     }
 
+    /// Writes what waits.
+    pub(crate) async fn say(&mut self) {
+        self.stream.write_all(&self.liar.line.take()).await.unwrap();
+    }
+
     /// Writes what waits, and reads until it hears this; none at the end of the connection.
     pub(crate) async fn hear(&mut self, wanted: impl Fn(&Heard) -> bool) -> Option<Heard> {
         let mut buffer = vec![0; 64 * 1024];

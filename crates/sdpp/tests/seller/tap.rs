@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sdpp::buyer::{BuyError, Buyer, Purchase, Request};
+use sdpp::feed::{Item, Taken, Upstream};
 use sdpp::seller::{MakeSource, Offer};
 use sdpp::source::{Fill, Filled, Source};
 use sdpp_proto::message::Batch;
@@ -125,6 +126,19 @@ pub(crate) fn told(result: Result<Purchase, BuyError>) -> sdpp_proto::buyer::End
         Ok(purchase) => purchase.ended,
         Err(BuyError::Ended(ended)) => ended,
         Err(error) => panic!("{error}"),
+    }
+}
+
+/// What a test says is what comes.
+pub(crate) struct Said(pub(crate) tokio::sync::mpsc::UnboundedReceiver<u64>);
+
+impl Upstream for Said {
+    fn take<'a>(&'a mut self, items: &'a mut Vec<Item>) -> Taken<'a> {
+        Box::pin(async move {
+            let Some(number) = self.0.recv().await else { return Ok(Filled::End) };
+            items.push(Item { topic: None, time_us: 0, payload: text("weather", number).into() });
+            Ok(Filled::Some)
+        })
     }
 }
 

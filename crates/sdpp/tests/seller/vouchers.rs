@@ -1,5 +1,6 @@
 //! Vouchers become money without the buyer's help.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sdpp::journal::{Journal, order_stream};
@@ -11,10 +12,12 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller as core;
 use sdpp_proto::statement::{Kind, Order, Signed};
-use sdpp_rail::fake::{Call, FakeMode, FakePayer, FakeWorld, Fault};
-use sdpp_rail::{Funding, Payer};
+use sdpp_rail::fake::{Call, FakeBank, FakeMode, FakePayee, FakePayer, FakeWorld, Fault};
+use sdpp_rail::{Funding, Payee, Payer};
 
 use crate::kit::*;
+use crate::pools::pay;
+use crate::rogue::Rogue;
 use crate::tap::*;
 
 fn earned(world: &World) -> Amount {
@@ -126,11 +129,24 @@ async fn a_close_that_is_requested_while_an_order_is_parked_costs_nothing() {
 
 #[tokio::test]
 async fn an_order_that_ended_while_the_rail_was_away_is_redeemed_and_its_channel_closed() {
+    redeemed_after_the_rail_was_away(&[]).await;
+}
+
+/// The other one has nothing to redeem, and says so.
+#[tokio::test]
+async fn a_channel_is_closed_by_its_own_payee_whatever_another_says() {
+    let other = FakePayee::new(&FakeBank::new(), "elsewhere", FakeWorld::asset(), FakeMode::Voucher);
+    let other: Arc<dyn Payee> = Arc::new(other);
+    redeemed_after_the_rail_was_away(&[other]).await;
+}
+
+async fn redeemed_after_the_rail_was_away(others: &[Arc<dyn Payee>]) {
     // After 15 messages all vouchers are redeemed in the sale, and only the close is left; after 25
     // some vouchers are left, too.
     for messages in [15, 25] {
         let mut world = World::new(FakeMode::Voucher, product(10), 0);
         world.tend_every = Duration::from_millis(5);
+        world.more_payees = others.to_vec();
         let tap = Tap::new();
         let seller = world.seller(vec![offer(named("weather", 1), tap.source("weather"))]).await;
         let (at, serving) = world.listen(&seller).await;
@@ -149,4 +165,32 @@ async fn an_order_that_ended_while_the_rail_was_away_is_redeemed_and_its_channel
         world.stop.send(true).unwrap();
         serving.await.unwrap();
     }
+}
+
+/// The fourth payment starts a redemption, which holds the rail when the connection breaks behind the fifth.
+#[tokio::test]
+async fn a_payment_that_arrived_counts_although_a_redemption_holds_the_rail() {
+    let mut world = World::new(FakeMode::Direct, product(10), 0);
+    world.payee = Narrow::wrap;
+    let seller = world.seller(vec![offer(named("weather", 1), flood())]).await;
+    let (at, serving) = world.listen(&seller).await;
+    let (mut rogue, mut invoice) = Rogue::take_one(at, 2, 3).await;
+    for _ in 0..4 {
+        pay(&world, &mut rogue, &invoice).await;
+        invoice = rogue.invoice().await;
+    }
+    assert_eq!((invoice.due, invoice.paid), (Amount::new(15), Amount::new(12)));
+    pay(&world, &mut rogue, &invoice).await;
+    rogue.say().await;
+    drop(rogue);
+    let ended = |event: &Event| match event {
+        Event::Ended { paid, .. } => Some(*paid),
+        _ => None,
+    };
+    until(|| world.seller_events.lock().unwrap().iter().any(|event| ended(event).is_some())).await;
+    let paid = world.seller_events.lock().unwrap().iter().find_map(ended);
+    assert_eq!(paid, Some(Amount::new(15)));
+    assert!(seller.status().proven.used.is_zero() && seller.status().strangers.used.is_zero());
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::Amount;
-use sdpp_proto::offence::Reason;
+use sdpp_proto::offence::{Fault, Reason};
 use sdpp_proto::seller::{self as core, Admission, Admit, SellerOrder};
 use sdpp_proto::statement::{Order, Signed, Terms};
 use sdpp_rail::{Backing, Payee, RailError};
 
-use super::Session;
 use super::money::{RAIL_RETRY, payee_of};
+use super::{Session, spawned};
 use crate::now;
 use crate::seller::registry::Found;
 use crate::seller::reins::Reins;
@@ -35,13 +35,14 @@ impl Session {
         let (shared, config, reins) = (self.shared.clone(), self.config.clone(), self.halt.reins.clone());
         self.order = Some(admit.order_id);
         self.halt.ticket.spoke();
-        self.admitting = Some(Box::pin(decide((shared, config), admit, reins)));
+        self.admitting = Some(spawned(decide((shared, config), admit, reins)));
     }
 
-    pub(super) fn decided(&mut self, decision: Result<Decision, Reason>) {
+    pub(super) fn decided(&mut self, decision: Result<Decision, Fault>) {
         let decision = match decision {
             Ok(decision) => decision,
-            Err(reason) => return self.machine.refuse(now(), reason),
+            Err(Fault::Offence(offence)) => return self.machine.offend(now(), offence),
+            Err(Fault::Reason(reason)) => return self.machine.refuse(now(), reason),
         };
         self.figures.skipped = decision.skipped;
         self.figures.counted = decision.account.as_ref().map_or(Amount::ZERO, |account| owed(account));
@@ -56,14 +57,15 @@ async fn decide(
     (shared, config): (Arc<Shared>, Arc<core::SellerConfig>),
     admit: Admit,
     reins: Arc<Reins>,
-) -> Result<Decision, Reason> {
-    let found = shared.registry.take(&admit.attach, admit.order.is_some(), &reins).await?;
+) -> Result<Decision, Fault> {
+    let is_order = admit.order.is_some() && admit.unfit.is_none();
+    let found = shared.registry.take(&admit.attach, is_order, &reins).await?;
     let (account, skipped) = match found {
         Found::Known(account, skipped) => (Some(account), skipped),
         Found::New => (None, 0),
     };
-    let decided = if account.is_none() && admit.order.is_none() {
-        // The machine names the offence: an attach to nothing.
+    let decided = if account.is_none() && !is_order {
+        // The machine names the offence: an attach to nothing, or an order that cannot be taken any more.
         Ok(Admission::nothing())
     } else {
         admission((&shared, &config), (&admit, account.as_deref()), &reins).await
@@ -72,7 +74,7 @@ async fn decide(
         Ok(admission) => Ok(Decision { account, skipped, admission }),
         Err(reason) => {
             shared.registry.park(admit.order_id, (account, skipped), &reins);
-            Err(reason)
+            Err(reason.into())
         }
     }
 }
@@ -97,7 +99,12 @@ async fn admission(
         stands(shared, &order.issuer()).await?;
     }
     let payee = payee_of(shared, terms).ok_or(Reason::Refused)?;
-    let backing = look_at(payee.as_ref(), order).await.map_err(|error| {
+    let backing = match account {
+        // All is paid, and its channel may be closed already: the buyer comes for the last signature.
+        Some(account) if account.is_settled() => Ok(Backing { deposit: None }),
+        Some(_) | None => look_at(payee.as_ref(), order).await,
+    };
+    let backing = backing.map_err(|error| {
         if let RailError::Dishonest(what) = error {
             (shared.settings.listener)(&Event::Dishonest(what));
         }

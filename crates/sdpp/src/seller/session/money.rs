@@ -7,11 +7,11 @@ use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller::Settle;
-use sdpp_proto::statement::Terms;
-use sdpp_rail::{Bill, Outcome, Payee, RailError};
+use sdpp_proto::statement::{PayOption, Terms};
+use sdpp_rail::{Bill, Outcome, Payee, RailError, Redeemed, failpoint};
 use tracing::Instrument as _;
 
-use super::Session;
+use super::{Session, spawned};
 use crate::metrics::{self, Role};
 use crate::now;
 use crate::seller::{Event, Shared, reason_of};
@@ -35,7 +35,7 @@ impl Session {
         let id = settle.payment.id();
         let Some(payee) = payee_of(&self.shared, terms) else { return };
         let bill = bill_of(terms, &settle);
-        self.settling = Some((id, Box::pin(ask_rail(payee, bill, settle))));
+        self.settling = Some((id, spawned(ask_rail(payee, bill, settle))));
     }
 
     pub(super) fn settled(&mut self, id: &StatementId, settled: &Settled) {
@@ -55,8 +55,8 @@ impl Session {
         let Some(account) = self.machine.order() else { return };
         let Some(payee) = payee_of(&self.shared, account.terms()) else { return };
         let order = account.id();
-        let redeem = async move { payee.redeem(&order, finished).await.map(|done| done.total) };
-        self.redeeming = Some(Box::pin(redeem.instrument(redeem_span(&order))));
+        let redeem = async move { redeem_once(&payee, &order, finished).await.map(|done| done.total) };
+        self.redeeming = Some(spawned(redeem.instrument(redeem_span(&order))));
     }
 
     pub(super) fn redeemed(&mut self, result: Result<Amount, RailError>) {
@@ -72,8 +72,8 @@ impl Session {
         }
     }
 
-    /// Redeems what the order has brought. Whatever was asked of the rail before is finished or given up
-    /// first: a rail may do one thing at a time, and nobody would wait for the older question any more.
+    /// Redeems what the order has brought, after whatever was asked of the rail before: a rail may do one
+    /// thing at a time.
     pub(super) async fn redeem_at_end(&mut self) {
         self.settling = None;
         if let Some(redeeming) = self.redeeming.take() {
@@ -84,9 +84,9 @@ impl Session {
         let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
         let payee = payee_of(&self.shared, account.terms());
         if let Some(payee) = payee.filter(|_| has_paid || finished) {
-            let result = redeem_finally(payee, order, finished).instrument(redeem_span(&order)).await;
+            let result = redeem_finally(&payee, order, finished).instrument(redeem_span(&order)).await;
             if finished && result.is_err() {
-                self.shared.unfinished.add(order);
+                self.shared.unfinished.add(order, &payee);
             }
             self.redeemed(result);
         }
@@ -101,12 +101,13 @@ pub(in crate::seller) fn redeem_span(order: &StatementId) -> tracing::Span {
 /// The payee of an order's option: by rail, asset and address, so that an order finds it again after
 /// a restart with other settings.
 pub(super) fn payee_of(shared: &Shared, terms: &Terms) -> Option<Arc<dyn Payee>> {
-    let wanted = &terms.option;
-    let same = |payee: &&Arc<dyn Payee>| {
-        let option = payee.option();
-        (&option.rail, &option.asset, &option.address) == (&wanted.rail, &wanted.asset, &wanted.address)
-    };
+    let same = |payee: &&Arc<dyn Payee>| is_same(&payee.option(), &terms.option);
     shared.house.payees.iter().find(same).cloned()
+}
+
+/// Whether two options are one payee's, whatever their numbers and times.
+pub(in crate::seller) fn is_same(one: &PayOption, other: &PayOption) -> bool {
+    (&one.rail, &one.asset, &one.address) == (&other.rail, &other.asset, &other.address)
 }
 
 fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
@@ -131,7 +132,10 @@ async fn ask_rail(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled 
 
 async fn ask_until_answered(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled {
     for _ in 0..RAIL_TRIES {
-        match payee.settle(&bill, &settle.payment).await {
+        failpoint::reach("settle", "bill");
+        let answer = payee.settle(&bill, &settle.payment).await;
+        failpoint::reach("settled", "bill");
+        match answer {
             Ok(Outcome::Settled) => return Settled::Yes,
             Err(RailError::Declined(why)) => {
                 tracing::warn!(why, "the rail refuses a payment");
@@ -146,14 +150,26 @@ async fn ask_until_answered(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -
     Settled::Down(RailError::Unavailable)
 }
 
-async fn redeem_finally(payee: Arc<dyn Payee>, order: StatementId, finished: bool) -> Result<Amount, RailError> {
-    let mut result = payee.redeem(&order, finished).await;
+/// Asks the rail for the money.
+pub(in crate::seller) async fn redeem_once(
+    payee: &Arc<dyn Payee>,
+    order: &StatementId,
+    finished: bool,
+) -> Result<Redeemed, RailError> {
+    failpoint::reach("redeem", "voucher");
+    let answer = payee.redeem(order, finished).await;
+    failpoint::reach("redeemed", "voucher");
+    answer
+}
+
+async fn redeem_finally(payee: &Arc<dyn Payee>, order: StatementId, finished: bool) -> Result<Amount, RailError> {
+    let mut result = redeem_once(payee, &order, finished).await;
     for _ in 0..RAIL_TRIES {
         if !matches!(result, Err(RailError::Unavailable | RailError::Unknown)) {
             break;
         }
         tokio::time::sleep(RAIL_RETRY).await;
-        result = payee.redeem(&order, finished).await;
+        result = redeem_once(payee, &order, finished).await;
     }
     result.map(|done| done.total)
 }

@@ -31,9 +31,10 @@ pub(in crate::seller) struct Supply {
 }
 
 impl Supply {
-    /// Nothing more is sold; what waits is dropped.
+    /// Nothing more is sold; what waits is dropped, and the source is let go: it may hold up an upstream.
     pub(super) fn end(&mut self) {
         self.ended = true;
+        self.source = None;
         self.batch.clear();
     }
 

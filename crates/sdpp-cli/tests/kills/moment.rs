@@ -1,0 +1,124 @@
+//! Moments at which somebody is killed, drawn from a seed.
+
+use std::fmt;
+
+/// A generator for tests (SplitMix64).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Phase {
+    Handshake,
+    Window,
+    Payment,
+    Exit,
+}
+
+pub(crate) const PHASES: [Phase; 4] = [Phase::Handshake, Phase::Window, Phase::Payment, Phase::Exit];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Who {
+    Buyer,
+    Seller,
+    Ledger,
+}
+
+/// Where in a sale the point is, who gets there, its name, and how often one gets there at most in every sale.
+type Point = (Phase, Who, &'static str, usize);
+
+/// Points of `sdpp_rail::failpoint`, by the phase that a sale is in when it gets there.
+const POINTS: &[Point] = &[
+    (Phase::Handshake, Who::Buyer, "send/frames", 2),
+    (Phase::Handshake, Who::Buyer, "sent/frames", 2),
+    (Phase::Handshake, Who::Buyer, "open/channel", 1),
+    (Phase::Handshake, Who::Buyer, "opened/channel", 1),
+    (Phase::Handshake, Who::Buyer, "flush/order", 1),
+    (Phase::Handshake, Who::Buyer, "flushed/attach", 1),
+    (Phase::Handshake, Who::Buyer, "flush/acceptance", 1),
+    (Phase::Handshake, Who::Buyer, "flushed/acceptance", 1),
+    (Phase::Handshake, Who::Seller, "flush/order", 1),
+    (Phase::Handshake, Who::Seller, "flushed/attach", 1),
+    (Phase::Handshake, Who::Seller, "flush/acceptance", 1),
+    (Phase::Handshake, Who::Seller, "flushed/acceptance", 1),
+    (Phase::Window, Who::Buyer, "sync/sink", 4),
+    (Phase::Window, Who::Buyer, "flush/invoice", 8),
+    (Phase::Window, Who::Buyer, "flushed/invoice", 8),
+    (Phase::Window, Who::Seller, "send/frames", 12),
+    (Phase::Window, Who::Seller, "sent/frames", 12),
+    (Phase::Window, Who::Seller, "flush/invoice", 8),
+    (Phase::Window, Who::Seller, "flushed/invoice", 8),
+    (Phase::Payment, Who::Buyer, "flush/intent", 4),
+    (Phase::Payment, Who::Buyer, "flushed/intent", 4),
+    (Phase::Payment, Who::Buyer, "pay/bill", 5),
+    (Phase::Payment, Who::Buyer, "paid/bill", 5),
+    (Phase::Payment, Who::Buyer, "flush/payment", 5),
+    (Phase::Payment, Who::Buyer, "flushed/payment", 5),
+    (Phase::Payment, Who::Seller, "settle/bill", 5),
+    (Phase::Payment, Who::Seller, "settled/bill", 5),
+    (Phase::Payment, Who::Seller, "flush/payment", 5),
+    (Phase::Payment, Who::Seller, "flushed/payment", 5),
+    (Phase::Exit, Who::Buyer, "flush/settlement", 1),
+    (Phase::Exit, Who::Buyer, "flushed/settlement", 1),
+    (Phase::Exit, Who::Buyer, "flushed/settlement", 2),
+    (Phase::Exit, Who::Seller, "flush/settlement", 1),
+    (Phase::Exit, Who::Seller, "flushed/settlement", 1),
+    (Phase::Exit, Who::Seller, "flushed/settlement", 2),
+    (Phase::Exit, Who::Seller, "redeem/voucher", 1),
+    (Phase::Exit, Who::Seller, "redeemed/voucher", 1),
+];
+
+/// Who is killed, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) phase: Phase,
+    pub(crate) victim: Who,
+    /// Whose point it is.
+    pub(crate) at: Who,
+    place: &'static str,
+    /// How often it has got there then.
+    times: usize,
+    /// Each window is paid by a transfer, and not by voucher.
+    pub(crate) direct: bool,
+}
+
+impl Moment {
+    pub(crate) fn draw(phase: Phase, victim: Who, random: &mut Random) -> Self {
+        // The buyer's process is not there yet when the seller is told whom to kill.
+        let fits = |(of, at, ..): &&Point| *of == phase && (victim != Who::Buyer || *at == Who::Buyer);
+        let all: Vec<&Point> = POINTS.iter().filter(fits).collect();
+        let (_, at, place, most) = random.of(&all);
+        let direct = place.ends_with("/intent") || random.below(2) == 0;
+        Self { phase, victim, at: *at, place, times: 1 + random.below(*most), direct }
+    }
+
+    /// For `SDPP_FAILPOINT`; without a process it kills itself.
+    pub(crate) fn failpoint(&self, victim: Option<u32>) -> String {
+        let Self { place, times, .. } = self;
+        victim.map_or_else(|| format!("{place}:{times}"), |victim| format!("{place}:{times}:{victim}"))
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { phase, victim, at, place, times, direct } = self;
+        let pay = if *direct { "direct" } else { "voucher" };
+        write!(f, "{phase:?}: kills the {victim:?} when the {at:?} is at {place} for the {times}. time, paid by {pay}")
+    }
+}
