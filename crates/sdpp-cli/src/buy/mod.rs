@@ -9,6 +9,7 @@ use sdpp::journal::{Journal, order_stream};
 use sdpp_proto::buyer::Ended as How;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::{Amount, Unit};
+use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Form, PayOption, Product, RecordPolicy, Terms};
 use serde_json::json;
 use tokio::sync::watch;
@@ -247,6 +248,9 @@ fn how(ended: &How) -> String {
         How::Settled => "settled".to_owned(),
         How::Withheld => "paid in full, without the seller's last signature".to_owned(),
         How::Offence(offence) => format!("the seller broke a rule: {offence}"),
+        How::Stopped(Reason::Frozen) => {
+            "stopped: the journal, or the place where messages go, cannot be written; is the disk full?".to_owned()
+        }
         How::Stopped(reason) => format!("stopped: {reason}"),
         How::Told(Some(fault)) => format!("the seller stopped: {fault}"),
         How::Told(None) => "the connection was lost".to_owned(),

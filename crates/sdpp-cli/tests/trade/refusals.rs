@@ -181,7 +181,7 @@ fn a_full_disk_stops_a_purchase_that_then_goes_on() {
     let out = market.folder.path("out");
     let buying = ["buy", &address, "--count", "3000", "--record", "ends", "--to", &out.display().to_string()];
     let said = fails(limited(&market.command(&buying), 300), 10);
-    assert!(said.contains("go on with: sdpp buy --resume"), "{said}");
+    assert!(said.contains("is the disk full?") && said.contains("go on with: sdpp buy --resume"), "{said}");
     assert!(lines_of(&out) < 3000);
     // With room again it goes on.
     ends(market.command(&["buy", "--resume"]), 0);
