@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use sdpp::proto::identity::SigningKey;
 use sdpp::proto::money::Amount;
-use sdpp::rail::MemoryStore;
-use sdpp_ledger::http::{DevGrant, Server, ServerConfig, serve_ledger};
-use sdpp_ledger::{LedgerConfig, LocalLedger};
+use sdpp::rail::{Durability, MemoryStore, SqliteStore};
+use sdpp_ledger::http::{ClientOptions, DevGrant, FirstSightError, HttpLedger, Server, ServerConfig, serve_ledger};
+use sdpp_ledger::{LedgerClient, LedgerConfig, LocalLedger};
 use zeroize::Zeroizing;
 
 /// Lines that a first sale and a first purchase may have, imports and all.
@@ -67,11 +67,11 @@ fn key(seed: u8) -> SigningKey {
 }
 
 /// A ledger with trial money, and its URL.
-fn ledger() -> (LocalLedger, Server, String) {
+fn ledger(seed: u8) -> (LocalLedger, Server, String) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let config = LedgerConfig::new("example.test/ledger", key(1), Arc::new(sdpp::now));
+    let config = LedgerConfig::new("example.test/ledger", key(seed), Arc::new(sdpp::now));
     let ledger = LocalLedger::start(config, Box::new(MemoryStore::new())).unwrap();
     let grant = DevGrant { key: key(2), symbol: "trial".into(), amount: Amount::new(10_000) };
     let config = ServerConfig { grant: Some(grant), ..ServerConfig::default() };
@@ -90,7 +90,7 @@ fn a_first_sale_and_a_first_purchase_are_short() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_first_sale_sells_the_first_purchase_buys() {
-    let (ledger, server, url) = ledger();
+    let (ledger, server, url) = ledger(1);
     let folder = Folder::new("sale");
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data").join(DATA);
     let (sold, home) = (data.clone(), folder.0.clone());
@@ -122,4 +122,26 @@ async fn what_the_first_sale_sells_the_first_purchase_buys() {
     assert_eq!(clean, 2, "{audited}");
     server.stop().await;
     ledger.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_of_another_key_is_not_the_one_seen_first() {
+    let folder = Folder::new("sight");
+    let follow = async |seed| {
+        let (ledger, server, url) = ledger(seed);
+        let http = HttpLedger::new(&url, ClientOptions::new(tokio::runtime::Handle::current())).unwrap();
+        let store = SqliteStore::open(folder.0.join("replica.db"), Durability::Power).unwrap();
+        let client = LedgerClient::at_first_sight(http, Box::new(store)).await;
+        let followed = match client {
+            Ok(client) => Ok(client.follow().await.unwrap()),
+            Err(error) => Err(error),
+        };
+        server.stop().await;
+        ledger.stop();
+        followed
+    };
+    follow(1).await.unwrap();
+    let refused = follow(5).await;
+    assert!(matches!(refused, Err(FirstSightError::AnotherLedger { .. })), "{refused:?}");
+    follow(1).await.unwrap();
 }
