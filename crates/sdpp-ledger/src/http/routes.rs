@@ -258,7 +258,7 @@ mod tests {
         let served: BTreeSet<String> = table()
             .iter()
             .map(|(method, path, _)| format!("{method} {}", path.replace("{*", "{")))
-            .chain([format!("post {GRANT}")])
+            .chain(["get", "post"].map(|method| format!("{method} {GRANT}")))
             .collect();
         let openapi: Value = serde_json::from_str(OPENAPI).unwrap();
         assert_eq!(openapi["openapi"], "3.1.0");
