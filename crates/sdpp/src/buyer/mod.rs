@@ -533,13 +533,6 @@ const fn is_lost(ended: &core::Ended) -> bool {
     }
 }
 
-/// Whether the seller had no room for an order that it has accepted before: most likely it still holds an
-/// older connection of it that has broken, and lets go soon.
-const fn is_crowded(account: &BuyerOrder, ended: &core::Ended) -> bool {
-    use sdpp_proto::offence::Fault;
-    account.salt().is_some() && matches!(ended, core::Ended::Told(Some(Fault::Reason(Reason::Busy))))
-}
-
 fn purchase(account: &BuyerOrder, ended: core::Ended, funding: Option<Funding>) -> Purchase {
     let ended = if account.is_settled() { core::Ended::Settled } else { ended };
     Purchase {

@@ -12,9 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::keeper::Keeper;
-use super::{
-    Address, BuyError, Buyer, Event, Purchase, Request, is_crowded, is_lost, is_parked, is_void, purchase, session,
-};
+use super::{Address, BuyError, Buyer, Event, Purchase, Request, is_lost, is_parked, is_void, purchase, session};
 use crate::entropy;
 
 /// Time that a connection has to come to be.
@@ -154,10 +152,11 @@ struct Course {
 
 impl Course {
     /// A connection was lost, and the seller may still be at it: it has no room for the next one until it has
-    /// noticed. Else the order would be given up for its own older connection.
-    fn waits_for_room(&self, ended: &core::Ended) -> bool {
+    /// noticed. Else the order would be given up for its own older connection. One that the seller has
+    /// accepted is tried as often as any lost one; another only a few times.
+    fn waits_for_room(&self, account: &BuyerOrder, ended: &core::Ended) -> bool {
         let busy = matches!(ended, core::Ended::Told(Some(Fault::Reason(Reason::Busy))));
-        busy && (1..=BUSY_TRIES).contains(&self.attempt)
+        busy && (account.salt().is_some() || (1..=BUSY_TRIES).contains(&self.attempt))
     }
 }
 
@@ -187,7 +186,7 @@ impl Pursuit<'_> {
                     continue;
                 }
             }
-            let waits = course.waits_for_room(&outcome.ended) || is_crowded(&account, &outcome.ended);
+            let waits = course.waits_for_room(&account, &outcome.ended);
             let lost = (is_lost(&outcome.ended) || waits) && !account.is_settled();
             if !lost {
                 return Ok(self.conclude(&account, outcome.ended, course.funding).await);
