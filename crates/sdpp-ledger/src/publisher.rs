@@ -122,18 +122,23 @@ impl Publisher {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let mut waiting = first.waiting;
-            let mut newest = first.head;
-            while let Ok(group) = groups.try_recv() {
-                waiting.extend(group.waiting);
-                newest = group.head.or(newest);
-            }
-            if let Some(head) = newest {
-                self.publish(head);
-            }
-            let note = self.public.now().note.clone();
-            answer_all(waiting, if self.contradicted { None } else { Some(&note) });
+            self.take(first, std::iter::from_fn(|| groups.try_recv().ok()));
         }
+    }
+
+    /// Publishes the newest head of these groups and answers who waits in them.
+    pub(crate) fn take(&mut self, first: Group, more: impl Iterator<Item = Group>) {
+        let mut waiting = first.waiting;
+        let mut newest = first.head;
+        for group in more {
+            waiting.extend(group.waiting);
+            newest = group.head.or(newest);
+        }
+        if let Some(head) = newest {
+            self.publish(head);
+        }
+        let note = self.public.now().note.clone();
+        answer_all(waiting, if self.contradicted { None } else { Some(&note) });
     }
 
     fn ask_again(&mut self) {

@@ -31,7 +31,7 @@ use crate::publisher::{Group, Publisher, Reply, Waiting};
 use crate::service::{Answer, LedgerService, ServiceError, Submitted};
 use crate::state::View;
 
-enum Job {
+pub(crate) enum Job {
     Submit(Box<Entry>, Reply<Submitted>),
     Tick(Reply<Submitted>),
     Stop,
@@ -199,10 +199,10 @@ impl LedgerHost for LocalLedger {
 }
 
 /// The thread that owns the ledger.
-struct Writer {
-    core: Core,
-    public: Arc<Public>,
-    groups: SyncSender<Group>,
+pub(crate) struct Writer {
+    pub(crate) core: Core,
+    pub(crate) public: Arc<Public>,
+    pub(crate) groups: SyncSender<Group>,
 }
 
 impl Writer {
@@ -233,7 +233,7 @@ impl Writer {
     }
 
     /// Handles one job; says whether to go on. Whoever has gone away needs no answer.
-    fn handle(&mut self, job: Job, waiting: &mut Vec<Waiting>) -> bool {
+    pub(crate) fn handle(&mut self, job: Job, waiting: &mut Vec<Waiting>) -> bool {
         let (reply, outcome) = match job {
             // The publisher may have learnt that this log is not the only one of its name.
             Job::Submit(_, reply) | Job::Tick(reply) if self.core.is_frozen() || self.public.is_frozen() => {
@@ -256,14 +256,14 @@ impl Writer {
         true
     }
 
-    fn tick_if_due(&mut self) {
+    pub(crate) fn tick_if_due(&mut self) {
         if let Err(FoldError::Store(error)) = self.core.tick_if_due() {
             self.freeze(&error);
         }
     }
 
     /// Makes the group durable and hands it to the publisher, which answers.
-    fn finish(&mut self, waiting: Vec<Waiting>) {
+    pub(crate) fn finish(&mut self, waiting: Vec<Waiting>) {
         if !waiting.is_empty() {
             failpoint::reach("flush", "entries");
         }
