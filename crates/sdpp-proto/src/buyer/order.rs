@@ -313,6 +313,9 @@ impl BuyerOrder {
             }
             let open = self.receiving.as_ref().map(|open| open.hasher.digest(open.count));
             if open != Some(*expected) {
+                // What came in its place was never held: the digests of what was delivered stay, for the next attach.
+                self.next = self.chain.base;
+                self.receiving = None;
                 return Err(Offence::PrefixChanged);
             }
             self.repeat.compared = self.repeat.compared.saturating_add(1);
