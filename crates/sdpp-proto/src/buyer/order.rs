@@ -313,6 +313,9 @@ impl BuyerOrder {
             }
             let open = self.receiving.as_ref().map(|open| open.hasher.digest(open.count));
             if open != Some(*expected) {
+                // What came in its place was never held: the digests of what was delivered stay, for the next attach.
+                self.next = self.chain.base;
+                self.receiving = None;
                 return Err(Offence::PrefixChanged);
             }
             self.repeat.compared = self.repeat.compared.saturating_add(1);
@@ -382,6 +385,8 @@ impl BuyerOrder {
             return Err(Offence::InvoiceOverLimit);
         }
         self.check_credit(invoice)?;
+        // Only now: an invoice that is refused for something else bills no time, and may come again put right.
+        self.book_time(now, invoice);
         self.cuts.pop_front();
         self.chain.prev = invoice.id();
         self.chain.next_n = invoice.n.saturating_add(1);
@@ -402,7 +407,7 @@ impl BuyerOrder {
         Ok(())
     }
 
-    fn check_units(&mut self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
+    fn check_units(&self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
         let new = match self.terms.product.unit {
             Unit::Message => invoice.count,
             Unit::Byte => invoice.bytes,
@@ -418,7 +423,7 @@ impl BuyerOrder {
 
     /// Seconds are billed by the seller's clock, and never more of them than passed here since the
     /// first session, breaks included: an invoice may bill time before a break and come behind it.
-    fn check_time(&mut self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
+    fn check_time(&self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
         let (Some(start), Some(end)) = (invoice.t_start, invoice.t_end) else {
             // A last invoice may bill no time at all.
             return if invoice.last && invoice.count == 0 { Ok(0) } else { Err(Offence::InvoiceTime) };
@@ -429,12 +434,17 @@ impl BuyerOrder {
         if start < self.chain.billed_to || end < start || billed > passed {
             return Err(Offence::InvoiceTime);
         }
+        Ok(end.since_ms(start))
+    }
+
+    /// Books the time that an invoice bills, all of it checked.
+    fn book_time(&mut self, now: Timestamp, invoice: &Invoice) {
+        let (Some(start), Some(end)) = (invoice.t_start, invoice.t_end) else { return };
         self.chain.billed_to = end;
-        self.chain.billed_ms = billed;
+        self.chain.billed_ms = self.chain.billed_ms.saturating_add(end.since_ms(start));
         if self.chain.since == Some(UNKNOWN) {
             (self.chain.since, self.chain.billed_ms) = (Some(now), 0);
         }
-        Ok(end.since_ms(start))
     }
 
     /// What the seller says was credited must be a payment of ours, and never less than before.
