@@ -25,6 +25,8 @@ const RAIL_RETRY_MS: u64 = 20;
 const FLUSH_MS: u64 = 2_000;
 /// Purchases that are begun anew because the seller never took them.
 const VOIDED_MAX: u32 = 3;
+/// Connections without an end after which a buyer gives up.
+const ATTEMPTS_MAX: u32 = 60;
 
 /// What a buyer wants, whatever process it lives in.
 #[derive(Clone)]
@@ -611,7 +613,8 @@ impl Buyer {
         let account = machine.into_order().or(before);
         self.deeds.push(Deed::Ended { ended: ended.clone() });
         self.attempt = self.attempt.saturating_add(1);
-        match next(&ended, account.as_deref()) {
+        let next = if self.attempt > ATTEMPTS_MAX { Next::GivenUp } else { next(&ended, account.as_deref()) };
+        match next {
             Next::Done => {
                 if ended == core::Ended::Withheld {
                     ctx.hit("end: countersignature withheld");

@@ -7,6 +7,7 @@ use sdpp_proto::seller as sells;
 
 use super::buyer;
 use super::ctx::Party;
+use super::liars::is_named_rightly;
 use super::model::Account;
 use super::run::World;
 use super::seller;
@@ -22,7 +23,9 @@ impl World {
                 seller::Deed::Credited { order, total } => {
                     self.accounts.entry(order).or_default().credits(total, self.forgot)?;
                 }
-                seller::Deed::Ended { ended } => {
+                seller::Deed::Ended { ended, link } => {
+                    let buyer = self.links.get(&link).map_or(0, |link| link.buyer);
+                    let liar = self.buyers[buyer].liar.as_ref();
                     if ended == sells::Ended::Stopped(Reason::Frozen) && !seller.journal.failed {
                         // It has seen a newer signature of its own: the operator says what happened.
                         declare = true;
@@ -35,8 +38,13 @@ impl World {
                     }
                     if let Some(offence) = seller::blames(&ended) {
                         self.ctx.shared.coverage().named(offence);
-                        is_fair(offence, self.forgot, self.plan.weather.is_calm())
-                            .map_err(|why| format!("the seller blames an honest buyer: {offence}: {why}"))?;
+                        let is_right = match liar {
+                            Some(_) if self.forgot => Ok(()),
+                            Some(liar) => is_named_rightly(offence, liar.lie.offences(), liar.has_lied()),
+                            None => is_fair(offence, self.forgot, self.plan.weather.is_calm()),
+                        };
+                        let who = liar.map_or("an honest buyer", |liar| liar.lie.name());
+                        is_right.map_err(|why| format!("the seller blames {who}: {offence}: {why}"))?;
                     }
                 }
             }
@@ -52,6 +60,10 @@ impl World {
 
     fn notice_buyers(&mut self) -> Result<(), String> {
         for seat in &mut self.buyers {
+            if let Some((order, total)) = seat.liar.as_ref().and_then(super::liars::BuyerSeat::signed) {
+                let account = self.accounts.entry(order).or_default();
+                account.signed = account.signed.max(total.get());
+            }
             let Some(buyer) = &mut seat.process else { continue };
             for deed in std::mem::take(&mut buyer.deeds) {
                 match deed {
@@ -74,8 +86,14 @@ impl World {
                     buyer::Deed::Ended { ended } => {
                         if let buys::Ended::Offence(offence) = ended {
                             self.ctx.shared.coverage().named(offence);
-                            is_fair(offence, self.forgot, self.plan.weather.is_calm())
-                                .map_err(|why| format!("a buyer blames an honest seller: {offence}: {why}"))?;
+                            let liar = self.lying_seller.as_ref();
+                            let is_right = match liar {
+                                Some(_) if self.forgot => Ok(()),
+                                Some(liar) => is_named_rightly(offence, liar.lie.offences(), liar.has_lied()),
+                                None => is_fair(offence, self.forgot, self.plan.weather.is_calm()),
+                            };
+                            let who = liar.map_or("an honest seller", |liar| liar.lie.name());
+                            is_right.map_err(|why| format!("a buyer blames {who}: {offence}: {why}"))?;
                         }
                         if ended == buys::Ended::Stopped(Reason::LedgerDishonest) {
                             return Err("an honest ledger is called dishonest".to_owned());
@@ -127,6 +145,9 @@ impl World {
             // The seller redeems what it has, then buyers take back what is left when the grace is over.
             self.run_for(40_000)?;
             for seat in &self.buyers {
+                if let Some(liar) = &seat.liar {
+                    liar.close();
+                }
                 if let Some(buyer) = &seat.process {
                     buyer.close_all(&mut self.ctx, &seat.house);
                 }
@@ -146,7 +167,6 @@ impl World {
 
     /// Each pair of accounts is settled, or somebody has signed why not.
     fn ends_well(&self) -> Result<(), String> {
-        let Some(seller) = &self.seller else { return Err("the seller is gone".to_owned()) };
         for seat in &self.buyers {
             let mut texts: Vec<&[u8]> = seat.house.sink.iter().map(|(_, bytes)| bytes.as_slice()).collect();
             texts.sort_unstable();
@@ -155,9 +175,14 @@ impl World {
                 return Err(format!("buyer {} holds a message twice", seat.house.number));
             }
             let Some(order) = seat.process.as_ref().and_then(|buyer| buyer.order()) else { continue };
+            let Some(seller) = &self.seller else { continue };
             self.pair(seller, order)?;
         }
         Ok(())
+    }
+
+    const fn has_no_liar(&self) -> bool {
+        matches!(self.plan.liar, super::plan::Liar::Nobody)
     }
 
     fn pair(&self, seller: &seller::Seller, order: &BuyerOrder) -> Result<(), String> {
@@ -169,7 +194,7 @@ impl World {
         if order.due().get() + terms.product.amount.get() > terms.order.limit.get() {
             self.ctx.hit("end: limit");
         }
-        if self.plan.weather.is_calm() && !order.is_settled() && order.salt().is_some() {
+        if self.plan.weather.is_calm() && !order.is_settled() && order.salt().is_some() && self.has_no_liar() {
             return Err("nothing went wrong, and an order is not settled".to_owned());
         }
         if order.is_settled() && known.credited < order.paid().get() && !self.forgot {

@@ -22,6 +22,7 @@ mod check;
 mod ctx;
 mod journal;
 mod keys;
+mod liars;
 mod link;
 mod model;
 mod money;

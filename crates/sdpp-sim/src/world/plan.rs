@@ -9,12 +9,23 @@ use super::ctx::Weather;
 use super::money::RailKind;
 use super::seller::Caps;
 use crate::dice::Dice;
+use crate::liar::act::{BuyerLie, SellerLie};
+
+/// Who lies, and how many chances he lets go by.
+#[derive(Clone, Copy)]
+pub(crate) enum Liar {
+    Nobody,
+    /// The last buyer.
+    Buyer(BuyerLie, u32),
+    Seller(SellerLie, u32),
+}
 
 /// A drawn world.
 pub(crate) struct Plan {
     pub(crate) weather: Weather,
     pub(crate) rail: RailKind,
     pub(crate) witnessed: bool,
+    pub(crate) liar: Liar,
     pub(crate) product: Product,
     pub(crate) wishes: Vec<Wish>,
     pub(crate) caps: Caps,
@@ -37,12 +48,23 @@ const DEPOSIT: Amount = Amount::new(100_000);
 
 impl Plan {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
-        let rail = *dice.pick(&RailKind::ALL);
+        let liar = liar(dice);
+        let rail = match liar {
+            Liar::Nobody => *dice.pick(&RailKind::ALL),
+            Liar::Buyer(..) | Liar::Seller(..) => *dice.pick(&[RailKind::FakeVoucher, RailKind::Voucher]),
+        };
         let product = product(dice);
-        let buyers = *dice.pick(&[1, 1, 1, 2, 2, 3]);
+        let buyers = match liar {
+            Liar::Nobody | Liar::Buyer(..) => *dice.pick(&[1, 1, 1, 2, 2, 3]),
+            Liar::Seller(..) => 1,
+        };
         let mut wishes = Vec::new();
         for _ in 0..buyers {
             wishes.push(wish(dice, &product, rail));
+        }
+        if let (Liar::Seller(..), Some(wish)) = (liar, wishes.first_mut()) {
+            // A seller made by hand never runs out.
+            wish.quantity.get_or_insert(30);
         }
         let exposure = Amount::new(u128::from(*dice.pick(&[300u32, 60, 20_000])));
         let narrow = dice.below(4) == 1;
@@ -51,6 +73,7 @@ impl Plan {
         let seconds = product.unit == Unit::Second;
         Self {
             weather,
+            liar,
             rail,
             witnessed: dice.below(6) == 1,
             product,
@@ -77,6 +100,16 @@ impl Plan {
         };
         let rule = (self.product.signing == Signing::Message).then_some("rule: message");
         std::iter::once(unit).chain(rule)
+    }
+}
+
+fn liar(dice: &mut Dice) -> Liar {
+    let who = dice.below(5);
+    let at = *dice.pick(&[0, 0, 1, 2, 4]);
+    match who {
+        0..=2 => Liar::Nobody,
+        3 => Liar::Buyer(*dice.pick(BuyerLie::ALL), at),
+        _ => Liar::Seller(*dice.pick(SellerLie::ALL), at),
     }
 }
 

@@ -15,10 +15,11 @@ use super::buyer::{self, Buyer};
 use super::call;
 use super::ctx::{Ctx, Event, Party, START, Shared};
 use super::keys::{BUYER, SELLER, key};
+use super::liars;
 use super::link::{Link, Links};
 use super::model::Account;
 use super::money::Money;
-use super::plan::Plan;
+use super::plan::{Liar, Plan};
 use super::seller::{self, Seller};
 use crate::coverage::Coverage;
 use crate::dice::Dice;
@@ -94,9 +95,20 @@ fn run(mut dice: Dice, trace: bool) -> Result<Report, Failure> {
 }
 
 pub(super) struct BuyerSeat {
+    /// In place of a process.
+    pub(super) liar: Option<liars::BuyerSeat>,
     pub(super) house: buyer::House,
     pub(super) process: Option<Buyer>,
     pub(super) boot: u32,
+}
+
+impl BuyerSeat {
+    fn is_quiet(&self) -> bool {
+        match &self.liar {
+            Some(liar) => liar.done && liar.is_idle(),
+            None => self.house.done && self.process.as_ref().is_some_and(Buyer::is_idle),
+        }
+    }
 }
 
 pub(super) struct World {
@@ -106,8 +118,12 @@ pub(super) struct World {
     pub(super) links: Links,
     pub(super) seller_house: seller::House,
     pub(super) seller: Option<Seller>,
+    /// In place of the seller's process.
+    pub(super) lying_seller: Option<liars::SellerSeat>,
     pub(super) seller_boot: u32,
     config: Option<Arc<SellerConfig>>,
+    /// Secrets of the newest menu, for a seller that lies.
+    seals: Vec<SealSecret>,
     pub(super) buyers: Vec<BuyerSeat>,
     pub(super) accounts: BTreeMap<StatementId, Account>,
     pub(super) steps: u64,
@@ -138,7 +154,7 @@ impl World {
                 done: false,
                 skew_ms: plan.skew_ms[1 + number % 3],
             };
-            BuyerSeat { house, process: None, boot: 0 }
+            BuyerSeat { liar: None, house, process: None, boot: 0 }
         });
         let buyers: Vec<BuyerSeat> = buyers.collect();
         money.fund(&key(SELLER).public(), sdpp_proto::money::Amount::new(1));
@@ -170,8 +186,10 @@ impl World {
             links: Links::new(),
             seller_house,
             seller: None,
+            lying_seller: None,
             seller_boot: 0,
             config: None,
+            seals: Vec::new(),
             buyers,
             accounts: BTreeMap::new(),
             steps: 0,
@@ -204,8 +222,9 @@ impl World {
 
     /// Everybody is done, and nobody is connected.
     fn is_quiet(&self) -> bool {
-        let idle = self.seller.as_ref().is_some_and(Seller::is_idle);
-        idle && self.buyers.iter().all(|seat| seat.house.done && seat.process.as_ref().is_some_and(Buyer::is_idle))
+        let idle = self.seller.as_ref().map(Seller::is_idle);
+        let idle = idle.or_else(|| self.lying_seller.as_ref().map(liars::SellerSeat::is_idle));
+        idle == Some(true) && self.buyers.iter().all(BuyerSeat::is_quiet)
     }
 
     fn unfinished(&self) -> String {
@@ -235,12 +254,18 @@ impl World {
         match event {
             Event::Start(party) => self.start(party)?,
             Event::Turn(Party::Seller) => {
+                if let Some(liar) = &mut self.lying_seller {
+                    liar.turn(&mut self.ctx, &mut self.links);
+                }
                 if let Some(seller) = &mut self.seller {
                     seller.turn(&mut self.ctx, &mut self.links, &mut self.seller_house);
                 }
             }
             Event::Turn(Party::Buyer(number)) => {
                 let seat = &mut self.buyers[number];
+                if let Some(liar) = &mut seat.liar {
+                    liar.turn(&mut self.ctx, &mut self.links);
+                }
                 if let Some(buyer) = &mut seat.process {
                     buyer.turn(&mut self.ctx, &mut self.links, &mut seat.house);
                 }
@@ -275,8 +300,10 @@ impl World {
 
     fn start(&mut self, party: Party) -> Result<(), String> {
         match party {
-            Party::Seller if self.seller.is_none() => self.start_seller(),
-            Party::Buyer(number) if self.buyers[number].process.is_none() => self.start_buyer(number),
+            Party::Seller if self.seller.is_none() && self.lying_seller.is_none() => self.start_seller(),
+            Party::Buyer(number) if self.buyers[number].process.is_none() && self.buyers[number].liar.is_none() => {
+                self.start_buyer(number)
+            }
             _ => Ok(()),
         }
     }
@@ -290,9 +317,16 @@ impl World {
             if self.config.is_some() {
                 self.ctx.hit("start: new menu");
             }
-            self.config = Some(self.menu(&payee));
+            let (config, seals) = self.menu(&payee);
+            (self.config, self.seals) = (Some(config), seals);
         }
         let config = self.config.clone().ok_or("a seller has a menu")?;
+        if let Liar::Seller(lie, at) = self.plan.liar {
+            let seals = std::mem::take(&mut self.seals);
+            let who = (self.seller_house.key.clone(), config.menu.clone());
+            self.lying_seller = Some(liars::SellerSeat::new(who, seals, (lie, at)));
+            return Ok(());
+        }
         let about = (self.seller_boot, self.plan.caps, self.plan.skew_ms[0]);
         let seller = Seller::start(&mut self.ctx, (config, house), (payee, records), about)?;
         self.remember(&seller)?;
@@ -312,12 +346,11 @@ impl World {
         Ok(())
     }
 
-    fn menu(&self, payee: &Arc<dyn sdpp_rail::Payee>) -> Arc<SellerConfig> {
+    fn menu(&self, payee: &Arc<dyn sdpp_rail::Payee>) -> (Arc<SellerConfig>, Vec<SealSecret>) {
         let now = self.ctx.now().after_ms(self.plan.skew_ms[0]);
-        let pairs = Suite::ALL.map(|suite| {
-            let seed = Zeroizing::new(self.ctx.shared.dice().seed());
-            (suite, SealSecret::derive(suite, &seed))
-        });
+        let seed = Zeroizing::new(self.ctx.shared.dice().seed());
+        let pairs = Suite::ALL.map(|suite| (suite, SealSecret::derive(suite, &seed)));
+        let copies = Suite::ALL.map(|suite| SealSecret::derive(suite, &seed).0);
         let menu = Menu {
             seller: self.seller_house.key.public(),
             until: now.after_ms(12 * 60 * 60 * 1000),
@@ -329,10 +362,28 @@ impl World {
         };
         let menu = Signed::sign(&self.seller_house.key, menu);
         let seals = pairs.into_iter().map(|(_, (secret, _))| secret).collect();
-        Arc::new(SellerConfig { key: self.seller_house.key.clone(), menu, seals, samples: Vec::new() })
+        let key = self.seller_house.key.clone();
+        (Arc::new(SellerConfig { key, menu, seals, samples: Vec::new() }), copies.into())
     }
 
     fn start_buyer(&mut self, number: usize) -> Result<(), String> {
+        if let Liar::Buyer(lie, at) = self.plan.liar
+            && number + 1 == self.buyers.len()
+        {
+            let config = self.config.as_ref().ok_or("the seller starts first")?;
+            let house = &self.buyers[number].house;
+            let about = (&house.wish, &config.menu);
+            let liar = liars::BuyerSeat::new((&self.ctx, &self.money), (number, &house.key), (lie, at), about);
+            match liar {
+                Ok(liar) => {
+                    self.buyers[number].liar = Some(liar);
+                    self.ctx.after(1, Event::Dial(number, 0));
+                }
+                // Its ledger is away.
+                Err(_) => self.ctx.after(1_000, Event::Start(Party::Buyer(number))),
+            }
+            return Ok(());
+        }
         let seat = &mut self.buyers[number];
         seat.boot += 1;
         let replica = seat.house.replica.as_ref().map(MemoryDisk::open);
@@ -437,25 +488,42 @@ impl World {
 
     fn dial(&mut self, number: usize, boot: u32) {
         let seat = &mut self.buyers[number];
-        let Some(buyer) = seat.process.as_mut().filter(|buyer| buyer.boot == boot) else { return };
-        if !buyer.wants_line(&seat.house) {
+        let wants = match (&seat.liar, &mut seat.process) {
+            (Some(liar), _) => liar.wants_line(),
+            (None, Some(buyer)) => buyer.boot == boot && buyer.wants_line(&seat.house),
+            (None, None) => false,
+        };
+        if !wants {
             return;
         }
-        let Some(seller) = &mut self.seller else {
+        if self.seller.is_none() && self.lying_seller.is_none() {
             self.ctx.hit("link: no connection");
-            buyer.no_line(&mut self.ctx);
+            match &mut seat.process {
+                Some(buyer) => buyer.no_line(&mut self.ctx),
+                None => self.ctx.after(300, Event::Dial(number, boot)),
+            }
             return;
-        };
+        }
         let id = self.ctx.link_id();
         self.ctx.hit(match seat.house.wish.suite {
             Suite::X25519 => "session: suite 1",
             Suite::XWing => "session: suite 2",
         });
         self.links.insert(id, Link::new(number));
-        seller.accept(&mut self.ctx, id);
-        buyer.connected(&mut self.ctx, &mut seat.house, id);
-        if buyer.journal.failed {
-            self.operator(Party::Buyer(number));
+        if let Some(seller) = &mut self.seller {
+            seller.accept(&mut self.ctx, id);
+        }
+        if let Some(liar) = &mut self.lying_seller {
+            liar.accept(&mut self.ctx, &mut self.links, id);
+        }
+        if let Some(liar) = &mut seat.liar {
+            liar.connected(&mut self.ctx, id);
+        }
+        if let Some(buyer) = &mut seat.process {
+            buyer.connected(&mut self.ctx, &mut seat.house, id);
+            if buyer.journal.failed {
+                self.operator(Party::Buyer(number));
+            }
         }
     }
 

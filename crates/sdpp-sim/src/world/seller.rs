@@ -94,7 +94,7 @@ pub(crate) enum Deed {
     /// A payment was credited.
     Credited { order: StatementId, total: Amount },
     /// A connection ended.
-    Ended { ended: core::Ended },
+    Ended { link: LinkId, ended: core::Ended },
 }
 
 /// A running seller.
@@ -348,7 +348,7 @@ impl Seller {
         let account = account.or_else(|| conn.admitting.take().and_then(|deciding| deciding.account));
         let ended = conn.ended.take().unwrap_or(core::Ended::Told(None));
         ctx.say(|| format!("seller: {id:?} ends: {ended:?}"));
-        self.deeds.push(Deed::Ended { ended });
+        self.deeds.push(Deed::Ended { link: id, ended });
         if let Some(order) = conn.order
             && matches!(self.orders.get(&order), Some(Slot::Live(owner, ..)) if *owner == id)
         {
