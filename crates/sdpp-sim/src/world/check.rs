@@ -143,7 +143,7 @@ impl World {
         self.ends_well()?;
         for _ in 0..3 {
             // The seller redeems what it has, then buyers take back what is left when the grace is over.
-            self.run_for(40_000)?;
+            self.run_for(31_000)?;
             for seat in &self.buyers {
                 if let Some(liar) = &seat.liar {
                     liar.close();
@@ -152,7 +152,7 @@ impl World {
                     buyer.close_all(&mut self.ctx, &seat.house);
                 }
             }
-            self.run_for(40_000)?;
+            self.run_for(2_000)?;
             let grace = self.money.pass_grace();
             self.run_for(grace)?;
         }

@@ -20,7 +20,7 @@ use super::ctx::Shared;
 use super::keys::{ISSUER, LOG, WITNESS, key};
 
 /// Grace of channels on the ledger: short, so that many runs fit into little time.
-const GRACE_MS: u64 = 240_000;
+const GRACE_MS: u64 = 90_000;
 const ORIGIN: &str = "ledger.example/sim";
 
 /// How a world pays.

@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) lies: bool,
 }
 
+/// A limit that is reached: it pays for one message of the dearest product, and for few of the others.
+const TIGHT: Amount = Amount::new(25);
 /// What everything of a product costs, at most: few messages are sold.
 const DEPOSIT: Amount = Amount::new(100_000);
 
@@ -64,12 +66,12 @@ impl Plan {
         }
         if let (Liar::Seller(..), Some(wish)) = (liar, wishes.first_mut()) {
             // A seller made by hand never runs out.
-            wish.quantity.get_or_insert(30);
+            wish.quantity.get_or_insert(20);
         }
+        let weather = encourage(liar, (&mut wishes, &product), weather(dice));
         let exposure = Amount::new(u128::from(*dice.pick(&[300u32, 60, 20_000])));
         let narrow = dice.below(4) == 1;
         let pool = if narrow { exposure } else { DEPOSIT };
-        let weather = weather(dice);
         let seconds = product.unit == Unit::Second;
         Self {
             weather,
@@ -79,7 +81,7 @@ impl Plan {
             product,
             wishes,
             caps: Caps { exposure_max: exposure, strangers: pool, proven: DEPOSIT },
-            source_end: 5 + dice.below(40),
+            source_end: 3 + dice.below(24),
             pace_ms: if seconds { 300 } else { *dice.pick(&[0, 0, 20, 400]) },
             pay_by_ms: *dice.pick(&[20_000, 3_000, 60_000]),
             storm: 40 + dice.below(400),
@@ -103,8 +105,29 @@ impl Plan {
     }
 }
 
+/// Some lies have their moment only after a break, or at the end of the money.
+fn encourage(liar: Liar, (wishes, product): (&mut [Wish], &Product), mut weather: Weather) -> Weather {
+    match liar {
+        Liar::Seller(
+            SellerLie::ChangesRepeated
+            | SellerLie::LeavesOut
+            | SellerLie::ForgivesWrongly
+            | SellerLie::SessionReplayed
+            | SellerLie::ChangesSalt,
+            _,
+        ) => weather.fault = weather.fault.max(40),
+        Liar::Seller(SellerLie::RunsAhead, _) if product.unit != Unit::Second => {
+            for wish in wishes {
+                wish.limit = TIGHT;
+            }
+        }
+        Liar::Nobody | Liar::Buyer(..) | Liar::Seller(..) => {}
+    }
+    weather
+}
+
 fn liar(dice: &mut Dice) -> Liar {
-    let who = dice.below(5);
+    let who = dice.below(6);
     let at = *dice.pick(&[0, 0, 1, 2, 4]);
     match who {
         0..=2 => Liar::Nobody,
@@ -156,17 +179,17 @@ fn product(dice: &mut Dice) -> Product {
 fn wish(dice: &mut Dice, product: &Product, rail: RailKind) -> Wish {
     let quantity = match dice.below(4) {
         0 => None,
-        _ => Some(1 + dice.below(40)),
+        _ => Some(1 + dice.below(24)),
     };
     let tight = dice.below(8) == 1 && product.unit != Unit::Second;
     Wish {
         quantity,
         windows: *dice.pick(&[1, 2, 4, 16]),
         exposure_max: Amount::new(u128::from(*dice.pick(&[1_000u32, 150, 50_000]))),
-        limit: if tight { Amount::new(100) } else { DEPOSIT },
+        limit: if tight { TIGHT } else { DEPOSIT },
         record: RecordPolicy { form: Form::Full, every: 1 },
-        suite: if dice.below(12) == 1 { Suite::XWing } else { Suite::X25519 },
-        enough_at: (dice.below(5) == 1).then(|| 1 + dice.below(20)),
-        records: rail.has_ledger() && dice.below(5) == 1,
+        suite: if dice.below(20) == 1 { Suite::XWing } else { Suite::X25519 },
+        enough_at: (dice.below(5) == 1).then(|| 1 + dice.below(12)),
+        records: rail.has_ledger() && dice.below(8) == 1,
     }
 }

@@ -29,7 +29,7 @@ const PATIENCE_MS: u64 = 60 * 60 * 1000;
 /// Steps that no run needs.
 const STEPS_MAX: u64 = 20_000;
 /// Between two looks of an idle ledger at the clock.
-const TICK_MS: u64 = 20_000;
+const TICK_MS: u64 = 45_000;
 /// What each buyer has at the start.
 const FUNDS: sdpp_proto::money::Amount = sdpp_proto::money::Amount::new(10_000_000);
 
