@@ -93,6 +93,18 @@ impl Plan {
 }
 
 impl Plan {
+    /// One line for a person.
+    pub(crate) fn summary(&self) -> String {
+        let liar = match self.liar {
+            Liar::Nobody => "nobody lies".to_owned(),
+            Liar::Buyer(lie, at) => format!("the last buyer: {}, after {at} chances", lie.name()),
+            Liar::Seller(lie, at) => format!("the seller: {}, after {at} chances", lie.name()),
+        };
+        let Product { unit, amount, per, k, signing, .. } = &self.product;
+        let (rail, buyers, weather) = (self.rail, self.wishes.len(), self.weather);
+        format!("{rail:?}, {amount} per {per} {unit:?}, K {k}, {signing:?}, {buyers} buyers, {weather:?}; {liar}")
+    }
+
     /// What of it counts as reached.
     pub(crate) fn points(&self) -> impl Iterator<Item = &'static str> {
         let unit = match self.product.unit {

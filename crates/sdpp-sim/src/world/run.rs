@@ -200,6 +200,7 @@ impl World {
 
     /// Storm, calm, end.
     fn live(&mut self) -> Result<(), String> {
+        self.ctx.say(|| self.plan.summary());
         while self.steps < self.plan.storm && !self.is_quiet() {
             if !self.step(Timestamp::NEVER)? {
                 break;
