@@ -105,11 +105,13 @@ impl Plot {
         }
     }
 
-    /// The connection is gone: what was not handed out was not told.
-    fn cut(&mut self) {
-        if self.state == Telling::Ready {
+    /// The connection is gone: what was not handed out was not told. Whether there was such a lie.
+    fn cut(&mut self) -> bool {
+        let cut = self.state == Telling::Ready;
+        if cut {
             self.state = Telling::Waits;
         }
+        cut
     }
 
     /// It was told, or waits to be handed out.
