@@ -1,5 +1,6 @@
 //! Somebody in the middle changes exactly one field. The table says what must come of it.
 
+use sdpp_proto::cose;
 use sdpp_proto::frame::FrameKind;
 use sdpp_proto::offence::Offence;
 use sdpp_proto::statement::Signed;
@@ -337,6 +338,24 @@ fn every_part_of_a_statement_is_signed() {
     }
     let wrapping = rows().into_iter().filter(|row| row.test == "every_part_of_a_statement_is_signed");
     assert_eq!(wrapping.count(), 8, "three parts and five members of the header");
+}
+
+/// Kind and subject follow from the payload where a statement is read. They are signed all the same: a payload that two
+/// kinds share says only what its signer meant.
+#[test]
+fn a_statement_of_one_kind_or_about_one_thing_is_none_of_another() {
+    let (statement, id) = cose::sign(&key(2), &cose::content_type("ack"), "order:1", b"payload");
+    for (member, other) in [(3, cose::content_type("payment")), (15, "order:2".to_owned())] {
+        let changed = in_statement(&statement, 0, |mut header| {
+            let field = header.member(member).unwrap();
+            let text = if member == 3 { field } else { field.member(2).unwrap() };
+            *text = Value::Text(other.clone());
+            header
+        });
+        let parsed = cose::parse(&changed).unwrap();
+        assert_ne!(parsed.id(), id);
+        assert_eq!(parsed.verify(), Err(cose::CoseError::BadSignature), "{other}");
+    }
 }
 
 /// Asks and answers are in no transcript: what comes back must fit what was asked, and no order rests on it.
