@@ -3,7 +3,7 @@
 //! and answers later; only where it falls many groups behind does the writer wait, and the queue fill.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -16,6 +16,7 @@ use crate::limits;
 use crate::public::{Public, Published};
 use crate::refusal::{Place, Refusal};
 use crate::service::{ServiceError, Submitted};
+use crate::sync::{Receiver, SyncSender};
 use crate::wait::block_on;
 use crate::witness::{WitnessError, WitnessService};
 
