@@ -62,7 +62,28 @@ struct Write {
     rows: Vec<Vec<u8>>,
     beside: Beside,
     id: StoreId,
-    done: mpsc::UnboundedSender<Ack>,
+    answer: Answer,
+}
+
+/// Owed to a session. Dropped without one, because the journal's thread has ended over it, it says so: a
+/// session that waits for a dead thread would wait for ever.
+struct Answer(Option<mpsc::UnboundedSender<Ack>>);
+
+impl Answer {
+    fn give(mut self, ack: Ack) {
+        if let Some(done) = self.0.take() {
+            // A session that has ended does not listen.
+            let _ = done.send(ack);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
+        }
+    }
 }
 
 enum Request {
@@ -150,11 +171,9 @@ impl Journal {
         beside: Beside,
     ) {
         let rows = entries.iter().map(Entry::to_bytes).collect();
-        let write = Write { stream, rows, beside, id, done: done.clone() };
-        if self.requests.send(Request::Write(write)).is_err() {
-            // A session without a listener has ended; nobody is left to tell.
-            let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
-        }
+        let write = Write { stream, rows, beside, id, answer: Answer(Some(done.clone())) };
+        // Without a thread it comes back at once, and its answer is given where it is dropped.
+        drop(self.requests.send(Request::Write(write)));
     }
 
     /// All rows of a stream.
@@ -248,12 +267,10 @@ fn run(mut store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
             frozen = commit(&mut store, &group).err();
         }
         for write in group.drain(..) {
-            let ack = match &frozen {
+            write.answer.give(match &frozen {
                 None => Ack::Durable(write.id),
                 Some(error) => Ack::Failed(error.clone()),
-            };
-            // A session that has ended does not listen.
-            let _ = write.done.send(ack);
+            });
         }
     }
 }
