@@ -43,7 +43,28 @@ pub enum Ack {
 struct Write {
     rows: GroupWrite,
     id: StoreId,
-    done: mpsc::UnboundedSender<Ack>,
+    answer: Answer,
+}
+
+/// Owed to a session. Dropped without one, because the journal's thread has ended over it, it says so: a
+/// session that waits for a dead thread would wait for ever.
+struct Answer(Option<mpsc::UnboundedSender<Ack>>);
+
+impl Answer {
+    fn give(mut self, ack: Ack) {
+        if let Some(done) = self.0.take() {
+            // A session that has ended does not listen.
+            let _ = done.send(ack);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
+        }
+    }
 }
 
 enum Request {
@@ -131,11 +152,9 @@ impl Journal {
         beside: Beside,
     ) {
         let rows = entries.iter().map(Entry::to_bytes).collect();
-        let write = Write { rows: GroupWrite { stream, rows, beside }, id, done: done.clone() };
-        if self.requests.send(Request::Write(write)).is_err() {
-            // A session without a listener has ended; nobody is left to tell.
-            let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
-        }
+        let write = Write { rows: GroupWrite { stream, rows, beside }, id, answer: Answer(Some(done.clone())) };
+        // Without a thread it comes back at once, and its answer is given where it is dropped.
+        drop(self.requests.send(Request::Write(write)));
     }
 
     /// All rows of a stream.
@@ -228,12 +247,10 @@ fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
         }
         let committed = commits.commit(group.iter().map(|write| &write.rows));
         for write in group.drain(..) {
-            let ack = match &committed {
+            write.answer.give(match &committed {
                 Ok(()) => Ack::Durable(write.id),
                 Err(error) => Ack::Failed(error.clone()),
-            };
-            // A session that has ended does not listen.
-            let _ = write.done.send(ack);
+            });
         }
     }
 }

@@ -349,4 +349,15 @@ fn an_invoice_whose_messages_do_not_fit_its_windows_is_refused() {
     let mut world = AgainstBuyer::live(product());
     world.deliver(11, false);
     world.is_refused_with(Offence::InvoiceWindows);
+    // Windows that hold nothing: invoices without end, for nothing.
+    for (count, windows) in [(0, 1), (2, 3)] {
+        let mut world = AgainstBuyer::live(product());
+        world.sell(3);
+        world.send(count);
+        let mut invoice = world.liar.invoice();
+        invoice.windows = windows;
+        world.pump();
+        world.liar.send_invoice(invoice);
+        world.is_refused_with(Offence::InvoiceWindows);
+    }
 }
