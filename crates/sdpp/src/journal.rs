@@ -233,25 +233,40 @@ fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
     while let Some(first) = queue.blocking_recv() {
         let mut next = Some(first);
         while let Some(request) = next.take() {
-            let store = commits.store();
             match request {
                 Request::Write(write) => group.push(write),
-                // The asker may have gone; that is its business.
-                Request::Read(stream, answer) => drop(answer.send(read_all(store, &stream))),
-                Request::Streams(prefix, answer) => drop(answer.send(store.streams(&prefix))),
-                Request::Note(key, answer) => drop(answer.send(store.head(&key))),
+                request @ (Request::Read(..) | Request::Streams(..) | Request::Note(..)) => {
+                    // Whoever asks sees what was handed over before, or that it failed.
+                    commit(&mut commits, &mut group);
+                    look(commits.store(), request);
+                }
             }
             if group.len() < GROUP_MAX {
                 next = queue.try_recv().ok();
             }
         }
-        let committed = commits.commit(group.iter().map(|write| &write.rows));
-        for write in group.drain(..) {
-            write.answer.give(match &committed {
-                Ok(()) => Ack::Durable(write.id),
-                Err(error) => Ack::Failed(error.clone()),
-            });
-        }
+        commit(&mut commits, &mut group);
+    }
+}
+
+/// Makes a group durable and answers all who wait for it.
+fn commit(commits: &mut GroupCommit<impl Store>, group: &mut Vec<Write>) {
+    let committed = commits.commit(group.iter().map(|write| &write.rows));
+    for write in group.drain(..) {
+        write.answer.give(match &committed {
+            Ok(()) => Ack::Durable(write.id),
+            Err(error) => Ack::Failed(error.clone()),
+        });
+    }
+}
+
+/// Answers a question. The asker may have gone; that is its business.
+fn look(store: &impl Store, request: Request) {
+    match request {
+        Request::Write(_) => {}
+        Request::Read(stream, answer) => drop(answer.send(read_all(store, &stream))),
+        Request::Streams(prefix, answer) => drop(answer.send(store.streams(&prefix))),
+        Request::Note(key, answer) => drop(answer.send(store.head(&key))),
     }
 }
 

@@ -129,6 +129,10 @@ pub(super) struct World {
     pub(super) steps: u64,
     /// A disk has lied: what it forgot may be signed or asked for again.
     pub(super) forgot: bool,
+    /// What was found wrong in a process that is gone.
+    pub(super) last_words: Option<String>,
+    /// Since when all is well.
+    pub(super) calm_since: Option<Timestamp>,
     /// The rail does not answer before this.
     rail_down_until: Timestamp,
 }
@@ -152,6 +156,7 @@ impl World {
                 cut: None,
                 openings: Vec::new(),
                 done: false,
+                ended: None,
                 skew_ms: plan.skew_ms[1 + number % 3],
             };
             BuyerSeat { liar: None, house, process: None, boot: 0 }
@@ -194,6 +199,8 @@ impl World {
             accounts: BTreeMap::new(),
             steps: 0,
             forgot: false,
+            last_words: None,
+            calm_since: None,
             rail_down_until: Timestamp::ZERO,
         }
     }
@@ -451,7 +458,6 @@ impl World {
                 }
             }
         }
-        let _ = self.notice();
         self.stop(party);
     }
 
@@ -510,7 +516,11 @@ impl World {
             Suite::X25519 => "session: suite 1",
             Suite::XWing => "session: suite 2",
         });
-        self.links.insert(id, Link::new(number));
+        let mut link = Link::new(number);
+        if self.ctx.shared.chance(self.plan.weather.cut) {
+            link.cut_after(1 + self.ctx.below(4_000) as usize);
+        }
+        self.links.insert(id, link);
         if let Some(seller) = &mut self.seller {
             seller.accept(&mut self.ctx, id);
         }
@@ -530,6 +540,10 @@ impl World {
 
     /// A process dies: what is not durable is gone, and its connections with it.
     pub(super) fn stop(&mut self, party: Party) {
+        // What it did last counts, too.
+        if let Err(what) = self.notice() {
+            self.last_words.get_or_insert(what);
+        }
         let journal = match party {
             Party::Seller => self.seller.take().map(|seller| seller.journal),
             Party::Buyer(number) => self.buyers[number].process.take().map(|buyer| buyer.journal),
@@ -655,6 +669,7 @@ impl World {
     /// From here on all is well: who is dead starts again.
     fn calm(&mut self) {
         self.ctx.shared.calm();
+        self.calm_since = Some(self.ctx.now());
         self.rail_down_until = Timestamp::ZERO;
         for link in self.links.values_mut() {
             link.heal();

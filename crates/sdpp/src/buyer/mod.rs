@@ -512,6 +512,8 @@ fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
     };
     match ended {
         core::Ended::Settled => false,
+        // A rail that is away for long: what is owed is paid when it is back, from the channel that stands.
+        core::Ended::Stopped(Reason::RailDown) => account.salt().is_some(),
         core::Ended::Stopped(reason) => matches!(reason, Reason::Frozen | Reason::ShuttingDown),
         core::Ended::Told(Some(Fault::Reason(reason))) => by_seller(reason),
         core::Ended::Withheld | core::Ended::Offence(_) | core::Ended::Told(_) => {

@@ -66,8 +66,10 @@ async fn a_seller_whose_journal_fails_credits_nothing_says_so_and_goes_on_after_
                 _ => most,
             })
         };
-        serving.abort();
-        let _ = serving.await;
+        // Its sessions wait for nothing that cannot come any more.
+        world.stop.send(true).unwrap();
+        tokio::time::timeout(Duration::from_secs(60), serving).await.expect("a frozen seller ends").unwrap();
+        world.stop.send_replace(false);
         world.seller_disk.crash();
         let held = durable(&world.seller_disk).await;
         assert!(credited() <= held, "{what}: {} were credited, {held} are durable", credited());

@@ -51,6 +51,11 @@ macro_rules! lies {
                 match self { $(Self::$variant => stringify!($variant)),+ }
             }
 
+            /// How a simulation counts it.
+            pub const fn point(self) -> &'static str {
+                match self { $(Self::$variant => concat!(stringify!($name), "::", stringify!($variant))),+ }
+            }
+
             /// What the other side may name; nothing where the protocol bears with it.
             pub const fn offences(self) -> &'static [Offence] {
                 match self { $(Self::$variant => &[$(Offence::$offence),*]),+ }

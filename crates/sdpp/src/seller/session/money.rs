@@ -81,7 +81,9 @@ impl Session {
             self.redeemed(result);
         }
         let Some(account) = self.machine.order() else { return };
-        let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
+        // An end that is not durable is none yet: the channel stays open for the buyer that comes back.
+        let finished = account.is_settled() && !self.halt.frozen;
+        let (order, has_paid) = (account.id(), account.has_paid());
         let payee = payee_of(&self.shared, account.terms());
         if let Some(payee) = payee.filter(|_| has_paid || finished) {
             let result = redeem_finally(&payee, order, finished).instrument(redeem_span(&order)).await;
