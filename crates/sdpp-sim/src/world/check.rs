@@ -159,7 +159,7 @@ impl World {
         self.ends_well()?;
         for _ in 0..3 {
             // The seller redeems what it has, then buyers take back what is left when the grace is over.
-            self.run_for(31_000)?;
+            self.run_for(65_000)?;
             for seat in &self.buyers {
                 if let Some(liar) = &seat.liar {
                     liar.close();
