@@ -21,6 +21,7 @@ mod diff;
 mod kit;
 mod ledger;
 mod log;
+mod money;
 mod resume;
 mod sale;
 pub mod seeds;
@@ -48,6 +49,9 @@ const SMALL: usize = 512 * 1024;
 /// Whole conversations.
 const LARGE: usize = 16 * 1024 * 1024;
 
+/// A world of some processes and disks.
+const WORLD: usize = 64 * 1024 * 1024;
+
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "frame", body: wire::frame, memory_max: SMALL },
@@ -71,6 +75,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "resume", body: resume::resume, memory_max: LARGE },
     Target { name: "seller_frames", body: seller_frames::seller_frames, memory_max: LARGE },
     Target { name: "buyer_frames", body: buyer_frames::buyer_frames, memory_max: LARGE },
+    Target { name: "money_consistency", body: money::money_consistency, memory_max: WORLD },
     Target { name: "diff_merkle", body: diff::diff_merkle, memory_max: SMALL },
     Target { name: "diff_tiles", body: diff::diff_tiles, memory_max: SMALL },
     Target { name: "diff_cbor", body: diff::diff_cbor, memory_max: LARGE },

@@ -252,7 +252,16 @@ fn programs(seeds: &mut Seeds) {
         let bundle: Bundle = audit::bundle_of(sale);
         seeds.push(("audit_bundle", bundle.encode().expect("a bundle")));
     }
-    let chosen = ["ledger_fold", "policy", "audit_tampered", "resume", "seller_frames", "buyer_frames", "diff_merkle"];
+    let chosen = [
+        "ledger_fold",
+        "policy",
+        "audit_tampered",
+        "resume",
+        "seller_frames",
+        "buyer_frames",
+        "diff_merkle",
+        "money_consistency",
+    ];
     for target in TARGETS.iter().filter(|target| chosen.contains(&target.name)) {
         seeds.push((target.name, vec![0; 40]));
         for number in 1..12u64 {

@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use sdpp_log::{Edge, SignedCheckpoint, TileKind, TilePath, VerifierKey, limits as log_limits};
@@ -18,6 +17,7 @@ use crate::keys::Verifier;
 use crate::ledger::StartError;
 use crate::limits;
 use crate::public::{Public, Published};
+use crate::sync::{Receiver, thread};
 
 /// Name of the checkpoint's file.
 const CHECKPOINT: &str = "checkpoint";

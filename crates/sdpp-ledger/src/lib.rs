@@ -62,6 +62,7 @@ pub mod fsck;
 mod host;
 #[cfg(feature = "http")]
 pub mod http;
+mod inline;
 mod keys;
 mod ledger;
 pub mod limits;
@@ -73,6 +74,7 @@ mod records;
 mod refusal;
 mod service;
 mod state;
+mod sync;
 mod wait;
 mod witness;
 mod writer;
@@ -83,6 +85,7 @@ pub use entry::{Body, Entry};
 pub use evidence::{Contradiction, Evidence};
 pub use fold::{Effect, Fold, FoldError, NotConserved, Recorded};
 pub use host::LedgerHost;
+pub use inline::InlineLedger;
 pub use keys::{Verifier, log_key, witness_key};
 pub use ledger::{Clock, LedgerConfig, StartError};
 pub use rail::{

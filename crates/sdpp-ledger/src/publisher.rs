@@ -3,7 +3,7 @@
 //! and answers later; only where it falls many groups behind does the writer wait, and the queue fill.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -16,6 +16,7 @@ use crate::limits;
 use crate::public::{Public, Published};
 use crate::refusal::{Place, Refusal};
 use crate::service::{ServiceError, Submitted};
+use crate::sync::{Receiver, SyncSender};
 use crate::wait::block_on;
 use crate::witness::{WitnessError, WitnessService};
 
@@ -122,18 +123,23 @@ impl Publisher {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let mut waiting = first.waiting;
-            let mut newest = first.head;
-            while let Ok(group) = groups.try_recv() {
-                waiting.extend(group.waiting);
-                newest = group.head.or(newest);
-            }
-            if let Some(head) = newest {
-                self.publish(head);
-            }
-            let note = self.public.now().note.clone();
-            answer_all(waiting, if self.contradicted { None } else { Some(&note) });
+            self.take(first, std::iter::from_fn(|| groups.try_recv().ok()));
         }
+    }
+
+    /// Publishes the newest head of these groups and answers who waits in them.
+    pub(crate) fn take(&mut self, first: Group, more: impl Iterator<Item = Group>) {
+        let mut waiting = first.waiting;
+        let mut newest = first.head;
+        for group in more {
+            waiting.extend(group.waiting);
+            newest = group.head.or(newest);
+        }
+        if let Some(head) = newest {
+            self.publish(head);
+        }
+        let note = self.public.now().note.clone();
+        answer_all(waiting, if self.contradicted { None } else { Some(&note) });
     }
 
     fn ask_again(&mut self) {

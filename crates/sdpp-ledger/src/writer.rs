@@ -7,9 +7,8 @@
 //! flush and hands them on. So a slow disk makes groups larger, not answers fewer.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{RecvTimeoutError, TrySendError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use sdpp_log::{Hash, TilePath, TlogProof, VerifierKey};
@@ -30,8 +29,13 @@ use crate::public::Public;
 use crate::publisher::{Group, Publisher, Reply, Waiting};
 use crate::service::{Answer, LedgerService, ServiceError, Submitted};
 use crate::state::View;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Mutex, Receiver, SyncSender, sync_channel};
 
-enum Job {
+#[cfg(test)]
+mod interleaved;
+
+pub(crate) enum Job {
     Submit(Box<Entry>, Reply<Submitted>),
     Tick(Reply<Submitted>),
     Stop,
@@ -101,7 +105,7 @@ impl LocalLedger {
             TrySendError::Full(_) => ServiceError::Unavailable,
             TrySendError::Disconnected(_) => ServiceError::Frozen,
         })?;
-        // The writer went away with the question in its hands.
+        // The writer went away with the question in its hands, or in the queue that went with it.
         answer.await.unwrap_or(Err(ServiceError::Unknown))
     }
 }
@@ -199,10 +203,10 @@ impl LedgerHost for LocalLedger {
 }
 
 /// The thread that owns the ledger.
-struct Writer {
-    core: Core,
-    public: Arc<Public>,
-    groups: SyncSender<Group>,
+pub(crate) struct Writer {
+    pub(crate) core: Core,
+    pub(crate) public: Arc<Public>,
+    pub(crate) groups: SyncSender<Group>,
 }
 
 impl Writer {
@@ -233,7 +237,7 @@ impl Writer {
     }
 
     /// Handles one job; says whether to go on. Whoever has gone away needs no answer.
-    fn handle(&mut self, job: Job, waiting: &mut Vec<Waiting>) -> bool {
+    pub(crate) fn handle(&mut self, job: Job, waiting: &mut Vec<Waiting>) -> bool {
         let (reply, outcome) = match job {
             // The publisher may have learnt that this log is not the only one of its name.
             Job::Submit(_, reply) | Job::Tick(reply) if self.core.is_frozen() || self.public.is_frozen() => {
@@ -256,14 +260,14 @@ impl Writer {
         true
     }
 
-    fn tick_if_due(&mut self) {
+    pub(crate) fn tick_if_due(&mut self) {
         if let Err(FoldError::Store(error)) = self.core.tick_if_due() {
             self.freeze(&error);
         }
     }
 
     /// Makes the group durable and hands it to the publisher, which answers.
-    fn finish(&mut self, waiting: Vec<Waiting>) {
+    pub(crate) fn finish(&mut self, waiting: Vec<Waiting>) {
         if !waiting.is_empty() {
             failpoint::reach("flush", "entries");
         }

@@ -46,6 +46,9 @@ pub use rail::{
     Records, Redeemed, Reply,
 };
 pub use standing::{Standing, Standings};
-pub use store::{Durability, FlushFault, Head, MemoryDisk, MemoryStore, Row, Store, StoreError, StoreReader};
+pub use store::{
+    Barrier, Beside, Durability, FlushFault, GroupCommit, GroupWrite, Head, MemoryDisk, MemoryStore, Row, Store,
+    StoreError, StoreReader,
+};
 #[cfg(feature = "sqlite")]
 pub use store::{SqliteStore, StoreInfo};

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+mod group;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+pub use group::{Barrier, Beside, GroupCommit, GroupWrite};
 pub use memory::{FlushFault, MemoryDisk, MemoryStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, StoreInfo};

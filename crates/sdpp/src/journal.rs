@@ -17,27 +17,19 @@
 //! Once a write has failed, a journal is frozen: it answers [`Ack::Failed`] to everything, and sessions
 //! on it sign nothing more. Open it again when the medium works.
 
-use std::sync::Arc;
 use std::thread;
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{BadEntry, Entry, StoreId};
-use sdpp_rail::{Store, StoreError, failpoint};
+use sdpp_rail::{GroupCommit, GroupWrite, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
+
+pub use sdpp_rail::{Barrier, Beside};
 
 /// Writes that one commit gathers at most.
 const GROUP_MAX: usize = 4096;
 /// Rows read at once.
 const READ_ROWS: usize = 1024;
-
-/// Something that must be as durable as the rows before they are: a sink's file.
-pub trait Barrier: Send + Sync {
-    /// Makes what was written so far durable.
-    ///
-    /// # Errors
-    /// The system's.
-    fn sync(&self) -> std::io::Result<()>;
-}
 
 /// An answer of the journal.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,21 +40,31 @@ pub enum Ack {
     Failed(StoreError),
 }
 
-/// What goes with a write.
-#[derive(Default)]
-pub struct Beside {
-    /// Synced before.
-    pub barrier: Option<Arc<dyn Barrier>>,
-    /// A note, durable together with the rows: its key and its text, in place of the one before.
-    pub note: Option<(String, String)>,
+struct Write {
+    rows: GroupWrite,
+    id: StoreId,
+    answer: Answer,
 }
 
-struct Write {
-    stream: String,
-    rows: Vec<Vec<u8>>,
-    beside: Beside,
-    id: StoreId,
-    done: mpsc::UnboundedSender<Ack>,
+/// Owed to a session. Dropped without one, because the journal's thread has ended over it, it says so: a
+/// session that waits for a dead thread would wait for ever.
+struct Answer(Option<mpsc::UnboundedSender<Ack>>);
+
+impl Answer {
+    fn give(mut self, ack: Ack) {
+        if let Some(done) = self.0.take() {
+            // A session that has ended does not listen.
+            let _ = done.send(ack);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
+        }
+    }
 }
 
 enum Request {
@@ -150,11 +152,9 @@ impl Journal {
         beside: Beside,
     ) {
         let rows = entries.iter().map(Entry::to_bytes).collect();
-        let write = Write { stream, rows, beside, id, done: done.clone() };
-        if self.requests.send(Request::Write(write)).is_err() {
-            // A session without a listener has ended; nobody is left to tell.
-            let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
-        }
+        let write = Write { rows: GroupWrite { stream, rows, beside }, id, answer: Answer(Some(done.clone())) };
+        // Without a thread it comes back at once, and its answer is given where it is dropped.
+        drop(self.requests.send(Request::Write(write)));
     }
 
     /// All rows of a stream.
@@ -227,16 +227,17 @@ impl Journal {
     }
 }
 
-fn run(mut store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
-    let mut frozen: Option<StoreError> = None;
+fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
+    let mut commits = GroupCommit::new(store);
     let mut group: Vec<Write> = Vec::new();
     while let Some(first) = queue.blocking_recv() {
         let mut next = Some(first);
         while let Some(request) = next.take() {
+            let store = commits.store();
             match request {
                 Request::Write(write) => group.push(write),
                 // The asker may have gone; that is its business.
-                Request::Read(stream, answer) => drop(answer.send(read_all(&store, &stream))),
+                Request::Read(stream, answer) => drop(answer.send(read_all(store, &stream))),
                 Request::Streams(prefix, answer) => drop(answer.send(store.streams(&prefix))),
                 Request::Note(key, answer) => drop(answer.send(store.head(&key))),
             }
@@ -244,57 +245,13 @@ fn run(mut store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
                 next = queue.try_recv().ok();
             }
         }
-        if frozen.is_none() && !group.is_empty() {
-            frozen = commit(&mut store, &group).err();
-        }
+        let committed = commits.commit(group.iter().map(|write| &write.rows));
         for write in group.drain(..) {
-            let ack = match &frozen {
-                None => Ack::Durable(write.id),
-                Some(error) => Ack::Failed(error.clone()),
-            };
-            // A session that has ended does not listen.
-            let _ = write.done.send(ack);
+            write.answer.give(match &committed {
+                Ok(()) => Ack::Durable(write.id),
+                Err(error) => Ack::Failed(error.clone()),
+            });
         }
-    }
-}
-
-fn commit(store: &mut impl Store, group: &[Write]) -> Result<(), StoreError> {
-    let mut synced: Vec<&Arc<dyn Barrier>> = Vec::new();
-    for barrier in group.iter().filter_map(|write| write.beside.barrier.as_ref()) {
-        if !synced.iter().any(|done| Arc::ptr_eq(done, barrier)) {
-            failpoint::reach("sync", "sink");
-            barrier.sync().map_err(|error| StoreError::Failed(format!("the sink cannot be flushed: {error}")))?;
-            synced.push(barrier);
-        }
-    }
-    for write in group {
-        for row in &write.rows {
-            store.append(&write.stream, row)?;
-        }
-        if let Some((key, text)) = &write.beside.note {
-            store.put(key, text.as_bytes())?;
-        }
-    }
-    at_rows("flush", group);
-    store.flush()?;
-    at_rows("flushed", group);
-    Ok(())
-}
-
-/// A commit of these rows is about to be made, or just was.
-fn at_rows(place: &str, group: &[Write]) {
-    if !failpoint::is_armed() {
-        return;
-    }
-    for row in group.iter().flat_map(|write| &write.rows) {
-        let what = match Entry::from_bytes(row) {
-            Ok(Entry::Statement(statement)) => format!("{:?}", statement.kind).to_lowercase(),
-            Ok(Entry::Salt(_)) => "salt".to_owned(),
-            Ok(Entry::Intent(_)) => "intent".to_owned(),
-            Ok(Entry::Record { .. }) => "recorded".to_owned(),
-            Err(_) => continue,
-        };
-        failpoint::reach(place, &what);
     }
 }
 

@@ -91,6 +91,16 @@ struct Chain {
     windows: u64,
     /// The journal was restored from a backup: the order can only settle.
     restored: bool,
+    told: Told,
+}
+
+/// What the journal holds of the seller's word that no invoice bounds.
+#[derive(Debug, Default)]
+struct Told {
+    /// Places of records.
+    records: u64,
+    /// Its default.
+    unpaid: bool,
 }
 
 /// Payments signed so far.
@@ -133,6 +143,7 @@ impl BuyerOrder {
             since: None,
             windows: 0,
             restored: false,
+            told: Told::default(),
         };
         Self {
             key,
@@ -313,6 +324,9 @@ impl BuyerOrder {
             }
             let open = self.receiving.as_ref().map(|open| open.hasher.digest(open.count));
             if open != Some(*expected) {
+                // What came in its place was never held: the digests of what was delivered stay, for the next attach.
+                self.next = self.chain.base;
+                self.receiving = None;
                 return Err(Offence::PrefixChanged);
             }
             self.repeat.compared = self.repeat.compared.saturating_add(1);
@@ -382,6 +396,8 @@ impl BuyerOrder {
             return Err(Offence::InvoiceOverLimit);
         }
         self.check_credit(invoice)?;
+        // Only now: an invoice that is refused for something else bills no time, and may come again put right.
+        self.book_time(now, invoice);
         self.cuts.pop_front();
         self.chain.prev = invoice.id();
         self.chain.next_n = invoice.n.saturating_add(1);
@@ -396,13 +412,17 @@ impl BuyerOrder {
     fn check_windows(&self, invoice: &Invoice) -> Result<(), Offence> {
         let most = u64::from(self.terms.product.k).saturating_mul(u64::from(invoice.windows));
         let empty = invoice.windows == 0 && !invoice.last;
-        if empty || invoice.count > most || invoice.windows > self.terms.order.windows {
+        // Windows without messages happen only where time is sold: else a seller could have any number
+        // of invoices paid that cost it nothing.
+        let timed = self.terms.product.unit == Unit::Second;
+        let hollow = !timed && !invoice.last && u64::from(invoice.windows) > invoice.count;
+        if empty || hollow || invoice.count > most || invoice.windows > self.terms.order.windows {
             return Err(Offence::InvoiceWindows);
         }
         Ok(())
     }
 
-    fn check_units(&mut self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
+    fn check_units(&self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
         let new = match self.terms.product.unit {
             Unit::Message => invoice.count,
             Unit::Byte => invoice.bytes,
@@ -418,7 +438,7 @@ impl BuyerOrder {
 
     /// Seconds are billed by the seller's clock, and never more of them than passed here since the
     /// first session, breaks included: an invoice may bill time before a break and come behind it.
-    fn check_time(&mut self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
+    fn check_time(&self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
         let (Some(start), Some(end)) = (invoice.t_start, invoice.t_end) else {
             // A last invoice may bill no time at all.
             return if invoice.last && invoice.count == 0 { Ok(0) } else { Err(Offence::InvoiceTime) };
@@ -429,12 +449,17 @@ impl BuyerOrder {
         if start < self.chain.billed_to || end < start || billed > passed {
             return Err(Offence::InvoiceTime);
         }
+        Ok(end.since_ms(start))
+    }
+
+    /// Books the time that an invoice bills, all of it checked.
+    fn book_time(&mut self, now: Timestamp, invoice: &Invoice) {
+        let (Some(start), Some(end)) = (invoice.t_start, invoice.t_end) else { return };
         self.chain.billed_to = end;
-        self.chain.billed_ms = billed;
+        self.chain.billed_ms = self.chain.billed_ms.saturating_add(end.since_ms(start));
         if self.chain.since == Some(UNKNOWN) {
             (self.chain.since, self.chain.billed_ms) = (Some(now), 0);
         }
-        Ok(end.since_ms(start))
     }
 
     /// What the seller says was credited must be a payment of ours, and never less than before.
@@ -534,6 +559,26 @@ impl BuyerOrder {
         entries
     }
 
+    /// Whether the journal has room for one more place of a record: one for each window that was
+    /// invoiced, and for so many that may be recorded before their invoice is here. So a seller that
+    /// says it again and again does not fill it.
+    pub(super) fn takes_record(&mut self) -> bool {
+        let ahead = u64::try_from(limits::INVOICES_WAITING_MAX).unwrap_or(u64::MAX);
+        let room = self.chain.told.records < self.chain.windows.saturating_add(ahead);
+        self.chain.told.records = self.chain.told.records.saturating_add(u64::from(room));
+        room
+    }
+
+    /// Whether the seller's default is known: it signs one per order.
+    pub(super) const fn is_defaulted(&self) -> bool {
+        self.chain.told.unpaid
+    }
+
+    /// The seller's default is here.
+    pub(super) const fn set_defaulted(&mut self) {
+        self.chain.told.unpaid = true;
+    }
+
     /// A session begins.
     pub(super) fn begin(&mut self, now: Timestamp) {
         self.chain.since.get_or_insert(now);
@@ -575,6 +620,9 @@ impl BuyerOrder {
                 (Entry::Statement(statement), Some(account)) => account.replay(statement.kind, &statement.bytes)?,
                 (Entry::Salt(salt), Some(account)) => account.salt = Some(*salt),
                 (Entry::Intent(invoice), Some(account)) => account.payments.intent = Some(StatementId(invoice.0)),
+                (Entry::Record { .. }, Some(account)) => {
+                    account.chain.told.records = account.chain.told.records.saturating_add(1);
+                }
                 (Entry::Statement(_) | Entry::Salt(_) | Entry::Intent(_) | Entry::Record { .. }, _) => {}
             }
         }
@@ -593,14 +641,8 @@ impl BuyerOrder {
             Kind::Invoice => self.replay_invoice(Signed::parse(bytes)?),
             Kind::Payment => self.replay_payment(Signed::parse(bytes)?),
             Kind::Settlement => self.settled |= Signed::<Settlement>::parse(bytes)?.issuer() == self.key.public(),
-            Kind::Menu
-            | Kind::Order
-            | Kind::Ack
-            | Kind::Default
-            | Kind::Sample
-            | Kind::Quote
-            | Kind::Rotation
-            | Kind::Revocation => {}
+            Kind::Default => self.chain.told.unpaid = true,
+            Kind::Menu | Kind::Order | Kind::Ack | Kind::Sample | Kind::Quote | Kind::Rotation | Kind::Revocation => {}
         }
         Ok(())
     }

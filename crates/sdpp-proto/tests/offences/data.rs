@@ -116,6 +116,26 @@ fn a_repeated_message_that_differs_is_refused() {
 }
 
 #[test]
+fn a_changed_message_that_was_refused_does_not_take_the_place_of_the_one_delivered() {
+    // The same lie on the next connection is refused again; then the truth is taken.
+    let mut world = resumed_after(&[b"four", b"five"]);
+    let books = world.liar.totals;
+    let held = world.liar.attach.as_ref().unwrap().have;
+    for _ in 0..2 {
+        world.liar.send_messages(&[b"four", b"5ive"]);
+        world.is_refused_with(Offence::PrefixChanged);
+        world.liar.totals = books;
+        world.again();
+        assert_eq!(world.liar.attach.as_ref().unwrap().have, held, "it holds what it held");
+        world.accept();
+    }
+    let invoice = world.liar.deliver(&[b"four", b"five", b"six"], false);
+    world.pump();
+    assert_eq!((&world.ended, world.paid.last()), (&None, Some(&invoice.due)));
+    assert_eq!(world.sink.len(), 6);
+}
+
+#[test]
 fn a_repeated_span_that_is_cut_earlier_is_refused() {
     let mut world = resumed_after(&[b"four", b"five"]);
     world.liar.send_messages(&[b"four"]);

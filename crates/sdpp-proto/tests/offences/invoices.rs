@@ -287,6 +287,37 @@ fn connections_do_not_give_the_tolerance_anew() {
 }
 
 #[test]
+fn an_invoice_that_is_refused_bills_no_time() {
+    // A wrong invoice, then, on a new connection, the right one for the same ten seconds.
+    type Change = fn(&mut Invoice);
+    let wrong: [(Change, Offence); 3] = [
+        (|i| i.units_total += 1, Offence::InvoiceUnits),
+        (|i| i.due = more(i.due), Offence::InvoiceDue),
+        (|i| i.paid_by = Some(StatementId([1; 32])), Offence::InvoiceCredit),
+    ];
+    for (change, offence) in wrong {
+        let mut world = AgainstBuyer::live(timed());
+        world.liar.totals.billed_to = world.now;
+        world.now = world.now.after_ms(10_000);
+        let books = world.liar.totals;
+        world.send(1);
+        let mut invoice = world.liar.invoice_for(10_000);
+        change(&mut invoice);
+        world.pump();
+        world.liar.send_invoice(invoice);
+        world.is_refused_with(offence);
+        world.liar.totals = books;
+        world.again();
+        world.accept();
+        world.send(1);
+        let invoice = world.liar.invoice_for(10_000);
+        world.liar.send_invoice(invoice);
+        world.pump();
+        assert_eq!((&world.ended, world.paid.as_slice()), (&None, &[Amount::new(10)][..]));
+    }
+}
+
+#[test]
 fn an_invoice_for_a_span_that_has_not_ended_is_refused() {
     let mut world = AgainstBuyer::live(product());
     world.liar.send_messages(&[b"one"]);
@@ -318,4 +349,15 @@ fn an_invoice_whose_messages_do_not_fit_its_windows_is_refused() {
     let mut world = AgainstBuyer::live(product());
     world.deliver(11, false);
     world.is_refused_with(Offence::InvoiceWindows);
+    // Windows that hold nothing: invoices without end, for nothing.
+    for (count, windows) in [(0, 1), (2, 3)] {
+        let mut world = AgainstBuyer::live(product());
+        world.sell(3);
+        world.send(count);
+        let mut invoice = world.liar.invoice();
+        invoice.windows = windows;
+        world.pump();
+        world.liar.send_invoice(invoice);
+        world.is_refused_with(Offence::InvoiceWindows);
+    }
 }

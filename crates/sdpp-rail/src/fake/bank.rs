@@ -145,6 +145,18 @@ impl FakeBank {
         self.lock().late = looks;
     }
 
+    /// The chain behind the bank reorganises: every payment that is not final yet waits for so many looks
+    /// anew. What was final stays so.
+    pub fn reorganise(&self, looks: u32) {
+        let mut book = self.lock();
+        for paid in book.payments.values_mut().filter(|paid| paid.waits > 0) {
+            paid.waits = looks;
+        }
+        for waits in book.payees.values_mut().flat_map(|payee| payee.waits.values_mut()).filter(|waits| **waits > 0) {
+            *waits = looks;
+        }
+    }
+
     /// Lays down what becomes of the next call of this kind that has no fault laid down yet.
     pub fn push_fault(&self, call: Call, fault: Fault) {
         self.lock().faults.script(call, fault);

@@ -110,6 +110,13 @@ impl MemoryDisk {
         self.lock().next_read = Some((reads, error));
     }
 
+    /// Takes back all faults that were set and have not come yet.
+    pub fn heal(&self) {
+        let mut disk = self.lock();
+        (disk.next_flush, disk.next_append, disk.next_put, disk.next_read) = (None, None, None, None);
+        disk.room_bytes = None;
+    }
+
     /// How many more bytes of rows and heads may be written before the disk is full; `None`: any.
     pub fn set_room(&self, room_bytes: Option<u64>) {
         self.lock().room_bytes = room_bytes;

@@ -7,8 +7,9 @@
 //! liar.send_order(order);            // signed, attached, sealed, in liar.line
 //! ```
 //! Both are sans-IO: bytes go in through `receive` and come out of `line.take()`, so they talk to a
-//! machine in memory as well as over [`tcp`].
+//! machine in memory as well as over [`tcp`]. In [`act`] they act by themselves, and lie once.
 
+pub mod act;
 mod buyer;
 mod line;
 mod seller;

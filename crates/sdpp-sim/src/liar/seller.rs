@@ -101,6 +101,12 @@ impl RawSeller {
         }
     }
 
+    /// Begins a new connection: who it is, its menu and its keys stay, all else is as in [`new`](Self::new).
+    pub fn reconnect(&mut self, seed: [u8; 32]) {
+        let seals = std::mem::take(&mut self.seals);
+        *self = Self::new(self.key.clone(), self.menu.clone(), seals, seed);
+    }
+
     /// An honest menu'.
     pub fn menu_reply(&mut self) -> MenuReply {
         let nonce = fresh(&mut self.entropy);

@@ -19,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// May see everything, but for these.
-const TOP: &[(&str, &[&str])] = &[("sdpp-cli", &["sdpp-fuzz"]), ("sdpp-sim", &["sdpp-cli", "sdpp-fuzz"]), ("sdpp-fuzz", &["sdpp-cli"])];
+const TOP: &[(&str, &[&str])] =
+    &[("sdpp-cli", &["sdpp-fuzz"]), ("sdpp-sim", &["sdpp-cli", "sdpp-fuzz"]), ("sdpp-fuzz", &["sdpp-cli"])];
 
 const PURE: &[&str] = &["sdpp-proto", "sdpp-log"];
 

@@ -514,7 +514,9 @@ fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
         core::Ended::Settled => false,
         core::Ended::Stopped(reason) => matches!(reason, Reason::Frozen | Reason::ShuttingDown),
         core::Ended::Told(Some(Fault::Reason(reason))) => by_seller(reason),
-        core::Ended::Withheld | core::Ended::Offence(_) | core::Ended::Told(_) => is_lost(ended),
+        core::Ended::Withheld | core::Ended::Offence(_) | core::Ended::Told(_) => {
+            is_lost(ended) || (is_anybodys(ended) && account.salt().is_some())
+        }
     }
 }
 
@@ -530,6 +532,37 @@ const fn is_lost(ended: &core::Ended) -> bool {
         | core::Ended::Withheld
         | core::Ended::Stopped(_)
         | core::Ended::Told(Some(Fault::Reason(_))) => false,
+    }
+}
+
+/// Whether somebody on the way, who has no key, can make a connection end so: by a changed, repeated or
+/// foreign byte, or by answering in the seller's place. It says nothing about the seller, and a bit of it
+/// must not cost an order (`spec/errors.md`, rule 5).
+const fn is_anybodys(ended: &core::Ended) -> bool {
+    use sdpp_proto::offence::{Fault, Offence};
+    match ended {
+        core::Ended::Offence(offence) | core::Ended::Told(Some(Fault::Offence(offence))) => matches!(
+            offence,
+            Offence::UnknownFrame
+                | Offence::FrameTooLong
+                | Offence::WrongCounter
+                | Offence::BadSeal
+                | Offence::BadFrame
+                | Offence::UnexpectedFrame
+                | Offence::BadHello
+                | Offence::VersionMismatch
+                | Offence::NoCommonSuite
+                | Offence::BadMenu
+                | Offence::MenuExpired
+                | Offence::WrongSeller
+                | Offence::BadSealedOrder
+                | Offence::WrongTranscript
+                | Offence::BadSession
+        ),
+        core::Ended::Settled
+        | core::Ended::Withheld
+        | core::Ended::Stopped(_)
+        | core::Ended::Told(None | Some(Fault::Reason(_))) => false,
     }
 }
 
