@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use sdpp_rail::{Durability, SqliteStore, Store as _};
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exit::{self, Exit};
 
 /// More than any of the small files of a home has.
@@ -75,7 +75,7 @@ impl Home {
 
     /// The configuration: of the file that was named, else of the home.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
-        Config::read(self.config.as_deref(), &self.folder)
+        config::read(self.config.as_deref(), &self.folder)
     }
 
     /// A file of all roles.
