@@ -113,17 +113,46 @@ impl Ticket {
     }
 }
 
+/// What is left of a connection that ended by an offence: one of its address, until it is dropped.
+pub(crate) struct Penalty {
+    door: Door,
+    address: IpAddr,
+}
+
+impl Ticket {
+    /// Leaves, and counts on for its address. Others have its place at once.
+    pub(crate) fn penalty(&self) -> Penalty {
+        let mut inner = lock(&self.door.inner);
+        let here = inner.by_address.get(&self.address).copied().unwrap_or(0);
+        inner.by_address.insert(self.address, here.saturating_add(1));
+        drop(inner);
+        Penalty { door: self.door.clone(), address: self.address }
+    }
+}
+
+impl Inner {
+    fn leaves(&mut self, address: IpAddr) {
+        let left = self.by_address.get(&address).copied().unwrap_or(0).saturating_sub(1);
+        if left == 0 {
+            self.by_address.remove(&address);
+        } else {
+            self.by_address.insert(address, left);
+        }
+    }
+}
+
+impl Drop for Penalty {
+    fn drop(&mut self) {
+        lock(&self.door.inner).leaves(self.address);
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut inner = lock(&self.door.inner);
         inner.silent.remove(&self.number);
         inner.inside = inner.inside.saturating_sub(1);
-        let left = inner.by_address.get(&self.address).copied().unwrap_or(0).saturating_sub(1);
-        if left == 0 {
-            inner.by_address.remove(&self.address);
-        } else {
-            inner.by_address.insert(self.address, left);
-        }
+        inner.leaves(self.address);
     }
 }
 
@@ -162,6 +191,17 @@ mod tests {
             inside.clear();
             assert_eq!(door.count(), (0, 0));
         });
+    }
+
+    #[test]
+    fn an_offence_counts_on_for_its_address_and_for_no_other() {
+        let door = Door::default();
+        let penalties: Vec<_> = (0..4).map(|_| enter(&door, at(1)).0.unwrap().0.penalty()).collect();
+        assert_eq!(door.count(), (0, 0), "the places are free");
+        assert_eq!(enter(&door, at(1)).0.err(), Some(Full::Address));
+        assert!(enter(&door, at(2)).0.is_ok());
+        drop(penalties);
+        assert!(enter(&door, at(1)).0.is_ok());
     }
 
     #[test]

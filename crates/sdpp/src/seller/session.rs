@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
 
 use super::door::Ticket;
-use super::limits::{FRAMES_PER_TURN, GOODBYE};
+use super::limits::{FRAMES_PER_TURN, GOODBYE, PENALTY};
 use super::reins::{Reins, Word};
 use super::status::{OrderState, OrderStatus, Row, owed};
 use super::{Event, Shared};
@@ -409,6 +409,13 @@ impl Session {
         self.count_skipped();
         self.publish();
         self.shared.tally.ended(&ended);
+        if matches!(ended, core::Ended::Offence(_)) {
+            let penalty = self.halt.ticket.penalty();
+            drop(tokio::spawn(async move {
+                tokio::time::sleep(PENALTY).await;
+                drop(penalty);
+            }));
+        }
         let Self { link, machine, shared, order, halt, figures, admitting, supply, .. } = self;
         let Halt { reins, ticket, .. } = halt;
         match figures.row {

@@ -35,6 +35,15 @@ impl Rogue {
         Self { liar, stream: TcpStream::connect(at).await.unwrap(), newest: None, waiting: Vec::new() }
     }
 
+    /// Connected from another address of this machine.
+    pub(crate) async fn connect_from(from: [u8; 4], at: SocketAddr, (buyer, seed): (u8, u8)) -> Self {
+        let keys = BuyerKeys { identity: key(buyer), pays: key(buyer) };
+        let liar = RawBuyer::new(keys, Suite::X25519, [seed; 32]);
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        Self { liar, stream: socket.connect(at).await.unwrap(), newest: None, waiting: Vec::new() }
+    }
+
     /// Connected, and the menu heard.
     pub(crate) async fn greeted(at: SocketAddr, buyer: u8, seed: u8) -> Self {
         let mut rogue = Self::connect(at, buyer, seed).await;
