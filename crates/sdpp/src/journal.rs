@@ -22,7 +22,9 @@ use std::thread;
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{BadEntry, Entry, StoreId};
-use sdpp_rail::{Store, StoreError, failpoint};
+use sdpp_proto::statement::Kind;
+use sdpp_rail::failpoint::{self, Deed};
+use sdpp_rail::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 /// Writes that one commit gathers at most.
@@ -114,16 +116,21 @@ pub fn order_stream(order: &StatementId) -> String {
 
 /// The key of what a buyer notes beside an order (`docs/journal.md`).
 pub fn note_key(order: &StatementId) -> String {
-    format!("note/{order}")
+    format!("{NOTES}{order}")
 }
 
 /// The key under which an order is marked as restored from a backup.
 fn restored_key(order: &str) -> String {
-    format!("restored/{order}")
+    format!("{RESTORED}{order}")
 }
 
 /// Prefix of all orders' streams.
 pub const ORDERS: &str = "order/";
+/// Prefix of the streams and heads of debts that were written off.
+pub(crate) const WRITTEN_OFF: &str = "written-off/";
+/// Prefixes of the heads of all notes, and of all marks of a backup.
+const NOTES: &str = "note/";
+const RESTORED: &str = "restored/";
 
 impl Journal {
     /// Starts the thread. It ends when the last handle is gone.
@@ -262,8 +269,9 @@ fn commit(store: &mut impl Store, group: &[Write]) -> Result<(), StoreError> {
     let mut synced: Vec<&Arc<dyn Barrier>> = Vec::new();
     for barrier in group.iter().filter_map(|write| write.beside.barrier.as_ref()) {
         if !synced.iter().any(|done| Arc::ptr_eq(done, barrier)) {
-            failpoint::reach("sync", "sink");
+            failpoint::before(Deed::Sink);
             barrier.sync().map_err(|error| StoreError::Failed(format!("the sink cannot be flushed: {error}")))?;
+            failpoint::after(Deed::Sink);
             synced.push(barrier);
         }
     }
@@ -275,26 +283,48 @@ fn commit(store: &mut impl Store, group: &[Write]) -> Result<(), StoreError> {
             store.put(key, text.as_bytes())?;
         }
     }
-    at_rows("flush", group);
+    let deeds = if failpoint::is_armed() { deeds_of(group) } else { Vec::new() };
+    deeds.iter().copied().for_each(failpoint::before);
     store.flush()?;
-    at_rows("flushed", group);
+    deeds.into_iter().for_each(failpoint::after);
     Ok(())
 }
 
-/// A commit of these rows is about to be made, or just was.
-fn at_rows(place: &str, group: &[Write]) {
-    if !failpoint::is_armed() {
-        return;
-    }
-    for row in group.iter().flat_map(|write| &write.rows) {
-        let what = match Entry::from_bytes(row) {
-            Ok(Entry::Statement(statement)) => format!("{:?}", statement.kind).to_lowercase(),
-            Ok(Entry::Salt(_)) => "salt".to_owned(),
-            Ok(Entry::Intent(_)) => "intent".to_owned(),
-            Ok(Entry::Record { .. }) => "recorded".to_owned(),
-            Err(_) => continue,
-        };
-        failpoint::reach(place, &what);
+/// What a commit of these rows makes durable.
+fn deeds_of(group: &[Write]) -> Vec<Deed> {
+    let of_write = |write: &Write| {
+        if write.stream.starts_with(WRITTEN_OFF) {
+            return vec![Deed::WrittenOff];
+        }
+        let mut deeds: Vec<Deed> = write.rows.iter().filter_map(|row| deed_of(row)).collect();
+        // What goes beside rows is a part of them.
+        if let (true, Some((key, _))) = (deeds.is_empty(), &write.beside.note) {
+            let alone = [(NOTES, Deed::Void), (RESTORED, Deed::Restored), (WRITTEN_OFF, Deed::WrittenOff)];
+            deeds.extend(alone.into_iter().filter(|(prefix, _)| key.starts_with(prefix)).map(|(_, deed)| deed));
+        }
+        deeds
+    };
+    group.iter().flat_map(of_write).collect()
+}
+
+fn deed_of(row: &[u8]) -> Option<Deed> {
+    let statement = match Entry::from_bytes(row).ok()? {
+        Entry::Statement(statement) => statement,
+        Entry::Salt(_) => return Some(Deed::Salt),
+        Entry::Intent(_) => return Some(Deed::Intent),
+        Entry::Record { .. } => return Some(Deed::Recorded),
+    };
+    match statement.kind {
+        Kind::Menu => Some(Deed::Menu),
+        Kind::Order => Some(Deed::Order),
+        Kind::Attach => Some(Deed::Attach),
+        Kind::Acceptance => Some(Deed::Acceptance),
+        Kind::Invoice => Some(Deed::Invoice),
+        Kind::Payment => Some(Deed::Payment),
+        Kind::Settlement => Some(Deed::Settlement),
+        Kind::Default => Some(Deed::Default),
+        // No journal has these; an ack is asked for by no product that the program sells.
+        Kind::Ack | Kind::Sample | Kind::Quote | Kind::Rotation | Kind::Revocation => None,
     }
 }
 
