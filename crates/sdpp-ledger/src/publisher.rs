@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sdpp_log::{Edge, Hash, Signature};
-use sdpp_rail::failpoint;
+use sdpp_rail::failpoint::{self, Deed};
 use tokio::sync::oneshot;
 
 use crate::ledger::{Head, StartError};
@@ -172,7 +172,9 @@ impl Publisher {
             // A note with too many signatures stays as it is: the quorum then decides.
             let _ = note.add(signature);
         }
+        failpoint::before(Deed::Show);
         self.public.show(Published { edge, note: note.to_string().into() });
+        failpoint::after(Deed::Show);
         if let Some(files) = &self.files {
             // Full: it is told already.
             let _ = files.try_send(());
@@ -235,7 +237,10 @@ impl Asked {
     async fn ask_once(&self, public: &Public, edge: &Edge, note: &str) -> Result<Signature, WitnessError> {
         let proof: Vec<Hash> =
             public.consistency(edge, self.known, edge.size()).map_err(|_| WitnessError::Unavailable)?;
-        self.service.cosign(self.known, &proof, note).await
+        failpoint::before(Deed::Cosign);
+        let answer = self.service.cosign(self.known, &proof, note).await;
+        failpoint::after(Deed::Cosign);
+        answer
     }
 }
 
@@ -247,9 +252,10 @@ fn rest(failures: u32) -> Duration {
 /// A refusal waits too: it may rest on an entry of its group. Whoever has gone away needs no answer.
 /// Without a note nobody knows what becomes of the group.
 fn answer_all(waiting: Vec<Waiting>, note: Option<&Arc<str>>) {
-    if !waiting.is_empty() {
-        failpoint::reach("answer", "entries");
+    if waiting.is_empty() {
+        return;
     }
+    failpoint::before(Deed::Entered);
     for (reply, outcome) in waiting {
         let place = outcome.or_else(|refusal| refusal.known().ok_or(refusal));
         let answer = match (place, note) {
@@ -259,4 +265,5 @@ fn answer_all(waiting: Vec<Waiting>, note: Option<&Arc<str>>) {
         };
         let _ = reply.send(answer);
     }
+    failpoint::after(Deed::Entered);
 }

@@ -15,7 +15,8 @@ use sdpp_log::{Hash, TilePath, TlogProof, VerifierKey};
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::{Amount, AssetId};
-use sdpp_rail::{Store, StoreError, failpoint};
+use sdpp_rail::failpoint::{self, Deed};
+use sdpp_rail::{Store, StoreError};
 use tokio::sync::oneshot;
 
 use crate::channel::Channel;
@@ -269,11 +270,11 @@ impl Writer {
     /// Makes the group durable and hands it to the publisher, which answers.
     pub(crate) fn finish(&mut self, waiting: Vec<Waiting>) {
         if !waiting.is_empty() {
-            failpoint::reach("flush", "entries");
+            failpoint::before(Deed::Entries);
         }
         let committed = self.core.commit();
         if !waiting.is_empty() {
-            failpoint::reach("flushed", "entries");
+            failpoint::after(Deed::Entries);
         }
         match committed {
             Ok(None) if waiting.is_empty() => {}

@@ -21,6 +21,8 @@ use std::thread;
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{BadEntry, Entry, StoreId};
+use sdpp_proto::statement::Kind;
+use sdpp_rail::failpoint::Deed;
 use sdpp_rail::{GroupCommit, GroupWrite, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -116,16 +118,21 @@ pub fn order_stream(order: &StatementId) -> String {
 
 /// The key of what a buyer notes beside an order (`docs/journal.md`).
 pub fn note_key(order: &StatementId) -> String {
-    format!("note/{order}")
+    format!("{NOTES}{order}")
 }
 
 /// The key under which an order is marked as restored from a backup.
 fn restored_key(order: &str) -> String {
-    format!("restored/{order}")
+    format!("{RESTORED}{order}")
 }
 
 /// Prefix of all orders' streams.
 pub const ORDERS: &str = "order/";
+/// Prefix of the streams and heads of debts that were written off.
+pub(crate) const WRITTEN_OFF: &str = "written-off/";
+/// Prefixes of the heads of all notes, and of all marks of a backup.
+const NOTES: &str = "note/";
+const RESTORED: &str = "restored/";
 
 impl Journal {
     /// Starts the thread. It ends when the last handle is gone.
@@ -228,7 +235,7 @@ impl Journal {
 }
 
 fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
-    let mut commits = GroupCommit::new(store);
+    let mut commits = GroupCommit::telling(store, deeds_of);
     let mut group: Vec<Write> = Vec::new();
     while let Some(first) = queue.blocking_recv() {
         let mut next = Some(first);
@@ -267,6 +274,41 @@ fn look(store: &impl Store, request: Request) {
         Request::Read(stream, answer) => drop(answer.send(read_all(store, &stream))),
         Request::Streams(prefix, answer) => drop(answer.send(store.streams(&prefix))),
         Request::Note(key, answer) => drop(answer.send(store.head(&key))),
+    }
+}
+
+/// What a commit of this write makes durable, as failpoints name it.
+fn deeds_of(write: &GroupWrite) -> Vec<Deed> {
+    if write.stream.starts_with(WRITTEN_OFF) {
+        return vec![Deed::WrittenOff];
+    }
+    let mut deeds: Vec<Deed> = write.rows.iter().filter_map(|row| deed_of(row)).collect();
+    // What goes beside rows is a part of them.
+    if let (true, Some((key, _))) = (deeds.is_empty(), &write.beside.note) {
+        let alone = [(NOTES, Deed::Void), (RESTORED, Deed::Restored), (WRITTEN_OFF, Deed::WrittenOff)];
+        deeds.extend(alone.into_iter().filter(|(prefix, _)| key.starts_with(prefix)).map(|(_, deed)| deed));
+    }
+    deeds
+}
+
+fn deed_of(row: &[u8]) -> Option<Deed> {
+    let statement = match Entry::from_bytes(row).ok()? {
+        Entry::Statement(statement) => statement,
+        Entry::Salt(_) => return Some(Deed::Salt),
+        Entry::Intent(_) => return Some(Deed::Intent),
+        Entry::Record { .. } => return Some(Deed::Recorded),
+    };
+    match statement.kind {
+        Kind::Menu => Some(Deed::Menu),
+        Kind::Order => Some(Deed::Order),
+        Kind::Attach => Some(Deed::Attach),
+        Kind::Acceptance => Some(Deed::Acceptance),
+        Kind::Invoice => Some(Deed::Invoice),
+        Kind::Payment => Some(Deed::Payment),
+        Kind::Settlement => Some(Deed::Settlement),
+        Kind::Default => Some(Deed::Default),
+        // No journal has these; an ack is asked for by no product that the program sells.
+        Kind::Ack | Kind::Sample | Kind::Quote | Kind::Rotation | Kind::Revocation => None,
     }
 }
 

@@ -7,6 +7,7 @@ mod budgets;
 mod facts;
 mod house;
 mod manifests;
+mod points;
 mod samples;
 mod spec;
 mod words;
@@ -83,6 +84,11 @@ fn no_machine_paths() {
 #[test]
 fn allowed_lints_have_reasons() {
     none(words::allows(&House::read()));
+}
+
+#[test]
+fn durable_writes_have_failpoints() {
+    none(points::missing(&House::read()));
 }
 
 #[test]

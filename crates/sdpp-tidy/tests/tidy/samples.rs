@@ -2,7 +2,7 @@
 
 use crate::budgets;
 use crate::house::{House, Problem};
-use crate::{manifests, spec, words};
+use crate::{manifests, points, spec, words};
 
 /// Where the problems are, as `path:line`.
 fn places(problems: &[Problem]) -> Vec<String> {
@@ -155,4 +155,13 @@ A reference to [F-01] is free.
     ]);
     let expected = [2, 3, 4, 5, 6, 7].map(|line| format!("spec/protocol.md:{line}"));
     assert_eq!(places(&spec::check(&house)), expected);
+}
+
+#[test]
+fn a_durable_write_without_a_failpoint_is_caught() {
+    let text = "fn bare(store: &mut S) {\n    store.flush();\n}\nfn pointed(file: F) {\n    failpoint::before(Deed::File);\n    \
+                file.sync_all();\n}\n#[cfg(test)]\nmod tests {\n    fn test(store: &mut S) {\n        store.flush();\n    }\n}\n";
+    let elsewhere = ("crates/sdpp-sim/src/a.rs", text);
+    let house = House::of(&[("crates/sdpp/src/a.rs", text), elsewhere]);
+    assert_eq!(places(&points::missing(&house)), ["crates/sdpp/src/a.rs:2"]);
 }

@@ -8,7 +8,8 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller::Settle;
 use sdpp_proto::statement::{PayOption, Terms};
-use sdpp_rail::{Bill, Outcome, Payee, RailError, Redeemed, failpoint};
+use sdpp_rail::failpoint::{self, Deed};
+use sdpp_rail::{Bill, Outcome, Payee, RailError, Redeemed};
 use tracing::Instrument as _;
 
 use super::{Session, spawned};
@@ -134,9 +135,9 @@ async fn ask_rail(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled 
 
 async fn ask_until_answered(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled {
     for _ in 0..RAIL_TRIES {
-        failpoint::reach("settle", "bill");
+        failpoint::before(Deed::Settle);
         let answer = payee.settle(&bill, &settle.payment).await;
-        failpoint::reach("settled", "bill");
+        failpoint::after(Deed::Settle);
         match answer {
             Ok(Outcome::Settled) => return Settled::Yes,
             Err(RailError::Declined(why)) => {
@@ -158,9 +159,9 @@ pub(in crate::seller) async fn redeem_once(
     order: &StatementId,
     finished: bool,
 ) -> Result<Redeemed, RailError> {
-    failpoint::reach("redeem", "voucher");
+    failpoint::before(Deed::Redeem);
     let answer = payee.redeem(order, finished).await;
-    failpoint::reach("redeemed", "voucher");
+    failpoint::after(Deed::Redeem);
     answer
 }
 
