@@ -45,7 +45,10 @@ const ELSEWHERE: [u8; 4] = [127, 0, 0, 2];
 
 /// One bad signature of a connection of its own; what it was told, if it was let in.
 async fn send_bad(bad: Bad, at: SocketAddr, seed: u8) -> Option<u16> {
-    let mut rogue = Rogue::connect_from(ELSEWHERE, at, (3, seed)).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((ELSEWHERE, 0).into()).unwrap();
+    let keys = sdpp_sim::liar::BuyerKeys { identity: key(3), pays: key(3) };
+    let mut rogue = Rogue::over(socket.connect(at).await.unwrap(), keys, [seed; 32]);
     rogue.greet().await?;
     let order = rogue.liar.order();
     let order = Signed::sign(&rogue.liar.keys.identity, order);

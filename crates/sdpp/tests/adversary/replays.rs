@@ -48,6 +48,9 @@ fn owed(status: &Status) -> Amount {
     status.orders.iter().fold(Amount::ZERO, |sum, order| sum.checked_add(order.owed).unwrap())
 }
 
+/// What is made of an old payment for a new invoice.
+type Carry = fn(&Payment, Payment) -> Payment;
+
 /// The proof that paid one order's invoice is shown for another's, and a whole payment is carried over.
 #[tokio::test]
 async fn what_paid_one_order_pays_no_other() {
@@ -58,7 +61,7 @@ async fn what_paid_one_order_pays_no_other() {
     pay(&world, &mut honest, &invoice).await;
     let paid = honest.liar.last_payment.clone().unwrap();
     honest.invoice().await;
-    let cases: [(fn(&Payment, Payment) -> Payment, Offence); 3] = [
+    let cases: [(Carry, Offence); 3] = [
         (|old, _| old.clone(), Offence::PaymentForAnother),
         (|old, new| Payment { proof: old.proof.clone(), ..new }, Offence::PaymentRefused),
         (|old, new| Payment { invoice_id: old.invoice_id, proof: old.proof.clone(), ..new }, Offence::PaymentInvoice),

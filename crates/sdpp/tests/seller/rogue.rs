@@ -31,17 +31,12 @@ impl Rogue {
 
     /// The same with any keys.
     pub(crate) async fn connect_as(at: SocketAddr, keys: BuyerKeys, seed: [u8; 32]) -> Self {
-        let liar = RawBuyer::new(keys, Suite::X25519, seed);
-        Self { liar, stream: TcpStream::connect(at).await.unwrap(), newest: None, waiting: Vec::new() }
+        Self::over(TcpStream::connect(at).await.unwrap(), keys, seed)
     }
 
-    /// Connected from another address of this machine.
-    pub(crate) async fn connect_from(from: [u8; 4], at: SocketAddr, (buyer, seed): (u8, u8)) -> Self {
-        let keys = BuyerKeys { identity: key(buyer), pays: key(buyer) };
-        let liar = RawBuyer::new(keys, Suite::X25519, [seed; 32]);
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind((from, 0).into()).unwrap();
-        Self { liar, stream: socket.connect(at).await.unwrap(), newest: None, waiting: Vec::new() }
+    /// The same over a connection that was made.
+    pub(crate) fn over(stream: TcpStream, keys: BuyerKeys, seed: [u8; 32]) -> Self {
+        Self { liar: RawBuyer::new(keys, Suite::X25519, seed), stream, newest: None, waiting: Vec::new() }
     }
 
     /// Connected, and the menu heard.
