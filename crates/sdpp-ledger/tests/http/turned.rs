@@ -155,7 +155,7 @@ fn tapped(to: SocketAddr, place: &Arc<AtomicI64>) -> SocketAddr {
                     let length = piece.len() as i64;
                     let at = place.fetch_sub(length, Ordering::SeqCst);
                     if (0..length).contains(&at) {
-                        piece[at as usize] ^= 1;
+                        piece[usize::try_from(at).unwrap()] ^= 1;
                     }
                 });
             });
