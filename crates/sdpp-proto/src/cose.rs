@@ -231,6 +231,7 @@ mod tests {
         longer.push(0);
         assert_eq!(parse(&longer), Err(CoseError::Malformed));
         assert_eq!(parse(&alloc::vec![0; limits::STATEMENT_MAX + 1]), Err(CoseError::TooLong));
+        assert_eq!(parse(&alloc::vec![0; limits::STATEMENT_MAX]), Err(CoseError::Malformed));
     }
 
     #[test]

@@ -266,6 +266,7 @@ mod tests {
             let size = credit.start_window();
             sizes.push(size);
             assert_eq!(credit.may_start_window(), n > 7, "window {n}");
+            assert_eq!(credit.windows_allowed(), if n > 7 { 4 } else { 1 });
             if n < 8 {
                 credit.grant(Amount::ZERO, 1, size == 100);
             }
