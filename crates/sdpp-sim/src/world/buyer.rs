@@ -1,5 +1,6 @@
 //! A buyer's process: the real machine of its connection, and around it what a driver does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sdpp_proto::buyer::{self as core, BuyerConfig, BuyerOrder, OrderDraft, Output};
@@ -53,6 +54,8 @@ pub(crate) struct House {
     pub(crate) wish: Wish,
     /// Messages that the sink holds, and how many of them durably.
     pub(crate) sink: Vec<(u64, Vec<u8>)>,
+    /// When each of them was made, by the seller's word.
+    pub(crate) times: BTreeMap<u64, i64>,
     pub(crate) synced: usize,
     /// Where the sink is cut when the next message comes: what is behind it comes again.
     pub(crate) cut: Option<u64>,
@@ -780,6 +783,7 @@ fn feed(conn: &mut Conn, now: Timestamp, house: &mut House) {
                             house.sink.retain(|(seq, _)| *seq < cut);
                         }
                         house.sink.push((seq, message.bytes.to_vec()));
+                        house.times.insert(seq, message.time_us);
                     }
                 }
             }

@@ -25,14 +25,28 @@ impl World {
         let mut declare = false;
         for deed in std::mem::take(&mut seller.deeds) {
             match deed {
-                seller::Deed::Credited { order, total } => {
-                    self.accounts.entry(order).or_default().credits(total, self.forgot)?;
+                seller::Deed::Invoiced(invoice) => {
+                    self.accounts.entry(invoice.order_id).or_default().invoiced(&invoice);
+                }
+                seller::Deed::Forgiven { order, end } => {
+                    let account = self.accounts.entry(order).or_default();
+                    account.forgiven = account.forgiven.max(end);
+                }
+                seller::Deed::Credited { order, invoice, total } => {
+                    let account = self.accounts.entry(order).or_default();
+                    account.credits(total, self.forgot)?;
+                    if !self.forgot {
+                        account.answers(&invoice, total)?;
+                    }
                 }
                 seller::Deed::Ended { ended, link } => {
                     let buyer = self.links.get(&link).map_or(0, |link| link.buyer);
                     let liar = self.buyers[buyer].liar.as_ref();
                     if ended == sells::Ended::Stopped(Reason::Frozen) && !seller.journal.failed {
                         // It has seen a newer signature of its own: the operator says what happened.
+                        if !self.forgot {
+                            return Err("a seller's journal is older than its signatures, and no disk lied".to_owned());
+                        }
                         declare = true;
                     }
                     if let sells::Ended::Settled { countersigned } = ended {
@@ -78,9 +92,11 @@ impl World {
             for deed in std::mem::take(&mut buyer.deeds) {
                 match deed {
                     buyer::Deed::Pays { invoice, total } => {
-                        let account = self.accounts.entry(invoice.order_id).or_default();
-                        account.pays(invoice.id(), total)?;
                         let Some(order) = buyer.order() else { continue };
+                        if !self.forgot {
+                            self.accounts.entry(invoice.order_id).or_default().pays(&invoice, total)?;
+                            Account::is_earned(order, &invoice, &seat.house)?;
+                        }
                         let terms = order.terms();
                         if total > terms.order.limit {
                             return Err(format!("a buyer pays {total}, its limit is {}", terms.order.limit));
@@ -128,6 +144,12 @@ impl World {
             for account in seller.accounts() {
                 let owed = account.due().saturating_sub(account.paid());
                 let terms = account.terms();
+                let known = self.accounts.entry(account.id()).or_default();
+                known.books(account.paid(), self.forgot)?;
+                let window = u64::from(terms.product.k) * u64::from(terms.order.windows);
+                if account.sent().saturating_sub(known.behind()) > window && !self.forgot {
+                    return Err(format!("more than {window} messages are sent and not paid"));
+                }
                 let most = self.plan.caps.exposure_max.min(terms.order.exposure_max);
                 if owed > most {
                     return Err(format!("{owed} are owed, and {most} were agreed at most"));

@@ -151,6 +151,7 @@ impl World {
                 replica: replica(plan.replicas),
                 wish: wish.clone(),
                 sink: Vec::new(),
+                times: BTreeMap::new(),
                 synced: 0,
                 forgiven: Vec::new(),
                 cut: None,
@@ -346,9 +347,11 @@ impl World {
     fn remember(&mut self, seller: &Seller) -> Result<(), String> {
         for account in seller.accounts() {
             let known = self.accounts.entry(account.id()).or_default();
-            if account.paid().get() < known.credited && !self.forgot {
-                return Err(format!("{} were credited before the crash, {} after it", known.credited, account.paid()));
+            let before = known.credited.max(known.booked);
+            if account.paid().get() < before && !self.forgot {
+                return Err(format!("{before} were credited before the crash, {} after it", account.paid()));
             }
+            known.books(account.paid(), self.forgot)?;
             known.credits(account.paid(), self.forgot)?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use sdpp_proto::message::Batch;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::seller::{self as core, Admission, Admit, Offered, Output, SellerConfig, SellerOrder};
-use sdpp_proto::statement::{Kind, Menu, Signed, Terms};
+use sdpp_proto::statement::{Invoice, Kind, Menu, Signed, Terms};
 use sdpp_proto::time::Timestamp;
 use sdpp_rail::{Backing, Bill, MemoryDisk, Outcome, Outstanding, Payee, RailError, Records};
 
@@ -92,7 +92,11 @@ struct Deciding {
 #[derive(Debug)]
 pub(crate) enum Deed {
     /// A payment was credited.
-    Credited { order: StatementId, total: Amount },
+    Credited { order: StatementId, invoice: StatementId, total: Amount },
+    /// An invoice was signed.
+    Invoiced(Box<Signed<Invoice>>),
+    /// Messages were forgiven, up to this one.
+    Forgiven { order: StatementId, end: u64 },
     /// A connection ended.
     Ended { link: LinkId, ended: core::Ended },
 }
@@ -403,9 +407,11 @@ impl Seller {
     fn store(&mut self, ctx: &mut Ctx, (id, conn): (LinkId, &mut Conn), (store, mut entries): (StoreId, Vec<Entry>)) {
         let Some(order) = conn.order else { return };
         conn.last_store = Some(store);
-        if !super::buyer::forgiven(&entries).is_empty() {
+        for (_, end) in super::buyer::forgiven(&entries) {
             ctx.hit("session: forgiven");
+            self.deeds.push(Deed::Forgiven { order, end });
         }
+        self.deeds.extend(entries.iter().filter_map(invoiced));
         if entries.iter().any(|entry| matches!(entry, Entry::Statement(one) if one.kind == Kind::Order)) {
             entries.insert(0, self.config.menu.erase().into());
         }
@@ -415,13 +421,14 @@ impl Seller {
     fn event(&mut self, ctx: &Ctx, conn: &mut Conn, event: &core::Event) {
         match event {
             core::Event::Live { .. } => ctx.hit("session: live"),
-            core::Event::Paid { total, .. } => {
+            core::Event::Paid { invoice, total, .. } => {
                 conn.stalled = false;
                 if let Some(account) = conn.machine.order() {
                     if account.is_proven() {
                         self.pools.known.insert(account.buyer());
                     }
-                    self.deeds.push(Deed::Credited { order: account.id(), total: *total });
+                    let order = account.id();
+                    self.deeds.push(Deed::Credited { order, invoice: *invoice, total: *total });
                 }
             }
             core::Event::Invoiced { windows, .. } => {
@@ -858,5 +865,15 @@ pub(crate) const fn blames(ended: &core::Ended) -> Option<Offence> {
         core::Ended::Told(Some(Fault::Offence(_) | Fault::Reason(_)) | None)
         | core::Ended::Settled { .. }
         | core::Ended::Stopped(_) => None,
+    }
+}
+
+/// An invoice among rows that are about to be kept.
+fn invoiced(entry: &Entry) -> Option<Deed> {
+    match entry {
+        Entry::Statement(statement) if statement.kind == Kind::Invoice => {
+            Signed::<Invoice>::parse_unverified(&statement.bytes).ok().map(|invoice| Deed::Invoiced(Box::new(invoice)))
+        }
+        Entry::Statement(_) | Entry::Salt(_) | Entry::Intent(_) | Entry::Record { .. } => None,
     }
 }
