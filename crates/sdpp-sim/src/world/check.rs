@@ -34,8 +34,8 @@ impl World {
                 }
                 seller::Deed::Credited { order, invoice, total } => {
                     let account = self.accounts.entry(order).or_default();
-                    account.credits(total, self.forgot)?;
-                    if !self.forgot {
+                    account.credits(total, self.storm.forgot)?;
+                    if !self.storm.forgot {
                         account.answers(&invoice, total)?;
                     }
                 }
@@ -44,7 +44,7 @@ impl World {
                     let liar = self.buyers[buyer].liar.as_ref();
                     if ended == sells::Ended::Stopped(Reason::Frozen) && !seller.journal.failed {
                         // It has seen a newer signature of its own: the operator says what happened.
-                        if !self.forgot {
+                        if !self.storm.forgot {
                             return Err("a seller's journal is older than its signatures, and no disk lied".to_owned());
                         }
                         declare = true;
@@ -58,11 +58,11 @@ impl World {
                     if let Some(offence) = seller::blames(&ended) {
                         self.ctx.shared.coverage().named(offence);
                         let is_right = match liar {
-                            Some(_) if self.forgot => Ok(()),
+                            Some(_) if self.storm.forgot => Ok(()),
                             // Made by hand, it does not pay again what a seller has lost with its journal.
                             Some(_) if offence == Offence::PaymentRefused && self.seller_boot > 1 => Ok(()),
                             Some(liar) => is_named_rightly(offence, liar.lie.offences(), liar.has_lied()),
-                            None => is_fair(offence, self.forgot, is_calm),
+                            None => is_fair(offence, self.storm.forgot, is_calm),
                         };
                         if let Some(liar) = liar.filter(|liar| liar.lie.offences().contains(&offence)) {
                             self.ctx.hit(liar.lie.point());
@@ -93,7 +93,7 @@ impl World {
                 match deed {
                     buyer::Deed::Pays { invoice, total } => {
                         let Some(order) = buyer.order() else { continue };
-                        if !self.forgot {
+                        if !self.storm.forgot {
                             self.accounts.entry(invoice.order_id).or_default().pays(&invoice, total)?;
                             Account::is_earned(order, &invoice, &seat.house)?;
                         }
@@ -114,9 +114,9 @@ impl World {
                             self.ctx.shared.coverage().named(offence);
                             let liar = self.lying_seller.as_ref();
                             let is_right = match liar {
-                                Some(_) if self.forgot => Ok(()),
+                                Some(_) if self.storm.forgot => Ok(()),
                                 Some(liar) => is_named_rightly(offence, liar.lie.offences(), liar.has_lied()),
-                                None => is_fair(offence, self.forgot, is_calm),
+                                None => is_fair(offence, self.storm.forgot, is_calm),
                             };
                             if let Some(liar) = liar.filter(|liar| liar.lie.offences().contains(&offence)) {
                                 self.ctx.hit(liar.lie.point());
@@ -134,7 +134,7 @@ impl World {
     /// The invariants of every step.
     pub(super) fn check(&mut self) -> Result<(), String> {
         self.money.check()?;
-        if let Some(what) = self.last_words.take() {
+        if let Some(what) = self.storm.last_words.take() {
             return Err(what);
         }
         if self.ctx.shared.is_accused() {
@@ -145,9 +145,9 @@ impl World {
                 let owed = account.due().saturating_sub(account.paid());
                 let terms = account.terms();
                 let known = self.accounts.entry(account.id()).or_default();
-                known.books(account.paid(), self.forgot)?;
+                known.books(account.paid(), self.storm.forgot)?;
                 let window = u64::from(terms.product.k) * u64::from(terms.order.windows);
-                if account.sent().saturating_sub(known.behind()) > window && !self.forgot {
+                if account.sent().saturating_sub(known.behind()) > window && !self.storm.forgot {
                     return Err(format!("more than {window} messages are sent and not paid"));
                 }
                 let most = self.plan.caps.exposure_max.min(terms.order.exposure_max);
@@ -222,7 +222,7 @@ impl World {
     /// Nothing ever went wrong, or all has been well for so long that nobody has a reason to be late.
     fn is_calm(&self) -> bool {
         let settled = |since: Timestamp| self.ctx.now() > since.after_ms(SETTLED_MS);
-        self.plan.weather.is_calm() || self.calm_since.is_some_and(settled)
+        self.plan.weather.is_calm() || self.storm.calm_since.is_some_and(settled)
     }
 
     const fn has_no_liar(&self) -> bool {
@@ -238,7 +238,7 @@ impl World {
         if order.due().get() + terms.product.amount.get() > terms.order.limit.get() {
             self.ctx.hit("end: limit");
         }
-        if !order.is_settled() && order.salt().is_some() && self.has_no_liar() && !self.forgot {
+        if !order.is_settled() && order.salt().is_some() && self.has_no_liar() && !self.storm.forgot {
             let how = &self.buyers[number].house.ended;
             let is_declared = matches!(how, Some(buys::Ended::Told(Some(Fault::Offence(Offence::NotPaid)))));
             // The seller does not sign the end: the last pair stands alone.
@@ -247,13 +247,13 @@ impl World {
                 return Err(format!("an accepted order is given up without evidence: {how:?}"));
             }
         }
-        if order.is_settled() && known.credited < order.paid().get() && !self.forgot {
+        if order.is_settled() && known.credited < order.paid().get() && !self.storm.forgot {
             return Err(format!("{} were paid, {} credited", order.paid(), known.credited));
         }
         if order.is_settled()
             && !seller.is_over(&order.id())
             && !seller.accounts().any(|account| account.id() == order.id() && account.is_settled())
-            && !self.forgot
+            && !self.storm.forgot
         {
             return Err("the buyer's order is settled, the seller's is not".to_owned());
         }
@@ -269,7 +269,7 @@ impl World {
         let most = |account: &Account| account.asked.values().copied().max().unwrap_or(0).max(account.signed);
         let signed: u128 = self.accounts.values().map(most).sum();
         // A buyer that forgot a payment which moved money may make it again, for another invoice (SECURITY.md).
-        if got < credited || (got > signed && !self.forgot) {
+        if got < credited || (got > signed && !self.storm.forgot) {
             return Err(format!("the seller has {got}: {credited} were credited, {signed} signed"));
         }
         for seat in &self.buyers {
