@@ -144,7 +144,7 @@ pub trait Payer: Send + Sync {
     fn open<'a>(&'a self, request: &'a OpenRequest) -> Reply<'a, Funding>;
 
     /// Pays at most once per `bill.invoice`, however often it is called; the same invoice with
-    /// other terms is [`RailError::Declined`].
+    /// other terms is [`RailError::Declined`]. Where money does not move, `bill.before` is none of the terms.
     fn pay<'a>(&'a self, bill: &'a Bill) -> Reply<'a, Proof>;
 
     /// What became of an invoice.

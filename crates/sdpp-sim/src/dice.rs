@@ -59,7 +59,7 @@ impl Dice {
             return false;
         }
         match &self.source {
-            // Half of all bytes say yes, whatever the odds: a fuzzer needs no odds.
+            // A quarter of all bytes say yes, whatever the odds: a fuzzer needs no odds.
             Source::Bytes { .. } => self.word(1) >= 192,
             Source::Seed(_) => self.below(1000) < u64::from(per_mille),
         }

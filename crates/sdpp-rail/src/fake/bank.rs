@@ -146,15 +146,14 @@ impl FakeBank {
     }
 
     /// The chain behind the bank reorganises: every payment that is not final yet waits for so many looks
-    /// anew. What was final stays so.
-    pub fn reorganise(&self, looks: u32) {
+    /// anew. What was final stays so. Says how many it has touched.
+    pub fn reorganise(&self, looks: u32) -> usize {
         let mut book = self.lock();
-        for paid in book.payments.values_mut().filter(|paid| paid.waits > 0) {
-            paid.waits = looks;
-        }
-        for waits in book.payees.values_mut().flat_map(|payee| payee.waits.values_mut()).filter(|waits| **waits > 0) {
-            *waits = looks;
-        }
+        let Book { payments, payees, .. } = &mut *book;
+        let paid = payments.values_mut().map(|paid| &mut paid.waits);
+        let settled = payees.values_mut().flat_map(|payee| payee.waits.values_mut());
+        let waiting = paid.chain(settled).filter(|waits| **waits > 0);
+        waiting.map(|waits| *waits = looks).count()
     }
 
     /// Lays down what becomes of the next call of this kind that has no fault laid down yet.

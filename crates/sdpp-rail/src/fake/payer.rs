@@ -59,7 +59,10 @@ impl FakePayer {
     fn do_pay(&self, book: &mut Book, bill: &Bill) -> Result<Proof, RailError> {
         let key = (self.account.clone(), bill.invoice);
         if let Some(paid) = book.payments.get(&key) {
-            let same = paid.bill == *bill;
+            // A voucher is worth its total, whatever was paid before: a payer that lost a signature in a crash
+            // may come by another way to the same invoice.
+            let before = if self.mode == FakeMode::Voucher { paid.bill.before } else { bill.before };
+            let same = paid.bill == Bill { before, ..bill.clone() };
             return if same { Ok(paid.proof.clone()) } else { Err(RailError::Declined("one invoice, two bills")) };
         }
         let amount = bill.total.checked_sub(bill.before);

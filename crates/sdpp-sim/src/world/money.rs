@@ -382,9 +382,9 @@ impl Money {
         self.bank.set_lateness(looks);
     }
 
-    /// What was not final is final later.
-    pub(crate) fn reorganise(&self, looks: u32) {
-        self.bank.reorganise(looks);
+    /// What was not final is final later; says whether there was something.
+    pub(crate) fn reorganise(&self, looks: u32) -> bool {
+        self.bank.reorganise(looks) > 0
     }
 
     /// Nothing is made and nothing lost.

@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     /// Between two helpings of the source.
     pub(crate) pace_ms: u64,
     pub(crate) pay_by_ms: u64,
+    /// Looks that it takes until a payment of the fake bank is final.
+    pub(crate) looks: u32,
     /// Steps of the storm.
     pub(crate) storm: u64,
     pub(crate) skew_ms: [u64; 4],
@@ -84,6 +86,7 @@ impl Plan {
             source_end: 3 + dice.below(24),
             pace_ms: if seconds { 300 } else { *dice.pick(&[0, 0, 20, 400]) },
             pay_by_ms: *dice.pick(&[20_000, 3_000, 60_000]),
+            looks: *dice.pick(&[0, 0, 3, 20]),
             storm: 40 + dice.below(400),
             skew_ms: [0, 1, 2, 3].map(|_| *dice.pick(&[0, 0, 0, 900, 40_000])),
             replicas: dice.below(2) == 1,

@@ -1,10 +1,10 @@
 //! The loop: one event after the other, faults between them, invariants after each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sdpp_proto::codec::StatementId;
-use sdpp_proto::seller::SellerConfig;
+use sdpp_proto::seller::{SellerConfig, SellerOrder};
 use sdpp_proto::statement::{Form, Menu, RecordOffer, SealKey, Signed};
 use sdpp_proto::suite::{SealSecret, Suite};
 use sdpp_proto::time::Timestamp;
@@ -147,6 +147,7 @@ impl World {
     fn new(plan: Plan, shared: &Arc<Shared>, trace: bool) -> Self {
         plan.points().for_each(|point| shared.hit(point));
         let mut money = Money::new(shared, plan.rail, (plan.witnessed, plan.pay_by_ms));
+        money.be_late(plan.looks);
         let replica = |yes: bool| yes.then(MemoryDisk::new);
         let buyers = plan.wishes.iter().enumerate().map(|(number, wish)| {
             let key = key(BUYER + number as u8);
@@ -348,6 +349,15 @@ impl World {
 
     /// What was credited survives, unless a disk has lied; what was durable though nobody was told so, counts.
     fn remember(&mut self, seller: &Seller) -> Result<(), String> {
+        let restored: BTreeSet<StatementId> = seller.accounts().map(SellerOrder::id).collect();
+        for (order, known) in &self.accounts {
+            if known.credited > 0 && !restored.contains(order) && !seller.is_over(order) && !self.storm.forgot {
+                return Err(format!(
+                    "{} were credited before the crash, and the order is gone after it",
+                    known.credited
+                ));
+            }
+        }
         for account in seller.accounts() {
             let known = self.accounts.entry(account.id()).or_default();
             let before = known.credited.max(known.booked);
@@ -664,10 +674,12 @@ impl World {
     fn shake_rail(&mut self) {
         match self.ctx.below(3) {
             0 => self.storm.rail_down_until = self.ctx.now().after_ms(self.ctx.below(8_000)),
-            1 => self.money.be_late(self.ctx.below(5) as u32),
+            1 => self.money.be_late(self.ctx.below(40) as u32),
             _ => {
-                self.ctx.hit("rail: reorganised");
-                self.money.reorganise(1 + self.ctx.below(4) as u32);
+                let looks = 1 + self.ctx.below(20) as u32;
+                if self.money.reorganise(looks) {
+                    self.ctx.hit("rail: reorganised");
+                }
             }
         }
     }

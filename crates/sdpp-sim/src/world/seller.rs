@@ -147,7 +147,7 @@ impl Seller {
             deeds: Vec::new(),
         };
         seller.load(ctx)?;
-        ctx.after(TEND_MS, Event::Tend(boot));
+        ctx.after(1, Event::Tend(boot));
         Ok(seller)
     }
 
