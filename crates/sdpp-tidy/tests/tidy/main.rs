@@ -7,6 +7,7 @@ mod budgets;
 mod facts;
 mod house;
 mod manifests;
+mod planted;
 mod samples;
 mod spec;
 mod words;
@@ -48,6 +49,12 @@ fn fields_are_few() {
 #[test]
 fn features_are_few() {
     none(manifests::features(&House::read()));
+}
+
+#[test]
+fn planted_bugs_still_apply() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    none(planted::patches(&House::read(), &root));
 }
 
 #[test]
