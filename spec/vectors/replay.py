@@ -442,9 +442,18 @@ HPKE = {suite: Hpke(suite) for suite in (1, 2)}
 
 
 def draws(seed, count):
-    """The generator of the reference machines: ChaCha20 with a counter of 64 bits, 32 bytes a time."""
+    """What a seed gives: ChaCha20 with a counter of 64 bits, 32 bytes a time."""
     stream = Cipher(algorithms.ChaCha20(seed, bytes(16)), mode=None).encryptor().update(bytes(32 * count))
     return [stream[at:at + 32] for at in range(0, len(stream), 32)]
+
+
+def drawn_by_machine(seed, count):
+    """The generator of the reference machines: each draw leaves another seed behind."""
+    drawn = []
+    for _ in range(count):
+        seed, out = draws(seed, 2)
+        drawn.append(out)
+    return drawn
 
 
 # ---- sealed frames ----
@@ -773,7 +782,7 @@ class Sale:
             equal(unhex(v[name]), wanted, name)
 
     def drawn(self, who, names):
-        for name, wanted in zip(names, draws(unhex(self.v[f"{who}_entropy"]), 3)):
+        for name, wanted in zip(names, drawn_by_machine(unhex(self.v[f"{who}_entropy"]), 3)):
             self.check.equal(unhex(self.v[name]), wanted, f"{name}, drawn by the {who}")
 
     def check_menu(self):

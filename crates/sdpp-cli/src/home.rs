@@ -7,10 +7,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use sdpp_rail::failpoint::{self, Deed};
 use sdpp_rail::{Durability, SqliteStore, Store as _};
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exit::{self, Exit};
 
 /// More than any of the small files of a home has.
@@ -75,7 +76,7 @@ impl Home {
 
     /// The configuration: of the file that was named, else of the home.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
-        Config::read(self.config.as_deref(), &self.folder)
+        config::read(self.config.as_deref(), &self.folder)
     }
 
     /// A file of all roles.
@@ -129,7 +130,10 @@ impl RoleHome {
             file.write_all(format!("{line}\n").as_bytes())?;
             file.sync_all()
         };
-        add().map_err(|error| failed(&path, &error).into())
+        failpoint::before(Deed::Line);
+        let added = add();
+        failpoint::after(Deed::Line);
+        added.map_err(|error| failed(&path, &error).into())
     }
 
     /// Opens the role's store of this name; another process must not have it open.
@@ -182,29 +186,73 @@ fn make_folder(folder: &Path) -> Result<(), Failure> {
     builder.create(folder).map_err(|error| failed(folder, &error).into())
 }
 
+/// Ends the name of a file that is not whole yet; the number of its process follows.
+const BESIDE: &str = ".new-";
+/// Tries to write a file that others sweep away.
+const PUT_TRIES: u32 = 5;
+
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".new-{}", std::process::id()));
+    name.push(format!("{BESIDE}{}", std::process::id()));
     PathBuf::from(name)
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file for its owner only, and holds it: until it is dropped nobody takes it for left over.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    failpoint::before(Deed::File);
     let mut file = options.open(path)?;
+    file.lock()?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    failpoint::after(Deed::File);
+    Ok(file)
+}
+
+/// Writes a file beside its place and puts it there; nothing of it is left beside.
+fn put(path: &Path, bytes: &[u8], into_place: fn(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+    sweep(path);
+    let beside = beside(path);
+    let once = || {
+        let held = write_private(&beside, bytes)?;
+        failpoint::before(Deed::PlaceFile);
+        let placed = into_place(&beside, path);
+        failpoint::after(Deed::PlaceFile);
+        drop(held);
+        placed
+    };
+    let mut done = once();
+    for _ in 1..PUT_TRIES {
+        // Somebody swept in the moment before it was held.
+        if !matches!(&done, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            break;
+        }
+        done = once();
+    }
+    // It may hold a secret.
+    let _ = fs::remove_file(&beside);
+    done
+}
+
+/// Removes what processes have left in the folder that died while they wrote a file: it may hold a secret,
+/// and no passphrase would ever lock it. What cannot be removed now is removed the next time.
+fn sweep(path: &Path) {
+    let Some(Ok(names)) = path.parent().map(fs::read_dir) else { return };
+    for left in names.flatten().map(|entry| entry.path()) {
+        let name = left.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit_once(BESIDE));
+        let is_ours = name.is_some_and(|(_, id)| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()));
+        if is_ours && File::open(&left).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(&left);
+        }
+    }
 }
 
 /// Makes a file, whole and durable, unless there is one; says whether it did.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<bool, Failure> {
-    let beside = beside(path);
-    let made = write_private(&beside, bytes).and_then(|()| fs::hard_link(&beside, path));
-    // What is left over of it is not the file.
-    let _ = fs::remove_file(&beside);
-    match made {
+    match put(path, bytes, |from, to| fs::hard_link(from, to)) {
         Ok(()) => {
             sync_folder_of(path)?;
             Ok(true)
@@ -216,13 +264,7 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<bool, Failure> {
 
 /// Replaces a file by a whole and durable one that only its owner may read.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let beside = beside(path);
-    let written = write_private(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    if let Err(error) = written {
-        // It may hold a secret.
-        let _ = fs::remove_file(&beside);
-        return Err(failed(path, &error).into());
-    }
+    put(path, bytes, |from, to| fs::rename(from, to)).map_err(|error| failed(path, &error))?;
     sync_folder_of(path)
 }
 

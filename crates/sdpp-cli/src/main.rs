@@ -30,7 +30,6 @@ mod key;
 mod ledger;
 mod manual;
 mod orders;
-mod price;
 mod sell;
 mod text;
 mod validate;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::config::Config;
+use crate::config;
 use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::Failure;
@@ -23,7 +23,7 @@ pub(crate) struct Args {
 /// Runs it.
 pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     let config = match &args.file {
-        Some(file) => Config::read(Some(file), &home.file(""))?,
+        Some(file) => config::read(Some(file), &home.file(""))?,
         None => home.config()?,
     };
     for product in &config.products {

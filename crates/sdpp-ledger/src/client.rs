@@ -14,6 +14,7 @@ use sdpp_log::{
     Checkpoint, Frontier, Hash, Policy, SignedCheckpoint, leaf_hash, peaks_before, verify_consistency, verify_inclusion,
 };
 use sdpp_proto::identity::PublicKey;
+use sdpp_rail::failpoint::{self, Deed};
 use sdpp_rail::{MemoryStore, RailError, Reply, Standing, Standings, Store, StoreError};
 use tokio::sync::Mutex;
 
@@ -179,7 +180,10 @@ impl LedgerClient {
     /// [`RailError`]; after [`RailError::Unknown`] submitting the same entry again is safe and tells.
     pub async fn submit(&self, entry: &Entry) -> Result<Place, RailError> {
         self.honest()?;
-        match self.service.submit(entry.bytes()).await {
+        failpoint::before(Deed::Submit);
+        let answer = self.service.submit(entry.bytes()).await;
+        failpoint::after(Deed::Submit);
+        match answer {
             Ok(submitted) => self.see(entry, &submitted).await,
             Err(ServiceError::Unknown) => self.find(entry).await?.ok_or(RailError::Unknown),
             // Not to be believed either: look before saying that nothing moved.
@@ -402,14 +406,20 @@ impl Replica {
         if !store.swap(head, before.as_ref().map(|note| note.as_bytes()), note.as_bytes())? {
             return Err(StoreError::Failed("another program follows this ledger with this store".to_owned()));
         }
-        store.flush()
+        failpoint::before(Deed::Seen);
+        store.flush()?;
+        failpoint::after(Deed::Seen);
+        Ok(())
     }
 
     /// Makes the state durable, with the edge of the tree that it was folded from.
     fn keep(&mut self, peaks: &str) -> Result<(), StoreError> {
         let bytes: Vec<u8> = self.frontier.peaks().iter().flat_map(|hash| hash.0).collect();
         self.fold.store_mut().put(peaks, &bytes)?;
-        self.fold.flush()
+        failpoint::before(Deed::Page);
+        self.fold.flush()?;
+        failpoint::after(Deed::Page);
+        Ok(())
     }
 }
 

@@ -8,16 +8,17 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use sdpp_log::{Edge, SignedCheckpoint, TileKind, TilePath, VerifierKey, limits as log_limits};
+use sdpp_rail::failpoint::{self, Deed};
 
 use crate::keys::Verifier;
 use crate::ledger::StartError;
 use crate::limits;
 use crate::public::{Public, Published};
+use crate::sync::{Receiver, thread};
 
 /// Name of the checkpoint's file.
 const CHECKPOINT: &str = "checkpoint";
@@ -155,7 +156,10 @@ impl Round<'_> {
 
     /// A full tile replaces its partial ones.
     fn forget_partials(&self, full: &str) -> io::Result<()> {
-        match fs::remove_dir_all(self.folder.join(format!("{full}.p"))) {
+        failpoint::before(Deed::Partials);
+        let removed = fs::remove_dir_all(self.folder.join(format!("{full}.p")));
+        failpoint::after(Deed::Partials);
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -167,10 +171,14 @@ impl Round<'_> {
         let parent = path.parent().unwrap_or(self.folder).to_owned();
         fs::create_dir_all(&parent)?;
         let beside = parent.join(".new");
+        failpoint::before(Deed::Tile);
         let mut file = File::create(&beside)?;
         file.write_all(bytes)?;
         file.sync_data()?;
+        failpoint::after(Deed::Tile);
+        failpoint::before(Deed::PlaceTile);
         fs::rename(&beside, &path)?;
+        failpoint::after(Deed::PlaceTile);
         // A folder that is new is a name in the one above it.
         self.touched.extend(parent.ancestors().take_while(|above| above.starts_with(self.folder)).map(Path::to_owned));
         Ok(())
@@ -178,6 +186,9 @@ impl Round<'_> {
 
     /// Flushes the folders that have new names.
     fn sync(&mut self) -> io::Result<()> {
-        std::mem::take(&mut self.touched).iter().try_for_each(|folder| File::open(folder)?.sync_all())
+        failpoint::before(Deed::Tiles);
+        let synced = std::mem::take(&mut self.touched).iter().try_for_each(|folder| File::open(folder)?.sync_all());
+        failpoint::after(Deed::Tiles);
+        synced
     }
 }

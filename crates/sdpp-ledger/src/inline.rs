@@ -1,8 +1,7 @@
 //! A ledger without threads, for simulations and tests of a single thread: the same writer and the same
 //! publisher, one after the other where somebody asks. Every answer is there when the question returns.
 
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use sdpp_log::{Hash, VerifierKey};
 use sdpp_rail::Store;
@@ -14,6 +13,7 @@ use crate::limits;
 use crate::public::Public;
 use crate::publisher::{Group, Publisher};
 use crate::service::{Answer, LedgerService, ServiceError, Submitted};
+use crate::sync::{Mutex, MutexGuard, Receiver, sync_channel};
 use crate::writer::{Job, Writer};
 
 struct Works {

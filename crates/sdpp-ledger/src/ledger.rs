@@ -16,6 +16,7 @@ use sdpp_log::{
 };
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::time::Timestamp;
+use sdpp_rail::failpoint::{self, Deed};
 use sdpp_rail::{Store, StoreError};
 
 use crate::entry::{Body, Entry};
@@ -167,7 +168,9 @@ impl Core {
             }
             let note = self.signed_note();
             self.fold.store_mut().put(CHECKPOINT, note.to_string().as_bytes())?;
+            failpoint::before(Deed::Begin);
             self.fold.store_mut().flush()?;
+            failpoint::after(Deed::Begin);
             return Ok(note);
         };
         let signed = SignedCheckpoint::open(&stored, &self.origin, keys, &Verifier);
@@ -249,6 +252,7 @@ impl Core {
 
     fn try_take(&mut self, entry: &Entry) -> Result<Place, FoldError> {
         let place = Place { index: self.fold.size(), id: entry.id() };
+        failpoint::before(Deed::Stage);
         self.fold.apply(entry)?;
         let store = self.fold.store_mut();
         store.append(ENTRIES, entry.bytes())?;
@@ -259,6 +263,7 @@ impl Core {
             }
         }
         self.staged = self.staged.saturating_add(1);
+        failpoint::after(Deed::Stage);
         Ok(place)
     }
 

@@ -74,6 +74,7 @@ mod records;
 mod refusal;
 mod service;
 mod state;
+mod sync;
 mod wait;
 mod witness;
 mod writer;

@@ -1,8 +1,8 @@
 //! What everybody may read of a ledger: the newest published tree and the rows under it. Readers do
 //! not ask the thread that writes; they read the store beside it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, TryLockError};
 
 use sdpp_log::{Edge, Hash, TileKind, TilePath, TiledError, TlogProof, bundle, tiled};
 use sdpp_proto::identity::SigningKey;
@@ -11,6 +11,7 @@ use sdpp_rail::{Store, StoreError, StoreReader};
 use crate::limits;
 use crate::receipt::{Inclusion, Receipt};
 use crate::service::ServiceError;
+use crate::sync::{AtomicBool, Mutex, MutexGuard, RwLock};
 
 /// Stream of the entries: a row's position is its index in the log.
 pub(crate) const ENTRIES: &str = "ledger/entries";

@@ -3,12 +3,12 @@
 //! and answers later; only where it falls many groups behind does the writer wait, and the queue fill.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sdpp_log::{Edge, Hash, Signature};
-use sdpp_rail::failpoint;
+use sdpp_rail::failpoint::{self, Deed};
 use tokio::sync::oneshot;
 
 use crate::ledger::{Head, StartError};
@@ -16,6 +16,7 @@ use crate::limits;
 use crate::public::{Public, Published};
 use crate::refusal::{Place, Refusal};
 use crate::service::{ServiceError, Submitted};
+use crate::sync::{Receiver, SyncSender};
 use crate::wait::block_on;
 use crate::witness::{WitnessError, WitnessService};
 
@@ -171,7 +172,9 @@ impl Publisher {
             // A note with too many signatures stays as it is: the quorum then decides.
             let _ = note.add(signature);
         }
+        failpoint::before(Deed::Show);
         self.public.show(Published { edge, note: note.to_string().into() });
+        failpoint::after(Deed::Show);
         if let Some(files) = &self.files {
             // Full: it is told already.
             let _ = files.try_send(());
@@ -234,7 +237,10 @@ impl Asked {
     async fn ask_once(&self, public: &Public, edge: &Edge, note: &str) -> Result<Signature, WitnessError> {
         let proof: Vec<Hash> =
             public.consistency(edge, self.known, edge.size()).map_err(|_| WitnessError::Unavailable)?;
-        self.service.cosign(self.known, &proof, note).await
+        failpoint::before(Deed::Cosign);
+        let answer = self.service.cosign(self.known, &proof, note).await;
+        failpoint::after(Deed::Cosign);
+        answer
     }
 }
 
@@ -246,9 +252,10 @@ fn rest(failures: u32) -> Duration {
 /// A refusal waits too: it may rest on an entry of its group. Whoever has gone away needs no answer.
 /// Without a note nobody knows what becomes of the group.
 fn answer_all(waiting: Vec<Waiting>, note: Option<&Arc<str>>) {
-    if !waiting.is_empty() {
-        failpoint::reach("answer", "entries");
+    if waiting.is_empty() {
+        return;
     }
+    failpoint::before(Deed::Entered);
     for (reply, outcome) in waiting {
         let place = outcome.or_else(|refusal| refusal.known().ok_or(refusal));
         let answer = match (place, note) {
@@ -258,4 +265,5 @@ fn answer_all(waiting: Vec<Waiting>, note: Option<&Arc<str>>) {
         };
         let _ = reply.send(answer);
     }
+    failpoint::after(Deed::Entered);
 }

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sdpp_log::{Checkpoint, Hash, LogState, Note, Refusal, Signature, VerifierKey, cosign};
 use sdpp_proto::identity::SigningKey;
+use sdpp_rail::failpoint::{self, Deed};
 use sdpp_rail::{Row, Store, StoreError};
 
 use crate::keys::{Signer, Verifier, witness_key};
@@ -230,7 +231,10 @@ impl State {
         if !self.store.swap(&head, before.as_deref(), note.as_bytes())? {
             return Err(StoreError::Failed("another program writes this witness".to_owned()));
         }
-        self.store.flush()
+        failpoint::before(Deed::Vouch);
+        self.store.flush()?;
+        failpoint::after(Deed::Vouch);
+        Ok(())
     }
 
     /// Keeps the two notes of a contradiction. It is evidence, not a promise: a failed write changes
@@ -249,7 +253,9 @@ impl State {
             && !rows.iter().any(|row| known(row) == shown)
         {
             let kept = self.store.append(&stream, &accepted).and_then(|_| self.store.append(&stream, note.as_bytes()));
+            failpoint::before(Deed::Fork);
             self.frozen = kept.and_then(|_| self.store.flush()).is_err();
+            failpoint::after(Deed::Fork);
         }
     }
 }

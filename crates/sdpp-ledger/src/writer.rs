@@ -7,16 +7,16 @@
 //! flush and hands them on. So a slow disk makes groups larger, not answers fewer.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{RecvTimeoutError, TrySendError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use sdpp_log::{Hash, TilePath, TlogProof, VerifierKey};
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::{Amount, AssetId};
-use sdpp_rail::{Store, StoreError, failpoint};
+use sdpp_rail::failpoint::{self, Deed};
+use sdpp_rail::{Store, StoreError};
 use tokio::sync::oneshot;
 
 use crate::channel::Channel;
@@ -30,6 +30,11 @@ use crate::public::Public;
 use crate::publisher::{Group, Publisher, Reply, Waiting};
 use crate::service::{Answer, LedgerService, ServiceError, Submitted};
 use crate::state::View;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Mutex, Receiver, SyncSender, sync_channel};
+
+#[cfg(test)]
+mod interleaved;
 
 pub(crate) enum Job {
     Submit(Box<Entry>, Reply<Submitted>),
@@ -101,7 +106,7 @@ impl LocalLedger {
             TrySendError::Full(_) => ServiceError::Unavailable,
             TrySendError::Disconnected(_) => ServiceError::Frozen,
         })?;
-        // The writer went away with the question in its hands.
+        // The writer went away with the question in its hands, or in the queue that went with it.
         answer.await.unwrap_or(Err(ServiceError::Unknown))
     }
 }
@@ -265,11 +270,11 @@ impl Writer {
     /// Makes the group durable and hands it to the publisher, which answers.
     pub(crate) fn finish(&mut self, waiting: Vec<Waiting>) {
         if !waiting.is_empty() {
-            failpoint::reach("flush", "entries");
+            failpoint::before(Deed::Entries);
         }
         let committed = self.core.commit();
         if !waiting.is_empty() {
-            failpoint::reach("flushed", "entries");
+            failpoint::after(Deed::Entries);
         }
         match committed {
             Ok(None) if waiting.is_empty() => {}

@@ -163,4 +163,13 @@ mod tests {
         let witness = key(SignatureType::Cosignature);
         assert_eq!(make("t\n", &witness, TIME_MAX_S + 1, &Length), Err(NoteError::TimeOutOfRange));
     }
+
+    #[test]
+    fn the_latest_time_of_all_is_still_a_time() {
+        let witness = key(SignatureType::Cosignature);
+        let mut note = Note::new("t\n").unwrap();
+        note.add(make("t\n", &witness, TIME_MAX_S, &Length).unwrap()).unwrap();
+        let found = cosignatures(&note, core::slice::from_ref(&witness), &Length).unwrap();
+        assert_eq!(found, [Cosignature { witness, time_s: TIME_MAX_S }]);
+    }
 }

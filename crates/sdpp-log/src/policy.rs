@@ -242,6 +242,13 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_says_what_it_was_made_of() {
+        let log = key("l", SignatureType::Ed25519, 200);
+        let policy = Policy::new(log.clone(), witnesses(5), 3).unwrap();
+        assert_eq!((policy.log(), policy.witnesses(), policy.quorum()), (&log, &witnesses(5)[..], 3));
+    }
+
+    #[test]
     fn refuses_policies_that_make_no_sense() {
         let log = key("l", SignatureType::Ed25519, 200);
         let new = |witnesses, quorum| Policy::new(log.clone(), witnesses, quorum).map(|_| ());

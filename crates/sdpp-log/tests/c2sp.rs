@@ -248,6 +248,7 @@ fn each_mistake_in_a_proof_has_its_error() {
     assert_eq!(parse(format!("{start}\njunk\n").as_bytes()), open);
     assert_eq!(parse(&[0xff]), TlogProofError::NotUtf8);
     assert_eq!(parse(&vec![b'a'; limits::TLOG_PROOF_BYTES_MAX + 1]), TlogProofError::TooLarge);
+    assert_eq!(parse(&vec![b'a'; limits::TLOG_PROOF_BYTES_MAX]), TlogProofError::NoCheckpoint);
     let proof = TlogProof::parse(format!("{start}\n{note}").as_bytes()).unwrap();
     assert_eq!(proof.clone().with_extra(b""), Err(TlogProofError::InvalidExtra));
     let most = proof.with_extra(&[7; limits::TLOG_PROOF_EXTRA_BYTES_MAX]).unwrap();

@@ -8,7 +8,7 @@
 )]
 
 use sdpp_log::{
-    Checkpoint, Hash, LogState, Note, NoteError, NoteSigner, NoteVerifier, OpenError, ProofError, Refusal,
+    Checkpoint, Hash, LogState, Note, NoteError, NoteSigner, NoteVerifier, OpenError, PolicyError, ProofError, Refusal,
     SignatureType, Tree, VerifierKey, Witness, leaf_hash, limits,
 };
 
@@ -129,6 +129,15 @@ fn strangers_and_forgers_are_refused() {
     assert_eq!(check(&good.replacen("\n5\n", "\n6\n", 1)), Refusal::BadSignature(NoteError::BadSignature));
     let renamed = good.replace(&format!("\u{2014} {ORIGIN}"), "\u{2014} other");
     assert_eq!(check(&renamed), Refusal::BadSignature(NoteError::NotSigned));
+}
+
+#[test]
+fn a_log_has_at_most_8_keys() {
+    let keys = |count: u8| (0..count).map(|i| VerifierKey::new(ORIGIN, SignatureType::Ed25519, [i; 32]).unwrap());
+    let follow = |count: u8| Witness::new().follow(ORIGIN, keys(count).collect(), LogState::EMPTY);
+    let most = u8::try_from(limits::LOG_KEYS_MAX).unwrap();
+    assert_eq!((follow(1), follow(most)), (Ok(()), Ok(())));
+    assert_eq!((follow(0), follow(most + 1)), (Err(PolicyError::WrongKeyType), Err(PolicyError::WrongKeyType)));
 }
 
 #[test]

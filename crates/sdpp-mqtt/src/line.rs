@@ -10,6 +10,7 @@ use bytes::{Buf, BytesMut};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use sdpp::rail::failpoint::{self, Deed};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -353,11 +354,13 @@ impl Line {
         let late = io::Error::new(io::ErrorKind::TimedOut, "it takes nothing any more");
         timeout(WRITE, async {
             while !self.out.is_empty() {
+                failpoint::before(Deed::Packets);
                 let written = self.stream.write(&self.out).await?;
                 if written == 0 {
                     return Err(io::ErrorKind::WriteZero.into());
                 }
                 self.out.advance(written);
+                failpoint::after(Deed::Packets);
             }
             self.stream.flush().await
         })

@@ -231,6 +231,7 @@ mod tests {
         longer.push(0);
         assert_eq!(parse(&longer), Err(CoseError::Malformed));
         assert_eq!(parse(&alloc::vec![0; limits::STATEMENT_MAX + 1]), Err(CoseError::TooLong));
+        assert_eq!(parse(&alloc::vec![0; limits::STATEMENT_MAX]), Err(CoseError::Malformed));
     }
 
     #[test]
@@ -238,6 +239,7 @@ mod tests {
         let (a, id_a) = sign(&key(1), "t", "s", b"p");
         let (b, id_b) = sign(&key(1), "t", "s", b"p");
         assert_eq!((a, id_a), (b, id_b));
+        assert_eq!(id_of(&key(1).public(), "t", "s", b"p"), id_a, "known without the signature");
         assert_ne!(id_a, sign(&key(1), "t", "s2", b"p").1);
         assert_ne!(id_a, sign(&key(2), "t", "s", b"p").1);
     }

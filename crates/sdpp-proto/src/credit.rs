@@ -246,6 +246,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sale_ends_where_not_even_a_payment_makes_room() {
+        assert!(Credit::new(&terms(5, 1, 4, 1000)).is_exhausted(1), "one unit costs more than may be owed");
+        let mut credit = Credit::new(&terms(3, 1, 4, 1000));
+        assert_eq!(credit.exposure_max(), Amount::new(4));
+        assert_eq!((credit.is_exhausted(1), credit.is_exhausted(2)), (false, true));
+        credit.spend(1).unwrap();
+        assert!(!credit.is_exhausted(1), "a payment makes room");
+        credit.grant(Amount::new(3), 1, false);
+        assert_eq!((credit.is_exhausted(1), credit.is_exhausted(2)), (false, true));
+    }
+
+    #[test]
     fn a_new_buyer_starts_with_one_message_and_doubles() {
         let mut credit = Credit::new(&terms(1, 1, 1000, 100_000));
         let mut sizes = alloc::vec::Vec::new();
@@ -254,6 +266,7 @@ mod tests {
             let size = credit.start_window();
             sizes.push(size);
             assert_eq!(credit.may_start_window(), n > 7, "window {n}");
+            assert_eq!(credit.windows_allowed(), if n > 7 { 4 } else { 1 });
             if n < 8 {
                 credit.grant(Amount::ZERO, 1, size == 100);
             }

@@ -198,21 +198,51 @@ pub struct Opened {
 }
 
 /// A generator that hands out seeds from one seed: entropy as an argument, kept apart by use.
-pub struct Entropy(ChaCha20Rng);
+///
+/// What it has given does not follow from what it keeps: every draw erases the seed that it was made from. A machine
+/// keeps its generator as long as it lives, and the key of its session must not be found there.
+pub struct Entropy {
+    seed: Zeroizing<[u8; 32]>,
+}
 
 impl Entropy {
     /// From 32 random bytes.
     pub fn new(mut seed: [u8; 32]) -> Self {
-        let rng = ChaCha20Rng::from_seed(seed);
+        let kept = Self { seed: Zeroizing::new(seed) };
         seed.zeroize();
-        Self(rng)
+        kept
     }
 
     /// 32 fresh bytes.
     pub fn draw(&mut self) -> Zeroizing<[u8; 32]> {
         use rand_core::Rng as _;
+        let mut stream = ChaCha20Rng::from_seed(*self.seed);
+        stream.fill_bytes(&mut *self.seed);
         let mut out = Zeroizing::new([0; 32]);
-        self.0.fill_bytes(&mut *out);
+        stream.fill_bytes(&mut *out);
         out
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test that panics has failed")]
+mod tests {
+    use rand_core::Rng as _;
+
+    use super::*;
+
+    #[test]
+    fn what_was_drawn_does_not_follow_from_what_is_left() {
+        let mut entropy = Entropy::new([7; 32]);
+        let drawn = [(); 3].map(|()| entropy.draw());
+        assert!(drawn[0] != drawn[1] && drawn[1] != drawn[2]);
+        // Whoever finds the generator now finds nothing that it has given.
+        let kept = *entropy.seed;
+        let mut stream = ChaCha20Rng::from_seed(kept);
+        for block in 0..4096 {
+            let mut bytes = [0; 32];
+            stream.fill_bytes(&mut bytes);
+            assert!(drawn.iter().all(|one| **one != bytes && **one != kept), "block {block}");
+        }
     }
 }

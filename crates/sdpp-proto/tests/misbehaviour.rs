@@ -17,7 +17,7 @@ use kit::*;
 use sdpp_proto::buyer::{self, Buyer};
 use sdpp_proto::limits;
 use sdpp_proto::money::{Amount, Unit};
-use sdpp_proto::offence::{Fault, Offence};
+use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::seller::{self, Seller};
 use sdpp_proto::statement::{Have, Invoice, Kind, Payment, Settlement, Signed};
 use sdpp_proto::suite::Suite;
@@ -140,6 +140,32 @@ fn an_exit_waits_for_a_pending_payment() {
     let order = world.seller.order().unwrap();
     assert_eq!(order.paid(), order.due());
     world.delivered_is_whole(world.sink.len() as u64);
+}
+
+#[test]
+fn an_exit_that_nobody_answers_is_given_up_unless_a_payment_is_on_its_way() {
+    for pays in [true, false] {
+        let mut world = AgainstBuyer::live(product());
+        world.pays = pays;
+        world.deliver(3, false);
+        world.buyer.exit(world.now);
+        world.pump();
+        for (ms, over) in [(limits::EXIT_MS - 1, false), (1, pays)] {
+            world.now = world.now.after_ms(ms);
+            world.buyer.handle_timeout(world.now);
+            world.pump();
+            let stopped = buyer::Ended::Stopped(Reason::ShuttingDown);
+            assert_eq!(world.ended, over.then_some(stopped), "pays {pays}, {ms} ms later");
+        }
+    }
+}
+
+#[test]
+fn the_orders_salt_is_known_from_the_first_session_on() {
+    let mut world = AgainstBuyer::ordered(product());
+    assert_eq!(world.buyer.order().unwrap().salt(), None);
+    world.accept();
+    assert_eq!(world.buyer.order().unwrap().salt(), Some(world.liar.salt));
 }
 
 #[test]

@@ -12,7 +12,9 @@
 mod kit;
 
 use kit::*;
+use sdpp_proto::message::Batch;
 use sdpp_proto::money::{Amount, Unit};
+use sdpp_proto::seller::Offered;
 use sdpp_proto::statement::{Invoice, Kind, Payment, Product, Signed, Signing};
 use sdpp_proto::suite::Suite;
 
@@ -120,6 +122,86 @@ fn what_is_owed_never_exceeds_the_exposure() {
     world.run();
     world.both_settled();
     assert_eq!(world.exposure_seen, Amount::new(15));
+}
+
+#[test]
+fn a_buyer_is_proven_by_a_full_window_that_it_paid_for() {
+    for ramp in [true, false] {
+        let mut world = World::new(product(), Suite::X25519);
+        world.admission.ramp = ramp;
+        let standing = |w: &World| w.seller.order().map(|order| (order.has_paid(), order.is_proven()));
+        assert!(world.run_until(|w| w.seller.is_live()));
+        assert_eq!(standing(&world), Some((false, false)), "nothing was paid");
+        assert!(world.run_until(|w| w.seller.order().is_some_and(|order| order.paid() > Amount::ZERO)));
+        assert_eq!(standing(&world), Some((true, !ramp)), "one message was paid, or a window");
+        world.run();
+        assert_eq!(standing(&world), Some((true, true)));
+    }
+}
+
+/// A live sale without a ramp in which eight windows may be outstanding; the test offers by itself.
+fn offered_by_hand(product: Product, exposure: u128) -> World {
+    let mut world = World::new(product, Suite::X25519);
+    (world.draft.quantity, world.draft.windows, world.draft.exposure_max) = (None, 8, Amount::new(exposure));
+    (world.admission.windows, world.admission.ramp) = (8, false);
+    world.offering = false;
+    assert!(world.run_until(|w| w.seller.is_live() && w.buyer.is_live()));
+    world
+}
+
+/// Offers so many messages, and gives what was paid after that.
+fn offer(world: &mut World, count: u64) -> Amount {
+    let mut batch = Batch::new();
+    let sent = world.seller.order().unwrap().sent();
+    (sent..sent + count).for_each(|seq| batch.push((world.time_us)(seq), &message(seq)).unwrap());
+    assert_eq!((world.seller.offer(world.now, &mut batch), batch.len()), (Offered::Taken, 0));
+    world.run();
+    world.seller.order().unwrap().paid()
+}
+
+#[test]
+fn whole_windows_wait_for_more_until_the_source_is_idle() {
+    let mut world = offered_by_hand(product(), 1000);
+    for (messages, paid) in [(10, 30), (5, 30), (5, 60)] {
+        let before = world.seller.order().unwrap().paid();
+        assert_eq!(offer(&mut world, messages), before, "one window of two that a span has");
+        world.seller.idle(world.now);
+        world.run();
+        assert_eq!(world.seller.order().unwrap().paid(), Amount::new(paid));
+    }
+    assert_eq!(offer(&mut world, 20), Amount::new(120), "a full span does not wait");
+}
+
+#[test]
+fn a_span_ends_at_once_where_the_exposure_does() {
+    let mut world = offered_by_hand(product(), 30);
+    assert_eq!(offer(&mut world, 10), Amount::new(30));
+}
+
+#[test]
+fn a_seller_asks_to_be_woken_when_a_window_or_the_credit_ends() {
+    let wakes = |unit: Unit, window_ms: u64| {
+        let timed = Product { unit, amount: Amount::new(2), window_ms, ..product() };
+        let mut world = offered_by_hand(timed, 9);
+        offer(&mut world, 1);
+        world.seller.poll_timeout().unwrap().since_ms(START)
+    };
+    assert_eq!([3_000, 10_000].map(|ms| wakes(Unit::Second, ms)), [3_000, 4_500]);
+    let silent = sdpp_proto::limits::KEEPALIVE_MS;
+    assert_eq!([0, 3_000, 10_000].map(|ms| wakes(Unit::Message, ms)), [silent, 3_000, 10_000]);
+}
+
+#[test]
+fn a_message_that_is_too_long_is_left_to_the_caller_and_all_before_it_are_sold() {
+    let mut world = offered_by_hand(Product { message_max: 10, ..product() }, 1000);
+    let mut batch = Batch::new();
+    for length in [10, 9, 11, 10] {
+        batch.push(0, &vec![b'x'; length]).unwrap();
+    }
+    assert_eq!(world.seller.offer(world.now, &mut batch), Offered::TooLong);
+    assert_eq!((batch.len(), world.seller.order().unwrap().sent()), (2, 2));
+    assert_eq!(world.seller.offer(world.now, &mut batch), Offered::TooLong);
+    assert_eq!(batch.len(), 2);
 }
 
 #[test]
@@ -232,6 +314,7 @@ fn a_connection_after_a_default_that_brings_no_payment_is_ended() {
         world.reconnect();
         world.run();
     }
+    assert_eq!(world.seller.order().unwrap().index(), 3, "each connection has its number");
     let defaults = world.seller_journal.statements().iter().filter(|s| s.kind == Kind::Default).count();
     assert_eq!(defaults, 1, "one default is enough");
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use sdpp_proto::offence::Offence;
 
+use crate::liar::act::{BuyerLie, SellerLie};
+
 /// How often each thing was reached.
 #[derive(Clone, Default, Debug)]
 pub struct Coverage {
@@ -82,6 +84,7 @@ pub const POINTS: &[&str] = &[
     "session: suite 1",
     "session: suite 2",
     "session: recorded",
+    "session: quoted",
     "price: message",
     "price: byte",
     "price: second",
@@ -122,10 +125,13 @@ impl Coverage {
         self.counts.get(point).copied().unwrap_or(0)
     }
 
-    /// All points with their counts: the listed ones, then offences, then what is not listed anywhere.
+    /// All points with their counts: the listed ones, offences, lies that were named for what they are, then what
+    /// is not listed anywhere.
     pub fn table(&self) -> Vec<(&'static str, u64)> {
         let offences = Offence::ALL.iter().map(|offence| offence.name());
-        let listed: Vec<&'static str> = POINTS.iter().copied().chain(offences).collect();
+        let buyers = BuyerLie::ALL.iter().filter(|lie| !lie.offences().is_empty()).map(|lie| lie.point());
+        let sellers = SellerLie::ALL.iter().filter(|lie| !lie.offences().is_empty()).map(|lie| lie.point());
+        let listed: Vec<&'static str> = POINTS.iter().copied().chain(offences).chain(buyers).chain(sellers).collect();
         let others: Vec<&'static str> = self.counts.keys().copied().filter(|point| !listed.contains(point)).collect();
         listed.into_iter().chain(others).map(|point| (point, self.count(point))).collect()
     }

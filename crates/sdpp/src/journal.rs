@@ -21,6 +21,8 @@ use std::thread;
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{BadEntry, Entry, StoreId};
+use sdpp_proto::statement::Kind;
+use sdpp_rail::failpoint::Deed;
 use sdpp_rail::{GroupCommit, GroupWrite, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -43,7 +45,28 @@ pub enum Ack {
 struct Write {
     rows: GroupWrite,
     id: StoreId,
-    done: mpsc::UnboundedSender<Ack>,
+    answer: Answer,
+}
+
+/// Owed to a session. Dropped without one, because the journal's thread has ended over it, it says so: a
+/// session that waits for a dead thread would wait for ever.
+struct Answer(Option<mpsc::UnboundedSender<Ack>>);
+
+impl Answer {
+    fn give(mut self, ack: Ack) {
+        if let Some(done) = self.0.take() {
+            // A session that has ended does not listen.
+            let _ = done.send(ack);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
+        }
+    }
 }
 
 enum Request {
@@ -95,16 +118,21 @@ pub fn order_stream(order: &StatementId) -> String {
 
 /// The key of what a buyer notes beside an order (`docs/journal.md`).
 pub fn note_key(order: &StatementId) -> String {
-    format!("note/{order}")
+    format!("{NOTES}{order}")
 }
 
 /// The key under which an order is marked as restored from a backup.
 fn restored_key(order: &str) -> String {
-    format!("restored/{order}")
+    format!("{RESTORED}{order}")
 }
 
 /// Prefix of all orders' streams.
 pub const ORDERS: &str = "order/";
+/// Prefix of the streams and heads of debts that were written off.
+pub(crate) const WRITTEN_OFF: &str = "written-off/";
+/// Prefixes of the heads of all notes, and of all marks of a backup.
+const NOTES: &str = "note/";
+const RESTORED: &str = "restored/";
 
 impl Journal {
     /// Starts the thread. It ends when the last handle is gone.
@@ -131,11 +159,9 @@ impl Journal {
         beside: Beside,
     ) {
         let rows = entries.iter().map(Entry::to_bytes).collect();
-        let write = Write { rows: GroupWrite { stream, rows, beside }, id, done: done.clone() };
-        if self.requests.send(Request::Write(write)).is_err() {
-            // A session without a listener has ended; nobody is left to tell.
-            let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
-        }
+        let write = Write { rows: GroupWrite { stream, rows, beside }, id, answer: Answer(Some(done.clone())) };
+        // Without a thread it comes back at once, and its answer is given where it is dropped.
+        drop(self.requests.send(Request::Write(write)));
     }
 
     /// All rows of a stream.
@@ -209,32 +235,80 @@ impl Journal {
 }
 
 fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
-    let mut commits = GroupCommit::new(store);
+    let mut commits = GroupCommit::telling(store, deeds_of);
     let mut group: Vec<Write> = Vec::new();
     while let Some(first) = queue.blocking_recv() {
         let mut next = Some(first);
         while let Some(request) = next.take() {
-            let store = commits.store();
             match request {
                 Request::Write(write) => group.push(write),
-                // The asker may have gone; that is its business.
-                Request::Read(stream, answer) => drop(answer.send(read_all(store, &stream))),
-                Request::Streams(prefix, answer) => drop(answer.send(store.streams(&prefix))),
-                Request::Note(key, answer) => drop(answer.send(store.head(&key))),
+                request @ (Request::Read(..) | Request::Streams(..) | Request::Note(..)) => {
+                    // Whoever asks sees what was handed over before, or that it failed.
+                    commit(&mut commits, &mut group);
+                    look(commits.store(), request);
+                }
             }
             if group.len() < GROUP_MAX {
                 next = queue.try_recv().ok();
             }
         }
-        let committed = commits.commit(group.iter().map(|write| &write.rows));
-        for write in group.drain(..) {
-            let ack = match &committed {
-                Ok(()) => Ack::Durable(write.id),
-                Err(error) => Ack::Failed(error.clone()),
-            };
-            // A session that has ended does not listen.
-            let _ = write.done.send(ack);
-        }
+        commit(&mut commits, &mut group);
+    }
+}
+
+/// Makes a group durable and answers all who wait for it.
+fn commit(commits: &mut GroupCommit<impl Store>, group: &mut Vec<Write>) {
+    let committed = commits.commit(group.iter().map(|write| &write.rows));
+    for write in group.drain(..) {
+        write.answer.give(match &committed {
+            Ok(()) => Ack::Durable(write.id),
+            Err(error) => Ack::Failed(error.clone()),
+        });
+    }
+}
+
+/// Answers a question. The asker may have gone; that is its business.
+fn look(store: &impl Store, request: Request) {
+    match request {
+        Request::Write(_) => {}
+        Request::Read(stream, answer) => drop(answer.send(read_all(store, &stream))),
+        Request::Streams(prefix, answer) => drop(answer.send(store.streams(&prefix))),
+        Request::Note(key, answer) => drop(answer.send(store.head(&key))),
+    }
+}
+
+/// What a commit of this write makes durable, as failpoints name it.
+fn deeds_of(write: &GroupWrite) -> Vec<Deed> {
+    if write.stream.starts_with(WRITTEN_OFF) {
+        return vec![Deed::WrittenOff];
+    }
+    let mut deeds: Vec<Deed> = write.rows.iter().filter_map(|row| deed_of(row)).collect();
+    // What goes beside rows is a part of them.
+    if let (true, Some((key, _))) = (deeds.is_empty(), &write.beside.note) {
+        let alone = [(NOTES, Deed::Void), (RESTORED, Deed::Restored), (WRITTEN_OFF, Deed::WrittenOff)];
+        deeds.extend(alone.into_iter().filter(|(prefix, _)| key.starts_with(prefix)).map(|(_, deed)| deed));
+    }
+    deeds
+}
+
+fn deed_of(row: &[u8]) -> Option<Deed> {
+    let statement = match Entry::from_bytes(row).ok()? {
+        Entry::Statement(statement) => statement,
+        Entry::Salt(_) => return Some(Deed::Salt),
+        Entry::Intent(_) => return Some(Deed::Intent),
+        Entry::Record { .. } => return Some(Deed::Recorded),
+    };
+    match statement.kind {
+        Kind::Menu => Some(Deed::Menu),
+        Kind::Order => Some(Deed::Order),
+        Kind::Attach => Some(Deed::Attach),
+        Kind::Acceptance => Some(Deed::Acceptance),
+        Kind::Invoice => Some(Deed::Invoice),
+        Kind::Payment => Some(Deed::Payment),
+        Kind::Settlement => Some(Deed::Settlement),
+        Kind::Default => Some(Deed::Default),
+        // No journal has these; an ack is asked for by no product that the program sells.
+        Kind::Ack | Kind::Sample | Kind::Quote | Kind::Rotation | Kind::Revocation => None,
     }
 }
 

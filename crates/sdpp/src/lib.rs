@@ -25,6 +25,7 @@ mod recorder;
 pub mod seller;
 pub mod sink;
 pub mod source;
+mod sync;
 #[cfg(test)]
 mod testing;
 pub mod topic;

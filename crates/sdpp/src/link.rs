@@ -6,7 +6,7 @@ use std::time::Duration;
 use sdpp_proto::frame::FrameHeader;
 use sdpp_proto::limits::FRAME_MAX;
 use sdpp_proto::offence::Offence;
-use sdpp_rail::failpoint;
+use sdpp_rail::failpoint::{self, Deed};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -109,12 +109,12 @@ impl Link {
     pub(crate) fn try_write(&mut self) -> io::Result<bool> {
         let mut moved = false;
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
-            failpoint::reach("send", "frames");
+            failpoint::before(Deed::Frames);
             match self.stream.try_write(rest) {
                 Ok(length) => {
                     self.written = self.written.saturating_add(length);
                     moved = true;
-                    failpoint::reach("sent", "frames");
+                    failpoint::after(Deed::Frames);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::statement::{AnyStatement, Form, Kind};
+use sdpp_rail::failpoint::{self, Deed};
 use sdpp_rail::{RailError, RecordId, Records};
 use tokio::sync::mpsc;
 
@@ -95,7 +96,10 @@ async fn run(
 
 async fn record(records: &dyn Records, statement: &AnyStatement, form: Form) -> Recorded {
     for attempt in 0..TRIES {
-        match records.append(statement, form).await {
+        failpoint::before(Deed::Record);
+        let appended = records.append(statement, form).await;
+        failpoint::after(Deed::Record);
+        match appended {
             Ok(record) => return Recorded::Done(statement.id, record),
             Err(RailError::Declined(_)) => return Recorded::Skipped,
             Err(RailError::Dishonest(what)) => return Recorded::Dishonest(what),

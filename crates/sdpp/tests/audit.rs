@@ -41,6 +41,26 @@ fn honest_conversations_are_clean() {
 }
 
 #[test]
+fn messages_are_forgiven_at_each_of_two_crashes_in_a_row() {
+    let edits = Edits { crashes_again: 4, ..Edits::default() };
+    let report = converse(Unit::Message, &edits).bundle.audit(&trust());
+    assert_eq!(report.verdict, Verdict::Clean, "{report}");
+    assert_eq!((report.totals.forgiven, report.totals.messages, report.totals.digests), (9, 46, 5));
+    // What lies between the two is nobody's to leave out.
+    let leaves_out = Edits {
+        crashes_again: 4,
+        acceptance: |_, index, acceptance| {
+            if index == 2 {
+                acceptance.forgiven.as_mut().unwrap().first = 43;
+                acceptance.start += 1;
+            }
+        },
+        ..Edits::default()
+    };
+    assert!(!converse(Unit::Message, &leaves_out).bundle.audit(&trust()).is_clean());
+}
+
+#[test]
 fn an_acceptance_may_stand_in_for_the_statement_before_it() {
     let edits = Edits {
         invoice: |ctx, n, invoice| match n {

@@ -12,8 +12,9 @@ use sdpp::seller::Event;
 use sdpp_proto::buyer::Ended;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
+use sdpp_rail::failpoint::{self, Point};
 use sdpp_rail::fake::FakeMode;
-use sdpp_rail::{Backing, Bill, MemoryDisk, Outcome, Outstanding, Payee, RailError, Redeemed, Reply, failpoint};
+use sdpp_rail::{Backing, Bill, MemoryDisk, Outcome, Outstanding, Payee, RailError, Redeemed, Reply};
 
 /// A payee that closes channels and takes no order with a closed one, as the ledger's does.
 struct Closing {
@@ -52,8 +53,9 @@ async fn a_buyer_comes_back_for_the_last_signature_when_its_channel_is_closed() 
     // The seller signs the end first; the second one to flush its own is the buyer, whose journal stops there.
     let flushes = AtomicU32::new(0);
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    failpoint::arm(Box::new(move |place, what| {
-        if (place, what) == ("flush", "settlement") && flushes.fetch_add(1, Ordering::SeqCst) == 1 {
+    let signing = Point::named("flush/settlement").unwrap();
+    failpoint::arm(Box::new(move |point| {
+        if point == signing && flushes.fetch_add(1, Ordering::SeqCst) == 1 {
             tell.send(()).unwrap();
             loop {
                 std::thread::park();

@@ -20,7 +20,7 @@ use sdpp_proto::buyer::Ended;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_rail::MemoryDisk;
-use sdpp_rail::fake::{Call, FakeMode};
+use sdpp_rail::fake::{Call, FakeMode, Fault};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -200,4 +200,29 @@ async fn an_order_that_the_journal_does_not_know_is_said() {
     let (address, mut sink) = (world.address(nowhere().await), Kept::default());
     let error = buyer.resume(&address, order, &mut sink, world.stop.subscribe()).await.unwrap_err();
     assert!(matches!(error, BuyError::UnknownOrder(id) if id == order), "{error}");
+}
+
+#[tokio::test]
+async fn an_order_whose_rail_is_away_for_long_is_parked_and_goes_on_when_it_is_back() {
+    for mode in [FakeMode::Voucher, FakeMode::Direct] {
+        let world = World::new(mode, product(10), 300);
+        let (at, serving) = world.serve().await;
+        let disk = MemoryDisk::new();
+        for _ in 0..3 {
+            world.bank.push_fault(Call::Pay, Fault::NONE);
+        }
+        for _ in 0..1000 {
+            world.bank.push_fault(Call::Pay, Fault::REFUSED);
+        }
+        let (mut sink, stop) = (Kept::default(), world.stop.subscribe());
+        let buyer = world.buyer_on(2, &disk);
+        let done = buyer.buy(&world.address(at), &world.request(300, 4), &mut sink, stop.clone()).await.unwrap();
+        assert_eq!(done.ended, Ended::Stopped(Reason::RailDown), "{mode:?}");
+        assert!(done.parked && done.paid > Amount::ZERO, "{mode:?}: the channel stays, and so does the order");
+        world.bank.clear_faults();
+        let done = world.buyer_on(2, &disk).resume(&world.address(at), done.order, &mut sink, stop).await.unwrap();
+        assert_eq!((done.ended, done.delivered, done.paid), (Ended::Settled, 300, Amount::new(900)), "{mode:?}");
+        world.stop.send(true).unwrap();
+        serving.await.unwrap();
+    }
 }

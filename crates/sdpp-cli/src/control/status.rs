@@ -10,7 +10,7 @@ use crate::exit::{Exit, exit_of, failed};
 use crate::home::{Home, Role, RoleHome};
 use crate::ledger::Failure;
 use crate::ledger::show::Out;
-use crate::price::AskedPrice;
+use sdpp_config::AskedPrice;
 
 /// Looks at a running seller or buyer: orders, money at risk, products. And tells it what to do.
 #[derive(clap::Args)]

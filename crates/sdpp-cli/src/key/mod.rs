@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::exit::{Exit, failed};
 use crate::home::{Failure, Home, Role};
 use crate::ledger::show::Out;
 
@@ -57,7 +58,8 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
         Verb::Rotate(args) => wait(end::rotate(home, args)),
         Verb::Revoke(args) => wait(end::revoke(home, args)),
         Verb::Record(args) => wait(end::record(home, args)),
-        Verb::Check(args) => wait(end::check(home, args)),
+        // Its codes mean something else: what went wrong must not look like a key that was revoked.
+        Verb::Check(args) => wait(end::check(home, args)).map_err(|error| failed(Exit::Failed, error.to_string())),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use sdpp_proto::identity::SigningKey;
+use sdpp_rail::failpoint::{self, Deed};
 
 use super::file::{self, KeyFile, KeyFileError, LINE_MAX, Seed};
 use super::passphrase::{self, Passphrase};
@@ -119,7 +120,9 @@ impl RoleHome {
     pub(super) fn switch(&self) -> Result<PathBuf, Failure> {
         let old = self.put_by()?;
         let (next, path) = (self.file(NEXT), self.file(KEY));
+        failpoint::before(Deed::NextKey);
         fs::rename(&next, &path).map_err(|error| failed(&path, &error))?;
+        failpoint::after(Deed::NextKey);
         sync_folder_of(&path)?;
         Ok(old)
     }
@@ -135,7 +138,9 @@ impl RoleHome {
     pub(super) fn retire(&self) -> Result<PathBuf, Failure> {
         let old = self.put_by()?;
         let path = self.file(KEY);
+        failpoint::before(Deed::RetireKey);
         fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
+        failpoint::after(Deed::RetireKey);
         sync_folder_of(&path)?;
         Ok(old)
     }
@@ -145,7 +150,10 @@ impl RoleHome {
         let path = self.file(KEY);
         for number in 1..=OLD_MAX {
             let old = self.file(&format!("{OLD}{number}"));
-            match fs::hard_link(&path, &old) {
+            failpoint::before(Deed::OldKey);
+            let kept = fs::hard_link(&path, &old);
+            failpoint::after(Deed::OldKey);
+            match kept {
                 Ok(()) => {
                     sync_folder_of(&old)?;
                     return Ok(old);

@@ -1,5 +1,6 @@
 //! `sdpp ledger channel`: deposits locked for one payee.
 
+use sdpp_config::duration_ms;
 use sdpp_ledger::entry::{Open, TopUp, channel_id};
 use sdpp_ledger::{Body, Channel, ChannelState, Entry};
 use sdpp_proto::codec::ChannelId;
@@ -13,7 +14,7 @@ use super::money::{Sending, Sent, asset_of};
 use super::reach::{Reach, Remote};
 use super::show::{self, Out};
 use crate::home::{Home, Role};
-use crate::text::{duration_ms, hex32, short_key, symbol, time};
+use crate::text::{hex32, short_key, symbol, time};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {

@@ -191,12 +191,15 @@ impl Remote {
                 format!("{}: the ledger could not write and takes nothing more: tell its operator", self.url).into()
             }
             (None, Some(note)) => match self.client.policy().check(note.as_bytes(), &Verifier) {
-                Err(error) => format!(
-                    "{} shows a checkpoint that is not to be believed: {error}. Ask its operator whether its witnesses \
-                     run, or say whom to believe with --witness and --quorum",
-                    self.url
-                )
-                .into(),
+                // A witness that is started again cosigns again: nothing was sent, so trying later is harmless.
+                Err(error) => failed(
+                    Exit::Unreachable,
+                    format!(
+                        "{} shows a checkpoint that is not to be believed: {error}. Ask its operator whether its \
+                         witnesses run, or say whom to believe with --witness and --quorum",
+                        self.url
+                    ),
+                ),
                 Ok(_) => {
                     format!("{}: the replica cannot be written; is the disk full?", self.role.file("").display()).into()
                 }

@@ -11,7 +11,7 @@ use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
 use crate::ledger::reach::Reach;
 use crate::ledger::show;
-use crate::price::AskedPrice;
+use sdpp_config::AskedPrice;
 
 /// Sells products until Ctrl-C.
 #[derive(clap::Args, Clone)]

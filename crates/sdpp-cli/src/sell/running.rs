@@ -11,8 +11,8 @@ use super::shop::Shop;
 use crate::control::{Answer, Answers, Request};
 use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
-use crate::price::told;
 use crate::text::symbol;
+use sdpp_config::told;
 
 /// A seller with the things it was made from.
 pub(super) struct Running {

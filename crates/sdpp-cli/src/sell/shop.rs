@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
 use crate::ledger::reach::Remote;
-use crate::price::{AskedPrice, told as price};
 use crate::text::symbol;
+use sdpp_config::{AskedPrice, told as price};
 
 /// A seller's things, and the configuration that they were made from.
 pub(super) struct Shop {

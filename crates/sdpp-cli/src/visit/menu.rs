@@ -11,8 +11,8 @@ use super::{Whom, ask};
 use crate::home::Home;
 use crate::ledger::Failure;
 use crate::ledger::show::Out;
-use crate::price::told;
 use crate::text::{symbol, time};
+use sdpp_config::told;
 
 /// Shows what a seller has, for what, and how it is paid.
 #[derive(clap::Args)]

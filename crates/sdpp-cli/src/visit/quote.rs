@@ -14,8 +14,8 @@ use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::Failure;
 use crate::ledger::show::Out;
-use crate::price::told;
 use crate::text::symbol;
+use sdpp_config::told;
 
 /// Below so many messages on the way at once the link, and not the machine, sets the speed.
 const ROOM_MESSAGES: u64 = 1_000;

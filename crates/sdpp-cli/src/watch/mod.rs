@@ -31,7 +31,7 @@ use self::server::Server;
 use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
 use crate::ledger::reach::Remote;
-use crate::text::duration_ms;
+use sdpp_config::duration_ms;
 
 /// How often the ledger is asked whether it is there; `SDPP_WATCH_EVERY` says otherwise, for tests.
 const EVERY: Duration = Duration::from_secs(15);

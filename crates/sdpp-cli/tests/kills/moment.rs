@@ -2,26 +2,8 @@
 
 use std::fmt;
 
-/// A generator for tests (SplitMix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
+use crate::market::Who;
+use crate::random::Random;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Phase {
@@ -32,13 +14,6 @@ pub(crate) enum Phase {
 }
 
 pub(crate) const PHASES: [Phase; 4] = [Phase::Handshake, Phase::Window, Phase::Payment, Phase::Exit];
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Who {
-    Buyer,
-    Seller,
-    Ledger,
-}
 
 /// Where in a sale the point is, who gets there, its name, and how often one gets there at most in every sale.
 type Point = (Phase, Who, &'static str, usize);

@@ -135,6 +135,15 @@ impl Served {
         }
     }
 
+    /// Its first word when it is ready, or how it ended before.
+    pub(crate) fn ready_or_dead(&mut self) -> Result<String, ExitStatus> {
+        match self.ready.recv_timeout(PATIENCE) {
+            Ok(line) => Ok(line.strip_prefix("ready ").unwrap_or_else(|| panic!("not ready: {line}")).to_owned()),
+            Err(RecvTimeoutError::Timeout) => panic!("it does not become ready: {}", self.said()),
+            Err(RecvTimeoutError::Disconnected) => Err(self.wait()),
+        }
+    }
+
     /// All that it said on standard error so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sdpp_rail::failpoint::{self, Deed};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -106,6 +107,7 @@ async fn answered(shared: &Shared, peer: IpAddr, mut request: Request<Incoming>)
         Ok(()) => in_time(shared, request.map(Body::new)).await,
         Err(after_s) => Problem(Code::TooManyRequests { after_s }).into_response(),
     };
+    failpoint::before(Deed::Answer);
     debug!(%peer, %method, path, status = response.status().as_u16(), "answered");
     response
 }

@@ -9,6 +9,7 @@ use sdpp_proto::identity::PublicKey;
 use sdpp_proto::limits::STATEMENT_MAX;
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, Payment, Signed};
+use sdpp_rail::failpoint::{self, Deed};
 use sdpp_rail::{RailError, Store, StoreError};
 
 use crate::limits;
@@ -159,8 +160,10 @@ impl Book {
         }
         pages.write(|store| {
             store.append(&stream_of(order), &codec::encode(admitted))?;
+            failpoint::before(Deed::Admitted);
             store.flush()
         })?;
+        failpoint::after(Deed::Admitted);
         pages.keep(*order, OrderState::new(admitted.clone()));
         if let (Some(served), Some(channel)) = (&mut pages.served, admitted.channel) {
             served.insert(channel, *order);
@@ -203,8 +206,10 @@ impl Book {
         }
         pages.write(|store| {
             store.append(&stream_of(&order), payment.bytes())?;
+            failpoint::before(Deed::Credited);
             store.flush()
         })?;
+        failpoint::after(Deed::Credited);
         if let Some(state) = pages.orders.get_mut(&order) {
             state.note(payment.clone());
         }

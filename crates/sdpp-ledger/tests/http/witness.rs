@@ -14,14 +14,14 @@ use crate::kit::*;
 
 const WITNESS: u8 = 50;
 
-struct Stand {
-    witness: Arc<Witness>,
-    server: Server,
-    runtime: Runtime,
+pub(crate) struct Stand {
+    pub(crate) witness: Arc<Witness>,
+    pub(crate) server: Server,
+    pub(crate) runtime: Runtime,
 }
 
 impl Stand {
-    fn new(disk: &MemoryDisk) -> Self {
+    pub(crate) fn new(disk: &MemoryDisk) -> Self {
         let runtime = runtime();
         let store = Box::new(disk.open());
         let started = Witness::start("witness.example", test_key(WITNESS), Hand::new().clock(), store, &[log_vkey()]);
@@ -34,12 +34,12 @@ impl Stand {
         Self { witness, server, runtime }
     }
 
-    fn remote(&self) -> HttpWitness {
+    pub(crate) fn remote(&self) -> HttpWitness {
         let url = format!("http://{}/", self.server.local_addr());
         HttpWitness::new(&url, self.witness.key().clone(), ClientOptions::new(self.runtime.handle().clone())).unwrap()
     }
 
-    fn add(&self, old: &str, proof: &[Hash], note: &str) -> Told {
+    pub(crate) fn add(&self, old: &str, proof: &[Hash], note: &str) -> Told {
         let lines: String = proof.iter().map(|hash| format!("{}\n", base64(hash))).collect();
         self.send(format!("old {old}\n{lines}\n{note}").as_bytes())
     }
@@ -59,11 +59,11 @@ fn base64(hash: &Hash) -> String {
     base64ct::Base64::encode_string(&hash.0)
 }
 
-fn note(ledger: &LocalLedger) -> Arc<str> {
+pub(crate) fn note(ledger: &LocalLedger) -> Arc<str> {
     block_on(ledger.checkpoint()).unwrap()
 }
 
-fn strict(key: &VerifierKey) -> Policy {
+pub(crate) fn strict(key: &VerifierKey) -> Policy {
     Policy::new(log_vkey(), vec![key.clone()], 1).unwrap()
 }
 

@@ -190,6 +190,7 @@ impl Live {
             }
             Control::Statement { kind: Kind::Settlement, statement, .. } => self.settlement(common, statement)?,
             Control::Statement { kind: Kind::Default, statement, .. } => self.unpaid(common, statement)?,
+            Control::Recorded { .. } if !self.account.takes_record() => {}
             Control::Recorded { statement, record } => {
                 let entry = Entry::Record { statement: Bytes32(statement.0), record: *record };
                 self.evidence(common, entry);
@@ -212,6 +213,10 @@ impl Live {
         if !self.account.is_paid_up() {
             return Err(Offence::UnexpectedControl);
         }
+        if self.stores.iter().any(|(_, awaited)| matches!(awaited, Awaited::Settlement(_))) {
+            // The own one is on its way to the journal already.
+            return Ok(());
+        }
         theirs.verify(&self.account.seller()).map_err(|_| Offence::BadSettlement)?;
         let own = self.account.settlement().filter(|own| own == theirs.body());
         let own = Signed::sign(self.account.key(), own.ok_or(Offence::SettlementMismatch)?);
@@ -225,9 +230,15 @@ impl Live {
 
     fn unpaid(&mut self, common: &mut Common, statement: &[u8]) -> Result<(), Offence> {
         let unpaid = Signed::<Unpaid>::parse_unverified(statement).map_err(|_| Offence::BadDefault)?;
-        if unpaid.order_id != self.account.id() || unpaid.verify(&self.account.seller()).is_err() {
+        if unpaid.order_id != self.account.id() {
             return Err(Offence::BadDefault);
         }
+        if self.account.is_defaulted() {
+            // There is one per order: more of them neither say more nor fill the journal.
+            return Ok(());
+        }
+        unpaid.verify(&self.account.seller()).map_err(|_| Offence::BadDefault)?;
+        self.account.set_defaulted();
         self.evidence(common, unpaid.erase().into());
         common.event(Event::Defaulted(Box::new(unpaid)));
         Ok(())

@@ -295,6 +295,11 @@ impl Buyer {
                     }
                 }
             }
+            (state @ State::Live(_), FrameKind::Error) => {
+                // The seller's errors are sealed by now: this one is anybody's, and as good as a cut.
+                self.state = state;
+                self.end(Ended::Told(None));
+            }
             (state, FrameKind::Error) => {
                 self.state = state;
                 let code = crate::codec::decode::<u16>(body, limits::ERROR_MAX).map_err(|_| Offence::BadFrame)?;

@@ -91,6 +91,16 @@ struct Chain {
     windows: u64,
     /// The journal was restored from a backup: the order can only settle.
     restored: bool,
+    told: Told,
+}
+
+/// What the journal holds of the seller's word that no invoice bounds.
+#[derive(Debug, Default)]
+struct Told {
+    /// Places of records.
+    records: u64,
+    /// Its default.
+    unpaid: bool,
 }
 
 /// Payments signed so far.
@@ -133,6 +143,7 @@ impl BuyerOrder {
             since: None,
             windows: 0,
             restored: false,
+            told: Told::default(),
         };
         Self {
             key,
@@ -401,7 +412,11 @@ impl BuyerOrder {
     fn check_windows(&self, invoice: &Invoice) -> Result<(), Offence> {
         let most = u64::from(self.terms.product.k).saturating_mul(u64::from(invoice.windows));
         let empty = invoice.windows == 0 && !invoice.last;
-        if empty || invoice.count > most || invoice.windows > self.terms.order.windows {
+        // Windows without messages happen only where time is sold: else a seller could have any number
+        // of invoices paid that cost it nothing.
+        let timed = self.terms.product.unit == Unit::Second;
+        let hollow = !timed && !invoice.last && u64::from(invoice.windows) > invoice.count;
+        if empty || hollow || invoice.count > most || invoice.windows > self.terms.order.windows {
             return Err(Offence::InvoiceWindows);
         }
         Ok(())
@@ -544,6 +559,26 @@ impl BuyerOrder {
         entries
     }
 
+    /// Whether the journal has room for one more place of a record: one for each window that was
+    /// invoiced, and for so many that may be recorded before their invoice is here. So a seller that
+    /// says it again and again does not fill it.
+    pub(super) fn takes_record(&mut self) -> bool {
+        let ahead = u64::try_from(limits::INVOICES_WAITING_MAX).unwrap_or(u64::MAX);
+        let room = self.chain.told.records < self.chain.windows.saturating_add(ahead);
+        self.chain.told.records = self.chain.told.records.saturating_add(u64::from(room));
+        room
+    }
+
+    /// Whether the seller's default is known: it signs one per order.
+    pub(super) const fn is_defaulted(&self) -> bool {
+        self.chain.told.unpaid
+    }
+
+    /// The seller's default is here.
+    pub(super) const fn set_defaulted(&mut self) {
+        self.chain.told.unpaid = true;
+    }
+
     /// A session begins.
     pub(super) fn begin(&mut self, now: Timestamp) {
         self.chain.since.get_or_insert(now);
@@ -585,6 +620,9 @@ impl BuyerOrder {
                 (Entry::Statement(statement), Some(account)) => account.replay(statement.kind, &statement.bytes)?,
                 (Entry::Salt(salt), Some(account)) => account.salt = Some(*salt),
                 (Entry::Intent(invoice), Some(account)) => account.payments.intent = Some(StatementId(invoice.0)),
+                (Entry::Record { .. }, Some(account)) => {
+                    account.chain.told.records = account.chain.told.records.saturating_add(1);
+                }
                 (Entry::Statement(_) | Entry::Salt(_) | Entry::Intent(_) | Entry::Record { .. }, _) => {}
             }
         }
@@ -603,14 +641,8 @@ impl BuyerOrder {
             Kind::Invoice => self.replay_invoice(Signed::parse(bytes)?),
             Kind::Payment => self.replay_payment(Signed::parse(bytes)?),
             Kind::Settlement => self.settled |= Signed::<Settlement>::parse(bytes)?.issuer() == self.key.public(),
-            Kind::Menu
-            | Kind::Order
-            | Kind::Ack
-            | Kind::Default
-            | Kind::Sample
-            | Kind::Quote
-            | Kind::Rotation
-            | Kind::Revocation => {}
+            Kind::Default => self.chain.told.unpaid = true,
+            Kind::Menu | Kind::Order | Kind::Ack | Kind::Sample | Kind::Quote | Kind::Rotation | Kind::Revocation => {}
         }
         Ok(())
     }

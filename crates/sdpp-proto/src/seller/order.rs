@@ -445,7 +445,7 @@ impl SellerOrder {
         self.chain.prev = invoice.id();
         self.chain.next_n = self.chain.next_n.saturating_add(1);
         self.fresh.push(invoice.erase());
-        span.issued = Some(Issued { invoice, durable: false, since: now });
+        span.issued = Some(Issued { invoice, durable: false, acked: false, since: now });
         self.closed.push_back(span);
     }
 
@@ -496,6 +496,17 @@ impl SellerOrder {
     /// An invoice that waits for its payment.
     pub(super) fn waiting(&self, id: &StatementId) -> Option<&Issued> {
         self.closed.iter().filter_map(|span| span.issued.as_ref()).find(|issued| issued.invoice.id() == *id)
+    }
+
+    /// Whether an invoice waits for its payment and was not acknowledged yet.
+    pub(super) fn awaits_ack(&self, id: &StatementId) -> bool {
+        self.waiting(id).is_some_and(|issued| !issued.acked)
+    }
+
+    /// The buyer has acknowledged an invoice.
+    pub(super) fn acknowledged(&mut self, id: &StatementId) {
+        let issued = self.closed.iter_mut().filter_map(|span| span.issued.as_mut());
+        issued.filter(|issued| issued.invoice.id() == *id).for_each(|issued| issued.acked = true);
     }
 
     /// Checks a payment against the account, all but its signature and its place in the chain.

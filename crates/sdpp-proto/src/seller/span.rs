@@ -34,6 +34,8 @@ pub(super) struct Issued {
     pub(super) invoice: Signed<Invoice>,
     /// Durable in the seller's journal: only then may it be sent.
     pub(super) durable: bool,
+    /// Whether the buyer has acknowledged it: once is enough.
+    pub(super) acked: bool,
     /// When it became durable: payment is due so long after.
     pub(super) since: Timestamp,
 }
@@ -61,7 +63,7 @@ impl Span {
         span.count = invoice.count;
         span.bytes = invoice.bytes;
         span.windows = invoice.windows;
-        span.issued = Some(Issued { invoice, durable: true, since: now });
+        span.issued = Some(Issued { invoice, durable: true, acked: false, since: now });
         span
     }
 

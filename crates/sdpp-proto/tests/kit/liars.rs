@@ -325,9 +325,26 @@ impl AgainstBuyer {
 
     /// A new connection of the same order, up to the order'.
     pub fn again(&mut self) {
+        let account = self.buyer_gone();
+        self.again_with(account);
+    }
+
+    /// The same after a restart of the buyer: its account is what its journal holds.
+    pub fn restarted(&mut self) {
+        drop(self.buyer_gone());
+        let menu = &self.liar.menu;
+        let account = buyer::BuyerOrder::restore(&self.draft.sign_key, menu, &self.journal.entries).unwrap();
+        self.again_with(Some(Box::new(account)));
+    }
+
+    fn buyer_gone(&mut self) -> Option<Box<buyer::BuyerOrder>> {
         self.seed += 2;
         let fresh = Buyer::new(buyer_config(Suite::X25519), [self.seed; 32], self.now);
-        self.resuming = std::mem::replace(&mut self.buyer, fresh).into_order();
+        std::mem::replace(&mut self.buyer, fresh).into_order()
+    }
+
+    fn again_with(&mut self, account: Option<Box<buyer::BuyerOrder>>) {
+        self.resuming = account;
         let seller = RawSeller::new(key(1), self.liar.menu.clone(), seals(9), [self.seed + 1; 32]);
         let before = std::mem::replace(&mut self.liar, seller);
         self.liar.order = before.order;

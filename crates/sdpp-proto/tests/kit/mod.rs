@@ -351,6 +351,7 @@ impl World {
         self.break_off(1, &mut to_seller);
         for frame in frames(&mut to_buyer) {
             let Ok(delivery) = self.buyer.handle_frame(self.now, frame) else { continue };
+            assert_eq!(delivery.is_empty(), delivery.messages().count() == 0);
             for (seq, message) in delivery.messages() {
                 assert!(self.seller_died || message.time_us == (self.time_us)(seq), "the time of message {seq}");
                 self.sink.push((seq, message.bytes.to_vec()));

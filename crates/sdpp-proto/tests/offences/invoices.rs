@@ -263,6 +263,24 @@ fn an_invoice_for_time_that_did_not_pass_is_refused() {
 }
 
 #[test]
+fn only_a_last_invoice_without_messages_may_bill_no_time() {
+    let untimed = |messages: u64, last: bool| {
+        let mut world = AgainstBuyer::live(timed());
+        world.send(messages);
+        let mut invoice = world.liar.invoice();
+        (invoice.t_start, invoice.t_end, invoice.last) = (None, None, last);
+        world.pump();
+        world.liar.send_invoice(invoice);
+        world
+    };
+    let mut world = untimed(0, true);
+    world.pump();
+    assert_eq!((world.ended, world.buyer.order().unwrap().due()), (None, Amount::ZERO));
+    untimed(1, true).is_refused_with(Offence::InvoiceTime);
+    untimed(0, false).is_refused_with(Offence::InvoiceTime);
+}
+
+#[test]
 fn connections_do_not_give_the_tolerance_anew() {
     // Ten seconds are billed for every five: one tolerance in all, not one per connection.
     let mut world = AgainstBuyer::live(timed());
@@ -349,4 +367,15 @@ fn an_invoice_whose_messages_do_not_fit_its_windows_is_refused() {
     let mut world = AgainstBuyer::live(product());
     world.deliver(11, false);
     world.is_refused_with(Offence::InvoiceWindows);
+    // Windows that hold nothing: invoices without end, for nothing.
+    for (count, windows) in [(0, 1), (2, 3)] {
+        let mut world = AgainstBuyer::live(product());
+        world.sell(3);
+        world.send(count);
+        let mut invoice = world.liar.invoice();
+        invoice.windows = windows;
+        world.pump();
+        world.liar.send_invoice(invoice);
+        world.is_refused_with(Offence::InvoiceWindows);
+    }
 }

@@ -7,10 +7,8 @@
 use std::io;
 use std::sync::Arc;
 
-use sdpp_proto::journal::Entry;
-
 use super::{Store, StoreError};
-use crate::failpoint;
+use crate::failpoint::{self, Deed};
 
 /// Something that must be as durable as the rows before they are: a sink's file.
 pub trait Barrier: Send + Sync {
@@ -46,12 +44,18 @@ pub struct GroupWrite {
 pub struct GroupCommit<S> {
     store: S,
     frozen: Option<StoreError>,
+    deeds: fn(&GroupWrite) -> Vec<Deed>,
 }
 
 impl<S: Store> GroupCommit<S> {
     /// Nothing has failed yet.
     pub const fn new(store: S) -> Self {
-        Self { store, frozen: None }
+        Self { store, frozen: None, deeds: |_| Vec::new() }
+    }
+
+    /// The same, for a program that can be made to fail before and after what a write is.
+    pub const fn telling(store: S, deeds: fn(&GroupWrite) -> Vec<Deed>) -> Self {
+        Self { store, frozen: None, deeds }
     }
 
     /// The store, to read from.
@@ -81,8 +85,9 @@ impl<S: Store> GroupCommit<S> {
         let mut synced: Vec<&Arc<dyn Barrier>> = Vec::new();
         for barrier in group.clone().filter_map(|write| write.beside.barrier.as_ref()) {
             if !synced.iter().any(|done| Arc::ptr_eq(done, barrier)) {
-                failpoint::reach("sync", "sink");
+                failpoint::before(Deed::Sink);
                 barrier.sync().map_err(|error| StoreError::Failed(format!("the sink cannot be flushed: {error}")))?;
+                failpoint::after(Deed::Sink);
                 synced.push(barrier);
             }
         }
@@ -94,26 +99,11 @@ impl<S: Store> GroupCommit<S> {
                 self.store.put(key, text.as_bytes())?;
             }
         }
-        at_rows("flush", group.clone());
+        let deeds: Vec<Deed> =
+            if failpoint::is_armed() { group.flat_map(|write| (self.deeds)(write)).collect() } else { Vec::new() };
+        deeds.iter().copied().for_each(failpoint::before);
         self.store.flush()?;
-        at_rows("flushed", group);
+        deeds.into_iter().for_each(failpoint::after);
         Ok(())
-    }
-}
-
-/// A commit of these rows is about to be made, or just was.
-fn at_rows<'w>(place: &str, group: impl Iterator<Item = &'w GroupWrite>) {
-    if !failpoint::is_armed() {
-        return;
-    }
-    for row in group.flat_map(|write| &write.rows) {
-        let what = match Entry::from_bytes(row) {
-            Ok(Entry::Statement(statement)) => format!("{:?}", statement.kind).to_lowercase(),
-            Ok(Entry::Salt(_)) => "salt".to_owned(),
-            Ok(Entry::Intent(_)) => "intent".to_owned(),
-            Ok(Entry::Record { .. }) => "recorded".to_owned(),
-            Err(_) => continue,
-        };
-        failpoint::reach(place, &what);
     }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{Durability, Head, Row, Store, StoreError, StoreReader};
+use crate::failpoint::{self, Deed};
 
 mod checkpoint;
 mod db;
@@ -63,11 +64,13 @@ impl SqliteStore {
     /// [`StoreError::Full`]. A weaker class than asked for becomes the stronger one.
     pub fn open(path: impl AsRef<Path>, durability: Durability) -> Result<Self, StoreError> {
         let given = path.as_ref();
+        failpoint::before(Deed::Store);
         create_file(given).map_err(|error| failed(given, error))?;
         // Two names of one file must meet at one lock.
         let path = given.canonicalize().map_err(|error| failed(given, error))?;
         let lock = lock(&path)?;
         let db = Db::open_writer(path, durability)?;
+        failpoint::after(Deed::Store);
         let checkpointer = Checkpointer::start(&db.path)?;
         Ok(Self { checkpointer, db, _lock: lock, open: false, next: BTreeMap::new(), frozen: None })
     }

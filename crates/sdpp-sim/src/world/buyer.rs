@@ -13,7 +13,7 @@ use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::statement::{Acceptance, Invoice, Kind, Menu, RecordPolicy, Signed};
 use sdpp_proto::suite::Suite;
 use sdpp_proto::time::Timestamp;
-use sdpp_proto::wire::Ask;
+use sdpp_proto::wire::{Ask, AskQuote};
 use sdpp_rail::{Bill, Funding, MemoryDisk, OpenRequest, Payer, PaymentStatus, Proof, RailError, Records};
 
 use super::call::{Answer, Call, Ticket, ask};
@@ -38,6 +38,8 @@ pub(crate) struct Wish {
     pub(crate) limit: Amount,
     pub(crate) record: RecordPolicy,
     pub(crate) suite: Suite,
+    /// It asks for a quote before it orders.
+    pub(crate) asks: bool,
     /// After so many messages it has enough.
     pub(crate) enough_at: Option<u64>,
     pub(crate) records: bool,
@@ -63,6 +65,8 @@ pub(crate) struct House {
     pub(crate) openings: Vec<OpenRequest>,
     /// The purchase is over, well or not.
     pub(crate) done: bool,
+    /// How its last connection ended.
+    pub(crate) ended: Option<core::Ended>,
     pub(crate) skew_ms: u64,
 }
 
@@ -87,6 +91,8 @@ struct Conn {
     flush_until: Option<Timestamp>,
     paying: Option<Box<Bill>>,
     recalling: Vec<StatementId>,
+    /// The menu, while a quote is waited for.
+    asking: Option<Box<Signed<Menu>>>,
     opening: Option<(Box<OpenRequest>, Box<Signed<Menu>>)>,
     records_order: Option<StatementId>,
     exited: bool,
@@ -236,6 +242,7 @@ impl Buyer {
             flush_until: None,
             paying: None,
             recalling: Vec::new(),
+            asking: None,
             opening: None,
             records_order: None,
             exited: false,
@@ -319,8 +326,20 @@ impl Buyer {
         while let Some(output) = conn.machine.poll_output(now) {
             moved = true;
             match output {
+                Output::Menu(menu) if house.wish.asks && self.account.is_none() => {
+                    let quote = AskQuote { option: 1, quantity: 10 };
+                    if conn.machine.ask(Ask { product: 1, quote: Some(quote) }) {
+                        conn.asking = Some(menu);
+                    }
+                }
                 Output::Menu(menu) => self.choose(ctx, house, (conn, menu)),
-                Output::Sample(_) | Output::Quote(_) => {}
+                Output::Quote(_) => {
+                    ctx.hit("session: quoted");
+                    if let Some(menu) = conn.asking.take() {
+                        self.choose(ctx, house, (conn, menu));
+                    }
+                }
+                Output::Sample(_) => {}
                 Output::Store { id, entries, delivered_through } => {
                     let Some(order) = conn.machine.order().map(BuyerOrder::id) else { continue };
                     conn.last_store = Some(id);
@@ -615,6 +634,7 @@ impl Buyer {
         let before = self.account.take();
         let account = machine.into_order().or(before);
         self.deeds.push(Deed::Ended { ended: ended.clone() });
+        house.ended = Some(ended.clone());
         self.attempt = self.attempt.saturating_add(1);
         let next = if self.attempt > ATTEMPTS_MAX { Next::GivenUp } else { next(&ended, account.as_deref()) };
         match next {

@@ -53,6 +53,25 @@ pub(crate) enum Answer {
     Recorded(Result<RecordId, RailError>),
 }
 
+impl Answer {
+    /// Whether it says that the ledger contradicts itself.
+    const fn accuses(&self) -> bool {
+        let error = match self {
+            Self::Opened(Err(error))
+            | Self::Paid(Err(error))
+            | Self::Status(Err(error))
+            | Self::Closed(Err(error))
+            | Self::Admitted(Err(error))
+            | Self::Settled(Err(error))
+            | Self::Redeemed(Err(error), _)
+            | Self::Outstanding(Err(error))
+            | Self::Recorded(Err(error)) => error,
+            _ => return false,
+        };
+        matches!(error, RailError::Dishonest(_))
+    }
+}
+
 impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -178,6 +197,9 @@ pub(crate) fn arrive(ctx: &mut Ctx, ticket: Ticket, call: Call, is_down: bool) {
             call.unheard()
         }
     };
+    if answer.accuses() {
+        ctx.shared.accuse();
+    }
     let mut way = 1 + ctx.below(4);
     if ctx.shared.chance(ctx.shared.weather.late) {
         way += ctx.below(1_000);

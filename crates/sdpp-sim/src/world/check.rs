@@ -2,8 +2,9 @@
 
 use sdpp_proto::buyer as buys;
 use sdpp_proto::buyer::BuyerOrder;
-use sdpp_proto::offence::{Offence, Reason};
+use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::seller as sells;
+use sdpp_proto::time::Timestamp;
 
 use super::buyer;
 use super::ctx::Party;
@@ -12,10 +13,14 @@ use super::model::Account;
 use super::run::World;
 use super::seller;
 
+/// Calm for so long, nobody is late or silent any more because of the storm.
+const SETTLED_MS: u64 = 300_000;
+
 impl World {
     /// Takes note of what processes have done since the last step, and holds it against the reference.
     pub(super) fn notice(&mut self) -> Result<(), String> {
-        self.notice_buyers()?;
+        let is_calm = self.is_calm();
+        self.notice_buyers(is_calm)?;
         let Some(seller) = &mut self.seller else { return Ok(()) };
         let mut declare = false;
         for deed in std::mem::take(&mut seller.deeds) {
@@ -29,8 +34,8 @@ impl World {
                 }
                 seller::Deed::Credited { order, invoice, total } => {
                     let account = self.accounts.entry(order).or_default();
-                    account.credits(total, self.forgot)?;
-                    if !self.forgot {
+                    account.credits(total, self.storm.forgot)?;
+                    if !self.storm.forgot {
                         account.answers(&invoice, total)?;
                     }
                 }
@@ -39,7 +44,7 @@ impl World {
                     let liar = self.buyers[buyer].liar.as_ref();
                     if ended == sells::Ended::Stopped(Reason::Frozen) && !seller.journal.failed {
                         // It has seen a newer signature of its own: the operator says what happened.
-                        if !self.forgot {
+                        if !self.storm.forgot {
                             return Err("a seller's journal is older than its signatures, and no disk lied".to_owned());
                         }
                         declare = true;
@@ -53,10 +58,15 @@ impl World {
                     if let Some(offence) = seller::blames(&ended) {
                         self.ctx.shared.coverage().named(offence);
                         let is_right = match liar {
-                            Some(_) if self.forgot => Ok(()),
+                            Some(_) if self.storm.forgot => Ok(()),
+                            // Made by hand, it does not pay again what a seller has lost with its journal.
+                            Some(_) if offence == Offence::PaymentRefused && self.seller_boot > 1 => Ok(()),
                             Some(liar) => is_named_rightly(offence, liar.lie.offences(), liar.has_lied()),
-                            None => is_fair(offence, self.forgot, self.plan.weather.is_calm()),
+                            None => is_fair(offence, self.storm.forgot, is_calm),
                         };
+                        if let Some(liar) = liar.filter(|liar| liar.lie.offences().contains(&offence)) {
+                            self.ctx.hit(liar.lie.point());
+                        }
                         let who = liar.map_or("an honest buyer", |liar| liar.lie.name());
                         is_right.map_err(|why| format!("the seller blames {who}: {offence}: {why}"))?;
                     }
@@ -72,7 +82,7 @@ impl World {
         Ok(())
     }
 
-    fn notice_buyers(&mut self) -> Result<(), String> {
+    fn notice_buyers(&mut self, is_calm: bool) -> Result<(), String> {
         for seat in &mut self.buyers {
             if let Some((order, total)) = seat.liar.as_ref().and_then(super::liars::BuyerSeat::signed) {
                 let account = self.accounts.entry(order).or_default();
@@ -83,7 +93,7 @@ impl World {
                 match deed {
                     buyer::Deed::Pays { invoice, total } => {
                         let Some(order) = buyer.order() else { continue };
-                        if !self.forgot {
+                        if !self.storm.forgot {
                             self.accounts.entry(invoice.order_id).or_default().pays(&invoice, total)?;
                             Account::is_earned(order, &invoice, &seat.house)?;
                         }
@@ -104,15 +114,15 @@ impl World {
                             self.ctx.shared.coverage().named(offence);
                             let liar = self.lying_seller.as_ref();
                             let is_right = match liar {
-                                Some(_) if self.forgot => Ok(()),
+                                Some(_) if self.storm.forgot => Ok(()),
                                 Some(liar) => is_named_rightly(offence, liar.lie.offences(), liar.has_lied()),
-                                None => is_fair(offence, self.forgot, self.plan.weather.is_calm()),
+                                None => is_fair(offence, self.storm.forgot, is_calm),
                             };
+                            if let Some(liar) = liar.filter(|liar| liar.lie.offences().contains(&offence)) {
+                                self.ctx.hit(liar.lie.point());
+                            }
                             let who = liar.map_or("an honest seller", |liar| liar.lie.name());
                             is_right.map_err(|why| format!("a buyer blames {who}: {offence}: {why}"))?;
-                        }
-                        if ended == buys::Ended::Stopped(Reason::LedgerDishonest) {
-                            return Err("an honest ledger is called dishonest".to_owned());
                         }
                     }
                 }
@@ -124,14 +134,20 @@ impl World {
     /// The invariants of every step.
     pub(super) fn check(&mut self) -> Result<(), String> {
         self.money.check()?;
+        if let Some(what) = self.storm.last_words.take() {
+            return Err(what);
+        }
+        if self.ctx.shared.is_accused() {
+            return Err("an honest ledger is called dishonest".to_owned());
+        }
         if let Some(seller) = &self.seller {
             for account in seller.accounts() {
                 let owed = account.due().saturating_sub(account.paid());
                 let terms = account.terms();
                 let known = self.accounts.entry(account.id()).or_default();
-                known.books(account.paid(), self.forgot)?;
+                known.books(account.paid(), self.storm.forgot)?;
                 let window = u64::from(terms.product.k) * u64::from(terms.order.windows);
-                if account.sent().saturating_sub(known.behind()) > window && !self.forgot {
+                if account.sent().saturating_sub(known.behind()) > window && !self.storm.forgot {
                     return Err(format!("more than {window} messages are sent and not paid"));
                 }
                 let most = self.plan.caps.exposure_max.min(terms.order.exposure_max);
@@ -165,7 +181,7 @@ impl World {
         self.ends_well()?;
         for _ in 0..3 {
             // The seller redeems what it has, then buyers take back what is left when the grace is over.
-            self.run_for(31_000)?;
+            self.run_for(65_000)?;
             for seat in &self.buyers {
                 if let Some(liar) = &seat.liar {
                     liar.close();
@@ -198,16 +214,22 @@ impl World {
             }
             let Some(order) = seat.process.as_ref().and_then(|buyer| buyer.order()) else { continue };
             let Some(seller) = &self.seller else { continue };
-            self.pair(seller, order)?;
+            self.pair(seat.house.number, seller, order)?;
         }
         Ok(())
+    }
+
+    /// Nothing ever went wrong, or all has been well for so long that nobody has a reason to be late.
+    fn is_calm(&self) -> bool {
+        let settled = |since: Timestamp| self.ctx.now() > since.after_ms(SETTLED_MS);
+        self.plan.weather.is_calm() || self.storm.calm_since.is_some_and(settled)
     }
 
     const fn has_no_liar(&self) -> bool {
         matches!(self.plan.liar, super::plan::Liar::Nobody)
     }
 
-    fn pair(&self, seller: &seller::Seller, order: &BuyerOrder) -> Result<(), String> {
+    fn pair(&self, number: usize, seller: &seller::Seller, order: &BuyerOrder) -> Result<(), String> {
         let known = self.accounts.get(&order.id()).cloned().unwrap_or_default();
         if order.is_settled() && order.paid() != order.due() {
             return Err(format!("a settled order owes: {} of {}", order.paid(), order.due()));
@@ -216,16 +238,22 @@ impl World {
         if order.due().get() + terms.product.amount.get() > terms.order.limit.get() {
             self.ctx.hit("end: limit");
         }
-        if self.plan.weather.is_calm() && !order.is_settled() && order.salt().is_some() && self.has_no_liar() {
-            return Err("nothing went wrong, and an order is not settled".to_owned());
+        if !order.is_settled() && order.salt().is_some() && self.has_no_liar() && !self.storm.forgot {
+            let how = &self.buyers[number].house.ended;
+            let is_declared = matches!(how, Some(buys::Ended::Told(Some(Fault::Offence(Offence::NotPaid)))));
+            // The seller does not sign the end: the last pair stands alone.
+            let is_paid = *how == Some(buys::Ended::Withheld) && order.paid() == order.due();
+            if !(is_declared || is_paid) || self.plan.weather.is_calm() {
+                return Err(format!("an accepted order is given up without evidence: {how:?}"));
+            }
         }
-        if order.is_settled() && known.credited < order.paid().get() && !self.forgot {
+        if order.is_settled() && known.credited < order.paid().get() && !self.storm.forgot {
             return Err(format!("{} were paid, {} credited", order.paid(), known.credited));
         }
         if order.is_settled()
             && !seller.is_over(&order.id())
             && !seller.accounts().any(|account| account.id() == order.id() && account.is_settled())
-            && !self.forgot
+            && !self.storm.forgot
         {
             return Err("the buyer's order is settled, the seller's is not".to_owned());
         }
@@ -241,7 +269,7 @@ impl World {
         let most = |account: &Account| account.asked.values().copied().max().unwrap_or(0).max(account.signed);
         let signed: u128 = self.accounts.values().map(most).sum();
         // A buyer that forgot a payment which moved money may make it again, for another invoice (SECURITY.md).
-        if got < credited || (got > signed && !self.forgot) {
+        if got < credited || (got > signed && !self.storm.forgot) {
             return Err(format!("the seller has {got}: {credited} were credited, {signed} signed"));
         }
         for seat in &self.buyers {

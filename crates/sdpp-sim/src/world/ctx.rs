@@ -55,6 +55,8 @@ pub(crate) enum Event {
 pub(crate) struct Weather {
     /// That something happens to links, disks, processes or applications, per step.
     pub(crate) fault: u16,
+    /// That a connection is cut after some bytes, per connection.
+    pub(crate) cut: u16,
     /// That a call is not applied or not answered.
     pub(crate) call: u16,
     /// The same for what a replica asks of its ledger.
@@ -68,7 +70,7 @@ pub(crate) struct Weather {
 impl Weather {
     /// Nothing goes wrong at all.
     pub(crate) const fn is_calm(&self) -> bool {
-        self.fault == 0 && self.call == 0 && self.ledger == 0 && self.late == 0 && self.rude == 0
+        self.fault == 0 && self.cut == 0 && self.call == 0 && self.ledger == 0 && self.late == 0 && self.rude == 0
     }
 }
 
@@ -78,6 +80,7 @@ pub(crate) struct Shared {
     cover: Mutex<Coverage>,
     now_ms: AtomicU64,
     calm: AtomicBool,
+    accused: AtomicBool,
     pub(crate) weather: Weather,
 }
 
@@ -88,6 +91,7 @@ impl Shared {
             cover: Mutex::new(Coverage::default()),
             now_ms: AtomicU64::new(START.as_ms()),
             calm: AtomicBool::new(false),
+            accused: AtomicBool::new(false),
             weather,
         })
     }
@@ -110,6 +114,15 @@ impl Shared {
 
     pub(crate) fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
+    }
+
+    /// Somebody says that the ledger contradicts itself.
+    pub(crate) fn accuse(&self) {
+        self.accused.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_accused(&self) -> bool {
+        self.accused.load(Ordering::Relaxed)
     }
 
     pub(crate) fn calm(&self) {

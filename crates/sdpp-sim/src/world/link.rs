@@ -60,6 +60,11 @@ impl Link {
         Self { buyer, pipes: Default::default(), reset: false, stalled_until: Timestamp::ZERO }
     }
 
+    /// It will be cut after so many bytes to the buyer.
+    pub(crate) const fn cut_after(&mut self, bytes: usize) {
+        self.pipes[0].cut_after = Some(bytes);
+    }
+
     fn other(&self, party: Party) -> Party {
         match party {
             Party::Seller => Party::Buyer(self.buyer),

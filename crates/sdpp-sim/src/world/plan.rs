@@ -55,7 +55,7 @@ impl Plan {
             Liar::Nobody => *dice.pick(&RailKind::ALL),
             Liar::Buyer(..) | Liar::Seller(..) => *dice.pick(&[RailKind::FakeVoucher, RailKind::Voucher]),
         };
-        let product = product(dice);
+        let mut product = product(dice);
         let buyers = match liar {
             Liar::Nobody | Liar::Buyer(..) => *dice.pick(&[1, 1, 1, 2, 2, 3]),
             Liar::Seller(..) => 1,
@@ -68,7 +68,7 @@ impl Plan {
             // A seller made by hand never runs out.
             wish.quantity.get_or_insert(20);
         }
-        let weather = encourage(liar, (&mut wishes, &product), weather(dice));
+        let weather = encourage(liar, (&mut wishes, &mut product), weather(dice));
         let exposure = Amount::new(u128::from(*dice.pick(&[300u32, 60, 20_000])));
         let narrow = dice.below(4) == 1;
         let pool = if narrow { exposure } else { DEPOSIT };
@@ -118,33 +118,68 @@ impl Plan {
 }
 
 /// Some lies have their moment only after a break, or at the end of the money.
-fn encourage(liar: Liar, (wishes, product): (&mut [Wish], &Product), mut weather: Weather) -> Weather {
+fn encourage(liar: Liar, (wishes, product): (&mut [Wish], &mut Product), mut weather: Weather) -> Weather {
     match liar {
-        Liar::Seller(
-            SellerLie::ChangesRepeated
-            | SellerLie::LeavesOut
-            | SellerLie::ForgivesWrongly
-            | SellerLie::SessionReplayed
-            | SellerLie::ChangesSalt,
-            _,
-        ) => weather.fault = weather.fault.max(40),
-        Liar::Seller(SellerLie::RunsAhead, _) if product.unit != Unit::Second => {
+        Liar::Seller(SellerLie::ChangesRepeated | SellerLie::LeavesOut | SellerLie::ForgivesWrongly, _) => {
+            weather.cut = 700;
+            product.k = 10;
+            product.unit = Unit::Message;
             for wish in wishes {
-                wish.limit = TIGHT;
+                (wish.quantity, wish.windows, wish.enough_at) = (Some(40), 4, None);
             }
         }
+        Liar::Seller(SellerLie::SessionReplayed | SellerLie::ChangesSalt, _)
+        | Liar::Buyer(BuyerLie::AttachStale | BuyerLie::AttachReplayed | BuyerLie::OrderReplayed, _) => {
+            weather.cut = 500;
+        }
+        Liar::Seller(SellerLie::AnswersWrong | SellerLie::AnswersUnasked, _) => {
+            for wish in wishes {
+                wish.asks = true;
+            }
+        }
+        Liar::Seller(SellerLie::RunsAhead, _) => {
+            product.k = 1;
+            product.unit = Unit::Message;
+            for wish in wishes {
+                (wish.quantity, wish.windows, wish.enough_at) = (Some(60), 16, None);
+                wish.exposure_max = Amount::new(7);
+            }
+        }
+        Liar::Seller(SellerLie::MessageForged, _) => product.signing = Signing::Message,
         Liar::Nobody | Liar::Buyer(..) | Liar::Seller(..) => {}
     }
     weather
 }
 
+/// Lies whose moment comes seldom: they are drawn more often, and take the first chance.
+const SELDOM_SOLD: &[SellerLie] = &[
+    SellerLie::ChangesRepeated,
+    SellerLie::RunsAhead,
+    SellerLie::AnswersWrong,
+    SellerLie::ChangesSalt,
+    SellerLie::SessionReplayed,
+    SellerLie::ForgivesWrongly,
+    SellerLie::MessageForged,
+];
+const SELDOM_BOUGHT: &[BuyerLie] = &[
+    BuyerLie::AttachStale,
+    BuyerLie::AttachUnknown,
+    BuyerLie::AttachForged,
+    BuyerLie::AttachReplayed,
+    BuyerLie::OrderReplayed,
+    BuyerLie::SilentChoosing,
+    BuyerLie::SettlementForged,
+    BuyerLie::SettlementChanged,
+];
+
 fn liar(dice: &mut Dice) -> Liar {
     let who = dice.below(6);
-    let at = *dice.pick(&[0, 0, 1, 2, 4]);
+    let seldom = dice.below(4) == 1;
+    let at = if seldom { 0 } else { *dice.pick(&[0, 0, 1, 2, 4]) };
     match who {
         0..=2 => Liar::Nobody,
-        3 => Liar::Buyer(*dice.pick(BuyerLie::ALL), at),
-        _ => Liar::Seller(*dice.pick(SellerLie::ALL), at),
+        3 => Liar::Buyer(*dice.pick(if seldom { SELDOM_BOUGHT } else { BuyerLie::ALL }), at),
+        _ => Liar::Seller(*dice.pick(if seldom { SELDOM_SOLD } else { SellerLie::ALL }), at),
     }
 }
 
@@ -152,6 +187,7 @@ fn weather(dice: &mut Dice) -> Weather {
     let mut much = |most: &[u16]| *dice.pick(most);
     Weather {
         fault: much(&[0, 5, 15, 40]),
+        cut: much(&[0, 0, 0, 300]),
         call: much(&[0, 0, 50, 300]),
         ledger: much(&[0, 0, 20, 150]),
         late: much(&[0, 50, 300]),
@@ -201,6 +237,7 @@ fn wish(dice: &mut Dice, product: &Product, rail: RailKind) -> Wish {
         limit: if tight { TIGHT } else { DEPOSIT },
         record: RecordPolicy { form: Form::Full, every: 1 },
         suite: if dice.below(20) == 1 { Suite::XWing } else { Suite::X25519 },
+        asks: dice.below(8) == 1,
         enough_at: (dice.below(5) == 1).then(|| 1 + dice.below(12)),
         records: rail.has_ledger() && dice.below(8) == 1,
     }

@@ -111,6 +111,19 @@ impl BuyerSeat {
     }
 }
 
+/// What the storm has done so far.
+#[derive(Default)]
+pub(super) struct Storm {
+    /// A disk has lied: what it forgot may be signed or asked for again.
+    pub(super) forgot: bool,
+    /// What was found wrong in a process that is gone.
+    pub(super) last_words: Option<String>,
+    /// Since when all is well.
+    pub(super) calm_since: Option<Timestamp>,
+    /// The rail does not answer before this.
+    rail_down_until: Timestamp,
+}
+
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) ctx: Ctx,
@@ -127,10 +140,7 @@ pub(super) struct World {
     pub(super) buyers: Vec<BuyerSeat>,
     pub(super) accounts: BTreeMap<StatementId, Account>,
     pub(super) steps: u64,
-    /// A disk has lied: what it forgot may be signed or asked for again.
-    pub(super) forgot: bool,
-    /// The rail does not answer before this.
-    rail_down_until: Timestamp,
+    pub(super) storm: Storm,
 }
 
 impl World {
@@ -153,6 +163,7 @@ impl World {
                 cut: None,
                 openings: Vec::new(),
                 done: false,
+                ended: None,
                 skew_ms: plan.skew_ms[1 + number % 3],
             };
             BuyerSeat { liar: None, house, process: None, boot: 0 }
@@ -194,8 +205,7 @@ impl World {
             buyers,
             accounts: BTreeMap::new(),
             steps: 0,
-            forgot: false,
-            rail_down_until: Timestamp::ZERO,
+            storm: Storm::default(),
         }
     }
 
@@ -341,11 +351,11 @@ impl World {
         for account in seller.accounts() {
             let known = self.accounts.entry(account.id()).or_default();
             let before = known.credited.max(known.booked);
-            if account.paid().get() < before && !self.forgot {
+            if account.paid().get() < before && !self.storm.forgot {
                 return Err(format!("{before} were credited before the crash, {} after it", account.paid()));
             }
-            known.books(account.paid(), self.forgot)?;
-            known.credits(account.paid(), self.forgot)?;
+            known.books(account.paid(), self.storm.forgot)?;
+            known.credits(account.paid(), self.storm.forgot)?;
         }
         Ok(())
     }
@@ -454,7 +464,6 @@ impl World {
                 }
             }
         }
-        let _ = self.notice();
         self.stop(party);
     }
 
@@ -470,7 +479,7 @@ impl World {
                 return;
             }
         }
-        let is_down = self.ctx.now() < self.rail_down_until;
+        let is_down = self.ctx.now() < self.storm.rail_down_until;
         call::arrive(&mut self.ctx, ticket, asked, is_down);
     }
 
@@ -513,7 +522,11 @@ impl World {
             Suite::X25519 => "session: suite 1",
             Suite::XWing => "session: suite 2",
         });
-        self.links.insert(id, Link::new(number));
+        let mut link = Link::new(number);
+        if self.ctx.shared.chance(self.plan.weather.cut) {
+            link.cut_after(1 + self.ctx.below(4_000) as usize);
+        }
+        self.links.insert(id, link);
         if let Some(seller) = &mut self.seller {
             seller.accept(&mut self.ctx, id);
         }
@@ -533,6 +546,10 @@ impl World {
 
     /// A process dies: what is not durable is gone, and its connections with it.
     pub(super) fn stop(&mut self, party: Party) {
+        // What it did last counts, too.
+        if let Err(what) = self.notice() {
+            self.storm.last_words.get_or_insert(what);
+        }
         let journal = match party {
             Party::Seller => self.seller.take().map(|seller| seller.journal),
             Party::Buyer(number) => self.buyers[number].process.take().map(|buyer| buyer.journal),
@@ -545,7 +562,7 @@ impl World {
         if believed {
             self.ctx.hit("crash: believed rows were lost");
             self.ctx.say(|| format!("{party:?}: its disk has lied"));
-            self.forgot = true;
+            self.storm.forgot = true;
         }
         disk.crash();
         match party {
@@ -646,7 +663,7 @@ impl World {
 
     fn shake_rail(&mut self) {
         match self.ctx.below(3) {
-            0 => self.rail_down_until = self.ctx.now().after_ms(self.ctx.below(8_000)),
+            0 => self.storm.rail_down_until = self.ctx.now().after_ms(self.ctx.below(8_000)),
             1 => self.money.be_late(self.ctx.below(5) as u32),
             _ => {
                 self.ctx.hit("rail: reorganised");
@@ -658,7 +675,8 @@ impl World {
     /// From here on all is well: who is dead starts again.
     fn calm(&mut self) {
         self.ctx.shared.calm();
-        self.rail_down_until = Timestamp::ZERO;
+        self.storm.calm_since = Some(self.ctx.now());
+        self.storm.rail_down_until = Timestamp::ZERO;
         for link in self.links.values_mut() {
             link.heal();
         }

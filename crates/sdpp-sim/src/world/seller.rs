@@ -359,7 +359,8 @@ impl Seller {
             self.orders.remove(&order);
             match account {
                 Some(account) => {
-                    let (has_paid, finished) = (account.has_paid(), account.is_settled());
+                    // What is not durable is not over: the channel stays for who comes back.
+                    let (has_paid, finished) = (account.has_paid(), account.is_settled() && !self.journal.failed);
                     self.shelve(account);
                     if has_paid || finished {
                         self.redeem(ctx, &order, finished);
@@ -544,6 +545,9 @@ impl Seller {
             }
             other => other,
         };
+        if let Err(error) = &backing {
+            ctx.say(|| format!("the seller's rail refuses an order: {error}"));
+        }
         let account = deciding.account.take();
         let decided = backing
             .map_err(|error| reason_of(&error))

@@ -12,6 +12,7 @@ mod worlds;
 
 use std::collections::BTreeSet;
 
+use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Offence;
 use sdpp_proto::statement::Signing;
 use sdpp_sim::liar::act::{BuyerLie, SellerLie};
@@ -160,4 +161,45 @@ fn a_liar_that_hears_nonsense_falls_silent_and_goes_on_with_the_next_connection(
     }
     // Nobody reads the counter of a clear frame.
     assert!(came_back > 9, "{came_back}");
+}
+
+/// Numbers from a seed, each below its bound.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+#[test]
+fn lies_in_drawn_sales_are_named_and_the_sales_go_on() {
+    // Those that have found something, and some others.
+    for seed in (0..25).chain([311, 420, 750]) {
+        let mut dice = Dice(seed);
+        let at = dice.roll(6) as u32;
+        let kind = [0, 1, 3][dice.roll(3) as usize];
+        let mut setup = Setup::new(kind, signing(dice.roll(2) as u32, false), dice.roll(2) == 0);
+        setup.product.windows_max = 1 + dice.roll(8) as u32;
+        setup.product.k = 1 + dice.roll(12) as u32;
+        setup.product.acks = dice.roll(2) == 0;
+        setup.exposure = Amount::new(u128::from(20 + dice.roll(400)));
+        setup.cut_from = 1 + dice.roll(4) as usize;
+        let exit_after = (dice.roll(2) == 0).then(|| dice.roll(80));
+        let buyer = BuyerLie::ALL[dice.roll(BuyerLie::ALL.len() as u64) as usize];
+        let seller = SellerLie::ALL[dice.roll(SellerLie::ALL.len() as u64) as usize];
+        let mut world = SellerWorld::new(setup.clone(), buyer, at);
+        world.liar.exit_after = exit_after;
+        let story = world.run();
+        let who = format!("{seed} {}, {at} {exit_after:?} {setup:?}", buyer.name());
+        if buyer == BuyerLie::ClosesChannel && story.lied {
+            Verdicts::default().note(&who, &story, buyer.offences());
+        } else {
+            Verdicts::default().judge(&who, &story, buyer.offences());
+        }
+        setup.asks = seller == SellerLie::AnswersWrong;
+        let story = BuyerWorld::new(setup.clone(), seller, at).run();
+        Verdicts::default().judge(&format!("{seed} {}, {at} {setup:?}", seller.name()), &story, seller.offences());
+    }
 }

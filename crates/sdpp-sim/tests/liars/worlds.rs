@@ -38,7 +38,7 @@ fn seals() -> Vec<SealSecret> {
 }
 
 /// What is sold, and how the link behaves.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) suite: Suite,
     pub(crate) product: Product,
@@ -46,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) pay_by_ms: u64,
     /// The first connections are cut after a few steps, in the middle of what is said.
     pub(crate) cuts: bool,
+    /// After how many steps the first one is cut.
+    pub(crate) cut_from: usize,
     pub(crate) asks: bool,
     /// On the first connection, the byte with this number is changed on its way to the liar.
     pub(crate) garbles: Option<usize>,
@@ -60,7 +62,16 @@ impl Setup {
         };
         let mut product = Product::new("weather", price);
         (product.k, product.windows_max, product.signing, product.acks) = (10, WINDOWS, signing, at == 3);
-        Self { suite, product, exposure: Amount::new(exposure), pay_by_ms, cuts, asks: false, garbles: None }
+        Self {
+            suite,
+            product,
+            exposure: Amount::new(exposure),
+            pay_by_ms,
+            cuts,
+            cut_from: 1,
+            asks: false,
+            garbles: None,
+        }
     }
 
     fn menu(&self) -> Signed<Menu> {
@@ -99,7 +110,7 @@ impl Setup {
 
     /// After how many steps connection `number` is cut.
     fn cut(&self, number: u8) -> Option<usize> {
-        (self.cuts && number < 6).then(|| 1 + usize::from(number % 3))
+        (self.cuts && number < 6).then(|| self.cut_from + usize::from(number % 3))
     }
 }
 
@@ -139,7 +150,7 @@ pub(crate) struct SellerWorld {
     config: Arc<SellerConfig>,
     now: Timestamp,
     seller: Seller,
-    liar: LyingBuyer,
+    pub(crate) liar: LyingBuyer,
     known: Option<Box<SellerOrder>>,
     inbox: Vec<u8>,
     batch: Batch,
@@ -151,9 +162,9 @@ impl SellerWorld {
     pub(crate) fn new(setup: Setup, lie: BuyerLie, at: u32) -> Self {
         let config = SellerConfig { key: key(1), menu: setup.menu(), seals: seals(), samples: Vec::new() };
         let config = Arc::new(config);
-        let exposure_max = setup.exposure;
+        let (windows, exposure_max) = (setup.product.windows_max, setup.exposure);
         let change = move |order: &mut Order| {
-            (order.quantity, order.windows, order.exposure_max) = (Some(QUANTITY), WINDOWS, exposure_max);
+            (order.quantity, order.windows, order.exposure_max) = (Some(QUANTITY), windows, exposure_max);
             order.channel = Some(ChannelId([7; 32]));
         };
         let keys = BuyerKeys { identity: key(2), pays: key(3) };
@@ -267,7 +278,8 @@ impl SellerWorld {
 
     fn answer(&mut self, output: seller::Output) {
         let ceiling = Amount::new(1_000_000);
-        let admission = Admission { exposure: self.setup.exposure, windows: WINDOWS, ramp: false, ceiling };
+        let admission =
+            Admission { exposure: self.setup.exposure, windows: self.setup.product.windows_max, ramp: false, ceiling };
         match output {
             seller::Output::Admit(admit) => match self.known.take() {
                 Some(account) if account.id() == admit.order_id => {
@@ -336,7 +348,7 @@ impl BuyerWorld {
             product: 1,
             option: 1,
             quantity: Some(QUANTITY),
-            windows: WINDOWS,
+            windows: self.setup.product.windows_max,
             exposure_max: self.setup.exposure,
             limit: Amount::new(1_000_000),
             channel: Some(ChannelId([7; 32])),
@@ -370,8 +382,12 @@ impl BuyerWorld {
         self.story.lied = self.liar.has_lied();
         if self.story.settled {
             let account = self.known.as_ref().unwrap();
-            assert_eq!((account.paid(), account.due()), (self.liar.credited(), self.liar.due()));
-            assert_eq!((self.delivered, Some(account.id())), (QUANTITY, self.liar.order_id()));
+            assert_eq!((account.paid(), account.due()), (self.liar.due(), self.liar.due()));
+            // A liar that went deaf did not hear of the last payment.
+            let heard = if self.liar.is_over() { account.paid() } else { self.liar.credited() };
+            assert_eq!((heard, heard <= account.paid()), (self.liar.credited(), true));
+            assert_eq!(Some(account.id()), self.liar.order_id());
+            assert!(self.story.lied || account.verified() == QUANTITY, "{} messages", account.verified());
         }
         self.story
     }

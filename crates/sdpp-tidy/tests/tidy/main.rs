@@ -8,6 +8,7 @@ mod facts;
 mod house;
 mod manifests;
 mod planted;
+mod points;
 mod samples;
 mod spec;
 mod words;
@@ -90,6 +91,11 @@ fn no_machine_paths() {
 #[test]
 fn allowed_lints_have_reasons() {
     none(words::allows(&House::read()));
+}
+
+#[test]
+fn durable_writes_have_failpoints() {
+    none(points::missing(&House::read()));
 }
 
 #[test]

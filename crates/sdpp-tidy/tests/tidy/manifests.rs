@@ -8,6 +8,7 @@ const FEATURES_MAX: usize = 3;
 const ARROWS: &[(&str, &[&str])] = &[
     ("sdpp-proto", &[]),
     ("sdpp-log", &[]),
+    ("sdpp-config", &["sdpp-log", "sdpp-proto"]),
     ("sdpp-tidy", &[]),
     ("sdpp-rail", &["sdpp-proto"]),
     ("sdpp-ledger", &["sdpp-rail", "sdpp-log", "sdpp-proto"]),
@@ -18,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// May see everything, but for these.
-const TOP: &[(&str, &[&str])] = &[("sdpp-cli", &[]), ("sdpp-sim", &["sdpp-cli"])];
+const TOP: &[(&str, &[&str])] =
+    &[("sdpp-cli", &["sdpp-fuzz"]), ("sdpp-sim", &["sdpp-cli", "sdpp-fuzz"]), ("sdpp-fuzz", &["sdpp-cli"])];
 
 const PURE: &[&str] = &["sdpp-proto", "sdpp-log"];
 

@@ -2,7 +2,7 @@
 
 use crate::budgets;
 use crate::house::{House, Problem};
-use crate::{manifests, planted, spec, words};
+use crate::{manifests, planted, points, spec, words};
 
 /// Where the problems are, as `path:line`.
 fn places(problems: &[Problem]) -> Vec<String> {
@@ -166,4 +166,13 @@ fn a_stale_patch_and_one_without_headers_are_caught() {
     assert_eq!(places(&planted::patches(&house, &root)), [stale, stale, stale, "tools/planted:0"]);
     let file = &House::of(&[("a.patch", "What it is.\ncheck: true\nexpects: a word\n\ndiff --git a/x b/x\n")]).files[0];
     assert!(planted::headers(file).is_empty());
+}
+
+#[test]
+fn a_durable_write_without_a_failpoint_is_caught() {
+    let text = "fn bare(store: &mut S) {\n    store.flush();\n}\nfn pointed(file: F) {\n    failpoint::before(Deed::File);\n    \
+                file.sync_all();\n}\n#[cfg(test)]\nmod tests {\n    fn test(store: &mut S) {\n        store.flush();\n    }\n}\n";
+    let elsewhere = ("crates/sdpp-sim/src/a.rs", text);
+    let house = House::of(&[("crates/sdpp/src/a.rs", text), elsewhere]);
+    assert_eq!(places(&points::missing(&house)), ["crates/sdpp/src/a.rs:2"]);
 }

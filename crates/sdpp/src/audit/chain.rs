@@ -240,7 +240,8 @@ impl Sale {
         let Some(base) = self.chain.base(&invoice.prev, book) else { return false };
         let expected = (self.chain.prev(), self.chain.next_n, self.chain.next_first);
         // What the seller forgave once it cannot charge.
-        let forgiven = self.chain.forgiven.filter(|forgiven| forgiven.first == base.end);
+        let forgiven = self.chain.forgiven.filter(|forgiven| forgiven.first >= base.end);
+        let from = forgiven.map_or(base.end, |forgiven| forgiven.first);
         let floor = forgiven.map_or(base.end, |forgiven| forgiven.first.saturating_add(forgiven.count));
         let product = &self.terms.product;
         let most = u64::from(product.k).saturating_mul(u64::from(self.terms.order.windows));
@@ -252,7 +253,7 @@ impl Sale {
         };
         (invoice.prev, invoice.n, invoice.first) != expected
             && invoice.n >= self.chain.next_n
-            && (floor..=base.end.saturating_add(most)).contains(&invoice.first)
+            && (floor..=from.saturating_add(most)).contains(&invoice.first)
             && base.units.checked_add(added) == Some(invoice.units_total)
     }
 

@@ -181,11 +181,17 @@ impl Sale {
             })?;
             book.totals.invoices_void = book.totals.invoices_void.saturating_add(voided);
         }
+        // Behind what is invoiced, or behind what was forgiven since; from its start where that was not heard.
         let standing = self.chain.standing().end;
-        if forgiven.first > standing && void.is_none() {
+        let since = before.filter(|before| before.first >= standing);
+        let behind = since.map_or(standing, |before| before.first.saturating_add(before.count));
+        let said_again = since.is_some_and(|before| before.first == forgiven.first);
+        if forgiven.first > behind && void.is_none() {
             return Err(Stop::Missing(Missing::Invoice(self.chain.made())));
         }
-        case.equal(Rule::Forgiven, "first message forgiven", standing, forgiven.first)?;
+        if forgiven.first != standing && !said_again {
+            case.equal(Rule::Forgiven, "first message forgiven", behind, forgiven.first)?;
+        }
         if forgiven.next_n < self.chain.made() {
             let text = format!("number of the next invoice: {} is used up", forgiven.next_n);
             return Err(case.breaks(Rule::Forgiven, text));

@@ -23,7 +23,8 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Menu, PayOption, Product, Signed};
 use sdpp_proto::suite::Suite;
-use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records, Standing, Standings, failpoint};
+use sdpp_rail::failpoint::{self, Deed};
+use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records, Standing, Standings};
 use tokio::sync::watch;
 
 use crate::bound::Bound;
@@ -406,9 +407,9 @@ impl Buyer {
     /// Says whether there was one.
     async fn close_funding(&self, funding: Option<&Funding>) -> bool {
         let Some(funding) = funding.filter(|funding| funding.channel.is_some()) else { return false };
-        failpoint::reach("close", "channel");
+        failpoint::before(Deed::Close);
         let closed = self.settings.payer.close(funding).await;
-        failpoint::reach("closed", "channel");
+        failpoint::after(Deed::Close);
         if let Err(error) = closed {
             tracing::warn!(%error, "the channel could not be closed: its deposit stays locked for now");
             return false;
@@ -474,9 +475,9 @@ impl Buyer {
         let signer = self.settings.key.public();
         let request = OpenRequest { reference, option: option.clone(), limit, signer };
         for attempt in 0..10u32 {
-            failpoint::reach("open", "channel");
+            failpoint::before(Deed::Open);
             let opened = self.settings.payer.open(&request).await;
-            failpoint::reach("opened", "channel");
+            failpoint::after(Deed::Open);
             match opened {
                 // Opening twice with one reference opens once.
                 Err(RailError::Unavailable | RailError::Unknown) => {
@@ -512,24 +513,60 @@ fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
     };
     match ended {
         core::Ended::Settled => false,
+        // A rail that is away for long: what is owed is paid when it is back, from the channel that stands.
+        core::Ended::Stopped(Reason::RailDown) => account.salt().is_some(),
         core::Ended::Stopped(reason) => matches!(reason, Reason::Frozen | Reason::ShuttingDown),
         core::Ended::Told(Some(Fault::Reason(reason))) => by_seller(reason),
-        core::Ended::Withheld | core::Ended::Offence(_) | core::Ended::Told(_) => is_lost(ended),
+        core::Ended::Withheld | core::Ended::Offence(_) | core::Ended::Told(_) => {
+            is_lost(ended) || (is_anybodys(ended) && account.salt().is_some())
+        }
     }
 }
 
-/// Whether a connection was only lost, so that another one may go on with the order.
+/// Whether a connection was only lost, so that another one may go on with the order. So it is after a payment
+/// that came too late: it still counts (spec §8), and a channel that is closed now would take it from the seller.
 const fn is_lost(ended: &core::Ended) -> bool {
     use sdpp_proto::offence::{Fault, Offence};
     match ended {
         core::Ended::Told(None) => true,
         core::Ended::Offence(offence) | core::Ended::Told(Some(Fault::Offence(offence))) => {
-            matches!(offence, Offence::IdleTimeout | Offence::HandshakeTimeout)
+            matches!(offence, Offence::IdleTimeout | Offence::HandshakeTimeout | Offence::NotPaid)
         }
         core::Ended::Settled
         | core::Ended::Withheld
         | core::Ended::Stopped(_)
         | core::Ended::Told(Some(Fault::Reason(_))) => false,
+    }
+}
+
+/// Whether somebody on the way, who has no key, can make a connection end so: by a changed, repeated or
+/// foreign byte, or by answering in the seller's place. It says nothing about the seller, and a bit of it
+/// must not cost an order (`spec/errors.md`, rule 5).
+const fn is_anybodys(ended: &core::Ended) -> bool {
+    use sdpp_proto::offence::{Fault, Offence};
+    match ended {
+        core::Ended::Offence(offence) | core::Ended::Told(Some(Fault::Offence(offence))) => matches!(
+            offence,
+            Offence::UnknownFrame
+                | Offence::FrameTooLong
+                | Offence::WrongCounter
+                | Offence::BadSeal
+                | Offence::BadFrame
+                | Offence::UnexpectedFrame
+                | Offence::BadHello
+                | Offence::VersionMismatch
+                | Offence::NoCommonSuite
+                | Offence::BadMenu
+                | Offence::MenuExpired
+                | Offence::WrongSeller
+                | Offence::BadSealedOrder
+                | Offence::WrongTranscript
+                | Offence::BadSession
+        ),
+        core::Ended::Settled
+        | core::Ended::Withheld
+        | core::Ended::Stopped(_)
+        | core::Ended::Told(None | Some(Fault::Reason(_))) => false,
     }
 }
 
@@ -560,6 +597,7 @@ mod tests {
             core::Ended::Offence(Offence::IdleTimeout),
             core::Ended::Told(Some(Offence::IdleTimeout.into())),
             core::Ended::Offence(Offence::HandshakeTimeout),
+            core::Ended::Told(Some(Offence::NotPaid.into())),
         ] {
             assert!(is_lost(&lost), "{lost:?}");
         }

@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::keeper::Keeper;
-use super::{Address, BuyError, Buyer, Event, Purchase, Request, is_lost, is_parked, is_void, purchase, session};
+use super::{
+    Address, BuyError, Buyer, Event, Purchase, Request, is_anybodys, is_lost, is_parked, is_void, purchase, session,
+};
 use crate::entropy;
 
 /// Time that a connection has to come to be.
@@ -20,6 +22,8 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
 /// Tries in a row at a seller that has no room, after a connection to it was lost.
 const BUSY_TRIES: u32 = 10;
+/// Connections in a row, without progress, that may end by what anybody on the way can cause.
+const SPOILT_TRIES: u32 = 5;
 /// Orders of one purchase that a seller may say it never took. Each costs a deposit for the grace period.
 const VOIDED_MAX: u32 = 3;
 
@@ -148,9 +152,21 @@ struct Course {
     funding: Option<Funding>,
     /// Orders that the seller never took.
     voided: u32,
+    /// Connections without progress that somebody on the way may have spoilt.
+    spoilt: u32,
 }
 
 impl Course {
+    /// Somebody on the way, or a fault there, may have ended the connection: it is made again a few times
+    /// before the order is parked.
+    fn was_spoilt(&mut self, account: &BuyerOrder, ended: &core::Ended) -> bool {
+        if (account.delivered(), account.paid()) != self.progress {
+            self.spoilt = 0;
+        }
+        self.spoilt = self.spoilt.saturating_add(u32::from(is_anybodys(ended)));
+        is_anybodys(ended) && self.spoilt <= SPOILT_TRIES
+    }
+
     /// A connection was lost, and the seller may still be at it: it has no room for the next one until it has
     /// noticed. Else the order would be given up for its own older connection. One that the seller has
     /// accepted is tried as often as any lost one; another only a few times.
@@ -186,8 +202,8 @@ impl Pursuit<'_> {
                     continue;
                 }
             }
-            let waits = course.waits_for_room(&account, &outcome.ended);
-            let lost = (is_lost(&outcome.ended) || waits) && !account.is_settled();
+            let again = course.waits_for_room(&account, &outcome.ended) || course.was_spoilt(&account, &outcome.ended);
+            let lost = (is_lost(&outcome.ended) || again) && !account.is_settled();
             if !lost {
                 return Ok(self.conclude(&account, outcome.ended, course.funding).await);
             }

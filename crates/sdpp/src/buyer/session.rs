@@ -12,7 +12,8 @@ use sdpp_proto::journal::{Entry, StoreId};
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::statement::{Form, Invoice, Menu, Signed};
-use sdpp_rail::{Bill, Funding, Payer, PaymentStatus, Proof, RailError, failpoint};
+use sdpp_rail::failpoint::{self, Deed};
+use sdpp_rail::{Bill, Funding, Payer, PaymentStatus, Proof, RailError};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -500,12 +501,19 @@ async fn at(time: Option<Instant>) {
     }
 }
 
+async fn status_of(payer: &Arc<dyn Payer>, invoice: &StatementId) -> Result<PaymentStatus, RailError> {
+    failpoint::before(Deed::Status);
+    let answer = payer.status(invoice).await;
+    failpoint::after(Deed::Status);
+    answer
+}
+
 /// The first of the invoices that the rail has paid, before this journal was put back.
 async fn recall(payer: Arc<dyn Payer>, invoices: Vec<StatementId>) -> Result<Option<StatementId>, RailError> {
     for invoice in invoices {
         let mut tries = 0;
         loop {
-            match payer.status(&invoice).await {
+            match status_of(&payer, &invoice).await {
                 Ok(PaymentStatus::Paid(_)) => return Ok(Some(invoice)),
                 Ok(PaymentStatus::NotPaid) => break,
                 Err(error @ RailError::Dishonest(_)) => return Err(error),
@@ -521,9 +529,9 @@ async fn recall(payer: Arc<dyn Payer>, invoices: Vec<StatementId>) -> Result<Opt
 }
 
 async fn pay_once(payer: &Arc<dyn Payer>, bill: &Bill) -> Result<Proof, RailError> {
-    failpoint::reach("pay", "bill");
+    failpoint::before(Deed::Pay);
     let answer = payer.pay(bill).await;
-    failpoint::reach("paid", "bill");
+    failpoint::after(Deed::Pay);
     answer
 }
 
@@ -545,7 +553,7 @@ async fn pay_until_answered(payer: Arc<dyn Payer>, bill: Bill) -> Result<Proof, 
                 answer = pay_once(&payer, &bill).await;
             }
             // Money may have moved: ask before anything else.
-            Err(RailError::Unknown) => match payer.status(&bill.invoice).await {
+            Err(RailError::Unknown) => match status_of(&payer, &bill.invoice).await {
                 Ok(PaymentStatus::Paid(proof)) => return Ok(proof),
                 Ok(PaymentStatus::NotPaid) => answer = pay_once(&payer, &bill).await,
                 Err(error @ RailError::Dishonest(_)) => return Err(error),

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use sdpp_proto::offence::Reason;
 
 use super::limits::{Limits, counted};
 use super::reins::{Reins, Word};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Which limit a connection met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,17 +113,46 @@ impl Ticket {
     }
 }
 
+/// What is left of a connection that ended by an offence: one of its address, until it is dropped.
+pub(crate) struct Penalty {
+    door: Door,
+    address: IpAddr,
+}
+
+impl Ticket {
+    /// Leaves, and counts on for its address. Others have its place at once.
+    pub(crate) fn penalty(&self) -> Penalty {
+        let mut inner = lock(&self.door.inner);
+        let here = inner.by_address.get(&self.address).copied().unwrap_or(0);
+        inner.by_address.insert(self.address, here.saturating_add(1));
+        drop(inner);
+        Penalty { door: self.door.clone(), address: self.address }
+    }
+}
+
+impl Inner {
+    fn leaves(&mut self, address: IpAddr) {
+        let left = self.by_address.get(&address).copied().unwrap_or(0).saturating_sub(1);
+        if left == 0 {
+            self.by_address.remove(&address);
+        } else {
+            self.by_address.insert(address, left);
+        }
+    }
+}
+
+impl Drop for Penalty {
+    fn drop(&mut self) {
+        lock(&self.door.inner).leaves(self.address);
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut inner = lock(&self.door.inner);
         inner.silent.remove(&self.number);
         inner.inside = inner.inside.saturating_sub(1);
-        let left = inner.by_address.get(&self.address).copied().unwrap_or(0).saturating_sub(1);
-        if left == 0 {
-            inner.by_address.remove(&self.address);
-        } else {
-            inner.by_address.insert(self.address, left);
-        }
+        inner.leaves(self.address);
     }
 }
 
@@ -132,6 +162,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::sync::once;
 
     fn limits() -> Limits {
         Limits { connections: 6, connections_per_address: 4, handshakes: 5, ..Limits::default() }
@@ -148,49 +179,66 @@ mod tests {
 
     #[test]
     fn connections_are_capped_in_all_and_per_address() {
+        once(|| {
+            let door = Door::default();
+            let mut inside: Vec<_> = (0..4).map(|_| enter(&door, at(1)).0.unwrap()).collect();
+            assert_eq!(enter(&door, at(1)).0.err(), Some(Full::Address));
+            inside.extend((2..4).map(|host| enter(&door, at(host)).0.unwrap()));
+            assert_eq!(enter(&door, at(9)).0.err(), Some(Full::All));
+            assert_eq!(door.count().0, 6);
+            inside.remove(0);
+            assert!(enter(&door, at(9)).0.is_ok(), "who leaves makes room");
+            inside.clear();
+            assert_eq!(door.count(), (0, 0));
+        });
+    }
+
+    #[test]
+    fn an_offence_counts_on_for_its_address_and_for_no_other() {
         let door = Door::default();
-        let mut inside: Vec<_> = (0..4).map(|_| enter(&door, at(1)).0.unwrap()).collect();
+        let penalties: Vec<_> = (0..4).map(|_| enter(&door, at(1)).0.unwrap().0.penalty()).collect();
+        assert_eq!(door.count(), (0, 0), "the places are free");
         assert_eq!(enter(&door, at(1)).0.err(), Some(Full::Address));
-        inside.extend((2..4).map(|host| enter(&door, at(host)).0.unwrap()));
-        assert_eq!(enter(&door, at(9)).0.err(), Some(Full::All));
-        assert_eq!(door.count().0, 6);
-        inside.remove(0);
-        assert!(enter(&door, at(9)).0.is_ok(), "who leaves makes room");
-        inside.clear();
-        assert_eq!(door.count(), (0, 0));
+        assert!(enter(&door, at(2)).0.is_ok());
+        drop(penalties);
+        assert!(enter(&door, at(1)).0.is_ok());
     }
 
     #[test]
     fn an_ipv6_network_is_one_address_and_this_machine_may_be_left_out() {
-        let door = Door::default();
-        let six = |tail: u16| IpAddr::from([0x2001, 0xdb8, 1, 2, tail, 0, 0, tail]);
-        let _inside: Vec<_> = (0..4).map(|tail| enter(&door, six(tail)).0.unwrap()).collect();
-        assert_eq!(enter(&door, six(7)).0.err(), Some(Full::Address));
-        let door = Door::default();
-        let _inside: Vec<_> = (0..6).map(|_| enter(&door, IpAddr::from([127, 0, 0, 1])).0.unwrap()).collect();
-        let strict = Limits { loopback_exempt: false, ..limits() };
-        let refused = Door::default();
-        let reins = Arc::new(Reins::default());
-        let _inside: Vec<_> =
-            (0..4).map(|_| refused.enter(IpAddr::from([127, 0, 0, 1]), &reins, &strict).unwrap()).collect();
-        let mapped = "::ffff:127.0.0.1".parse().unwrap();
-        assert_eq!(refused.enter(mapped, &reins, &strict).err(), Some(Full::Address), "the same machine");
+        once(|| {
+            let door = Door::default();
+            let six = |tail: u16| IpAddr::from([0x2001, 0xdb8, 1, 2, tail, 0, 0, tail]);
+            let _inside: Vec<_> = (0..4).map(|tail| enter(&door, six(tail)).0.unwrap()).collect();
+            assert_eq!(enter(&door, six(7)).0.err(), Some(Full::Address));
+            let door = Door::default();
+            let _inside: Vec<_> = (0..6).map(|_| enter(&door, IpAddr::from([127, 0, 0, 1])).0.unwrap()).collect();
+            let strict = Limits { loopback_exempt: false, ..limits() };
+            let refused = Door::default();
+            let reins = Arc::new(Reins::default());
+            let _inside: Vec<_> =
+                (0..4).map(|_| refused.enter(IpAddr::from([127, 0, 0, 1]), &reins, &strict).unwrap()).collect();
+            let mapped = "::ffff:127.0.0.1".parse().unwrap();
+            assert_eq!(refused.enter(mapped, &reins, &strict).err(), Some(Full::Address), "the same machine");
+        });
     }
 
     #[test]
     fn the_silent_keep_out_only_their_own() {
-        let door = Door::default();
-        let crowd: Vec<_> = (0..4).map(|_| enter(&door, at(1))).collect();
-        let (honest, honest_reins) = enter(&door, at(2));
-        let (newest, newest_reins) = enter(&door, at(3));
-        let (honest, newest) = (honest.unwrap(), newest.unwrap());
-        assert_eq!((honest.1, newest.1), (None, Some(Full::Handshakes)));
-        let heard = |reins: &Reins| reins.hear().now_or_never();
-        let told: Vec<_> = crowd.iter().map(|(_, reins)| heard(reins)).collect();
-        assert_eq!(told, [Some(Word::Stop(Reason::Busy)), None, None, None], "the oldest of the crowd");
-        assert_eq!((heard(&honest_reins), heard(&newest_reins)), (None, None));
-        assert_eq!(door.count(), (6, 5));
-        honest.0.spoke();
-        assert_eq!(door.count(), (6, 4), "who sent an order is not silent");
+        once(|| {
+            let door = Door::default();
+            let crowd: Vec<_> = (0..4).map(|_| enter(&door, at(1))).collect();
+            let (honest, honest_reins) = enter(&door, at(2));
+            let (newest, newest_reins) = enter(&door, at(3));
+            let (honest, newest) = (honest.unwrap(), newest.unwrap());
+            assert_eq!((honest.1, newest.1), (None, Some(Full::Handshakes)));
+            let heard = |reins: &Reins| reins.hear().now_or_never();
+            let told: Vec<_> = crowd.iter().map(|(_, reins)| heard(reins)).collect();
+            assert_eq!(told, [Some(Word::Stop(Reason::Busy)), None, None, None], "the oldest of the crowd");
+            assert_eq!((heard(&honest_reins), heard(&newest_reins)), (None, None));
+            assert_eq!(door.count(), (6, 5));
+            honest.0.spoke();
+            assert_eq!(door.count(), (6, 4), "who sent an order is not silent");
+        });
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::statement::PayOption;
+use sdpp_rail::failpoint::{self, Deed};
 use sdpp_rail::{Payee, RailError};
 use tokio::sync::watch;
 use tracing::Instrument as _;
@@ -74,7 +75,10 @@ async fn sweep_for_ever(shared: &Shared) {
 /// One look. What cannot be done now is tried at the next one.
 async fn tend(shared: &Shared) {
     for payee in &shared.house.payees {
-        match payee.outstanding().await {
+        failpoint::before(Deed::Outstanding);
+        let found = payee.outstanding().await;
+        failpoint::after(Deed::Outstanding);
+        match found {
             Ok(found) => {
                 for one in found {
                     match shared.registry.standstill(&one.order) {

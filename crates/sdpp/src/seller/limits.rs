@@ -17,6 +17,9 @@ pub const REDEEM_EVERY: u64 = 100;
 pub(crate) const STRANGERS: u64 = 16;
 /// …and so many into that of proven buyers.
 pub(crate) const PROVEN: u64 = 1024;
+/// How long a connection that ended by an offence counts among those of its address: so an address can
+/// be wrong so often a second and not as often as it can connect.
+pub(crate) const PENALTY: Duration = Duration::from_secs(1);
 /// Time that the other side has to read why a connection ended before it had a session.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(200);
 
@@ -26,7 +29,8 @@ pub(crate) const GOODBYE: Duration = Duration::from_millis(200);
 pub struct Limits {
     /// Connections in all.
     pub connections: usize,
-    /// Connections from one IP address; an IPv6 network of 64 bits is one.
+    /// Connections from one IP address; an IPv6 network of 64 bits is one. One that ended by an offence
+    /// counts for a second more.
     pub connections_per_address: usize,
     /// Whether [`connections_per_address`](Self::connections_per_address) leaves this machine out:
     /// behind a proxy on it everybody comes from there.

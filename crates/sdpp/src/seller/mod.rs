@@ -36,6 +36,8 @@ use crate::now;
 use crate::source::Source;
 
 mod door;
+#[cfg(test)]
+mod interleaved;
 mod keeper;
 mod limits;
 mod registry;
@@ -480,19 +482,21 @@ mod tests {
         assert!(settings.records.is_some());
     }
 
-    #[tokio::test]
-    async fn a_menu_gives_way_to_one_with_fresh_keys_before_it_ends() {
-        let seller = Seller::start(settings()).await.unwrap();
-        let at = |hours: u64| {
-            seller.shared.stock.config(&seller.shared.house, now().after_ms(hours * 3_600_000)).unwrap().menu.clone()
-        };
-        let (first, later) = (at(0), at(11));
-        assert_eq!(first.id(), later.id());
-        let next = at(13);
-        assert_ne!(first.id(), next.id());
-        let fresh = |menu: &Menu, old: &Menu| menu.seal.iter().all(|key| !old.seal.contains(key));
-        assert!(fresh(&next, &first), "sealing keys rotate with the menu");
-        assert!(next.until > first.until);
-        assert_eq!(at(13).id(), next.id());
+    #[test]
+    fn a_menu_gives_way_to_one_with_fresh_keys_before_it_ends() {
+        crate::sync::once(|| {
+            let Settings { key, offers, payees, record_offer, .. } = settings();
+            let house = House { key, payees, records: record_offer };
+            let stock = Stock::new(&house, offers, now()).unwrap();
+            let at = |hours: u64| stock.config(&house, now().after_ms(hours * 3_600_000)).unwrap().menu.clone();
+            let (first, later) = (at(0), at(11));
+            assert_eq!(first.id(), later.id());
+            let next = at(13);
+            assert_ne!(first.id(), next.id());
+            let fresh = |menu: &Menu, old: &Menu| menu.seal.iter().all(|key| !old.seal.contains(key));
+            assert!(fresh(&next, &first), "sealing keys rotate with the menu");
+            assert!(next.until > first.until);
+            assert_eq!(at(13).id(), next.id());
+        });
     }
 }

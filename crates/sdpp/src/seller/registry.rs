@@ -1,7 +1,7 @@
 //! Which orders there are, which are live, and how much exposure is out (`spec/protocol.md` §7).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use sdpp_proto::codec::StatementId;
@@ -12,19 +12,17 @@ use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::seller::SellerOrder;
 use sdpp_proto::statement::{AnyStatement, Attach, Kind, Menu, Signed};
 use sdpp_proto::time::Timestamp;
-use tokio::sync::Notify;
 
 use super::limits::{Limits, PROVEN, STRANGERS};
 use super::reins::{Reins, Word};
 use super::status::{OrderState, OrderStatus, PoolStatus, Row, owed};
 use super::{Offer, StartError};
-use crate::journal::{Journal, ORDERS};
+use crate::journal::{Journal, ORDERS, WRITTEN_OFF};
 use crate::now;
+use crate::sync::{Mutex, MutexGuard, Notify};
 
 /// Time that an older connection has to let go of its order.
 const TAKEOVER: Duration = Duration::from_secs(5);
-/// Prefix of the streams of debts that were written off.
-const WRITTEN_OFF: &str = "written-off/";
 
 /// Most that may be owed, in base units: reserved for live sessions, and what parked orders owe until
 /// it is paid, forgiven or written off. Strangers have a pool of their own, so that a crowd of fresh

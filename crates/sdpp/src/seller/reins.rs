@@ -1,9 +1,10 @@
 //! How others reach a session: it hears the word at its next turn.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use sdpp_proto::offence::Reason;
-use tokio::sync::Notify;
+
+use crate::sync::{Mutex, Notify};
 
 /// What a session is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
 
 use super::door::Ticket;
-use super::limits::{FRAMES_PER_TURN, GOODBYE};
+use super::limits::{FRAMES_PER_TURN, GOODBYE, PENALTY};
 use super::reins::{Reins, Word};
 use super::status::{OrderState, OrderStatus, Row, owed};
 use super::{Event, Shared};
@@ -90,6 +90,8 @@ struct Halt {
     stopped: bool,
     /// It was told to finish before it was live: it does as soon as it is.
     finishes: bool,
+    /// The journal has failed: what the machine says is not what a restart will find.
+    frozen: bool,
 }
 
 /// What the status shows of this session.
@@ -127,7 +129,7 @@ pub(super) async fn run(
         supply: Supply::default(),
         order: None,
         last_store: None,
-        halt: Halt { reins, ticket, stopped: false, finishes: false },
+        halt: Halt { reins, ticket, stopped: false, finishes: false, frozen: false },
         figures: Figures::default(),
         ended: None,
     };
@@ -208,6 +210,9 @@ impl Session {
             }
             Ack::Failed(error) => {
                 tracing::error!(%error, "the journal has failed; the session freezes");
+                // No other answer comes: nothing may wait for one.
+                self.last_store = None;
+                self.halt.frozen = true;
                 self.machine.refuse(now(), Reason::Frozen);
             }
         }
@@ -404,6 +409,13 @@ impl Session {
         self.count_skipped();
         self.publish();
         self.shared.tally.ended(&ended);
+        if matches!(ended, core::Ended::Offence(_)) {
+            let penalty = self.halt.ticket.penalty();
+            drop(tokio::spawn(async move {
+                tokio::time::sleep(PENALTY).await;
+                drop(penalty);
+            }));
+        }
         let Self { link, machine, shared, order, halt, figures, admitting, supply, .. } = self;
         let Halt { reins, ticket, .. } = halt;
         match figures.row {
@@ -454,7 +466,11 @@ impl Session {
             } else if self.last_store.is_some() {
                 match self.acks.1.recv().await {
                     Some(ack @ Ack::Durable(_)) => self.ack(ack),
-                    Some(Ack::Failed(_)) | None => return,
+                    Some(Ack::Failed(_)) | None => {
+                        self.last_store = None;
+                        self.halt.frozen = true;
+                        return;
+                    }
                 }
             } else {
                 return;
@@ -467,7 +483,11 @@ impl Session {
         while let Some((last, _)) = self.last_store {
             match self.acks.1.recv().await {
                 Some(Ack::Durable(id)) if id < last => {}
-                Some(Ack::Durable(_) | Ack::Failed(_)) | None => self.last_store = None,
+                Some(Ack::Durable(_)) => self.last_store = None,
+                Some(Ack::Failed(_)) | None => {
+                    self.last_store = None;
+                    self.halt.frozen = true;
+                }
             }
         }
     }

@@ -4,12 +4,13 @@
 //! with what was read from it, for a while, and an order that comes back in time misses nothing.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use sdpp_proto::codec::StatementId;
 use tokio::time::Instant;
 
 use super::session::Supply;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Supplies that wait at most: each may hold a full queue.
 const SHELF_MAX: usize = 1024;

@@ -2,7 +2,7 @@
 //! numbers of products belong to one menu, topics to the seller.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::limits;
@@ -15,6 +15,7 @@ use sdpp_rail::Payee;
 use super::status::ProductStatus;
 use super::{Offer, StartError};
 use crate::entropy;
+use crate::sync::{Mutex, MutexGuard};
 
 /// What of a menu does not change while a seller runs.
 pub(crate) struct House {
@@ -86,9 +87,12 @@ impl Stock {
         Some((offer, paused))
     }
 
-    /// The offer of a topic that is, or was, on the menu: for orders that were accepted.
+    /// The offer of a topic that is, or was, on the menu: for orders that were accepted. One look at both:
+    /// a reload moves offers between them.
     pub(crate) fn known(&self, topic: &str) -> Option<Arc<Offer>> {
-        self.offered(topic).map(|(offer, _)| offer).or_else(|| self.lock().retired.get(topic).cloned())
+        let inner = self.lock();
+        let offered = inner.offers.iter().find(|offer| offer.product.topic == topic);
+        offered.or_else(|| inner.retired.get(topic)).cloned()
     }
 
     /// Says whether the topic is on the menu.

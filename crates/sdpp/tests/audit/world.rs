@@ -56,6 +56,8 @@ pub(crate) struct Edits {
     pub(crate) unit: Option<Unit>,
     pub(crate) signing: Signing,
     pub(crate) with_default: bool,
+    /// Messages that are forgiven behind the first ones that were, after another crash.
+    pub(crate) crashes_again: u64,
     pub(crate) menu: fn(&Ctx, &mut Menu),
     pub(crate) order: fn(&Ctx, &mut Order),
     pub(crate) attach: fn(&Ctx, u32, &mut Attach),
@@ -73,6 +75,7 @@ impl Default for Edits {
             unit: None,
             signing: Signing::Window,
             with_default: false,
+            crashes_again: 0,
             menu: |_, _| {},
             order: |_, _| {},
             attach: |_, _, _| {},
@@ -368,7 +371,15 @@ impl Talk<'_> {
         let invoice = Some(self.sale.ctx.id("invoice 3"));
         self.accept(1, 42, Some(Forgiven { first: 37, count: 5, invoice, next_n: 4 }));
         (self.units, self.prev) = (units, prev);
-        self.invoice(4, (1, 42, 10), false);
+        let more = self.edits.crashes_again;
+        if more > 0 {
+            self.attach(
+                2,
+                Have { next: 42 + more, prefix_digest: None, last_invoice, last_payment: self.paid.0, base: 42 },
+            );
+            self.accept(2, 42 + more, Some(Forgiven { first: 42, count: more, invoice: None, next_n: 4 }));
+        }
+        self.invoice(4, (1, 42 + more, 10 - more), false);
         self.pay(2, 4);
         self.invoice(5, (1, 52, 3), true);
         if self.edits.with_default {

@@ -278,11 +278,16 @@ impl World {
 
     /// A seller on this world's journal and bank.
     pub async fn seller(&self, offers: Vec<Offer>) -> Seller {
+        Seller::start(self.seller_settings(offers)).await.unwrap()
+    }
+
+    /// What that seller is made of.
+    pub fn seller_settings(&self, offers: Vec<Offer>) -> seller::Settings {
         let events = self.seller_events.clone();
         let payee = FakePayee::new(&self.bank, "seller", FakeWorld::asset(), self.mode);
         let mut payees = vec![(self.payee)(Hasty { payee, pay_by_ms: self.pay_by_ms })];
         payees.extend(self.more_payees.iter().cloned());
-        let settings = seller::Settings {
+        seller::Settings {
             key: key(1),
             offers,
             payees,
@@ -295,8 +300,7 @@ impl World {
             redeem_every: 4,
             tend_every: self.tend_every,
             listener: Arc::new(move |event| events.lock().unwrap().push(event.clone())),
-        };
-        Seller::start(settings).await.unwrap()
+        }
     }
 
     pub async fn listen(&self, seller: &Seller) -> (SocketAddr, tokio::task::JoinHandle<()>) {

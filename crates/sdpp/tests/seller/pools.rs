@@ -13,6 +13,7 @@ use sdpp_sim::liar::Heard;
 
 use crate::kit::*;
 use crate::rogue::Rogue;
+pub(crate) use crate::rogue::pay;
 use crate::tap::*;
 
 /// Room for three strangers who owe a message each.
@@ -159,28 +160,6 @@ async fn a_stranger_that_attaches_to_a_parked_order_takes_nothing_of_its_owner()
     assert!(seller.status().orders.iter().all(|order| order.owed.is_zero()));
     world.stop.send(true).unwrap();
     serving.await.unwrap();
-}
-
-/// Pays by the fake rail, as an honest buyer does.
-pub(crate) async fn pay(world: &World, debtor: &mut Rogue, invoice: &Signed<sdpp_proto::statement::Invoice>) {
-    use sdpp_rail::{Bill, Payer, Proof};
-    let buyer = debtor.liar.keys.identity.public().multibase();
-    let asset = sdpp_rail::fake::FakeWorld::asset();
-    world.bank.fund(&buyer, &asset, Amount::new(1000)).unwrap();
-    let payer = sdpp_rail::fake::FakePayer::new(&world.bank, buyer, FakeMode::Direct);
-    let bill = Bill {
-        order: invoice.order_id,
-        invoice: invoice.id(),
-        payee: "seller".into(),
-        asset,
-        total: invoice.due,
-        before: debtor.liar.last_payment.as_ref().map_or(Amount::ZERO, |payment| payment.total),
-        channel: None,
-    };
-    let Proof::Bytes(proof) = payer.pay(&bill).await.unwrap() else { panic!("a transfer has a proof") };
-    let mut payment = debtor.liar.payment(invoice);
-    payment.proof = Some(proof);
-    debtor.liar.send_payment(payment);
 }
 
 #[tokio::test]

@@ -6,15 +6,19 @@ use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Invoice, Order, Signed};
 use sdpp_proto::suite::Suite;
+use sdpp_rail::fake::{FakeMode, FakePayer, FakeWorld};
+use sdpp_rail::{Bill, Payer, Proof};
 use sdpp_sim::liar::{BuyerKeys, Heard, RawBuyer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::kit::key;
+use crate::kit::{World, key};
 
 pub(crate) struct Rogue {
     pub(crate) liar: RawBuyer,
     pub(crate) stream: TcpStream,
+    /// The newest invoice that it was asked for.
+    pub(crate) newest: Option<Signed<Invoice>>,
     waiting: Vec<Heard>,
 }
 
@@ -22,17 +26,31 @@ impl Rogue {
     /// Connected, and nothing said yet. Each connection of a key needs a seed of its own.
     pub(crate) async fn connect(at: SocketAddr, buyer: u8, seed: u8) -> Self {
         let keys = BuyerKeys { identity: key(buyer), pays: key(buyer) };
-        let liar = RawBuyer::new(keys, Suite::X25519, [seed; 32]);
-        Self { liar, stream: TcpStream::connect(at).await.unwrap(), waiting: Vec::new() }
+        Self::connect_as(at, keys, [seed; 32]).await
+    }
+
+    /// The same with any keys.
+    pub(crate) async fn connect_as(at: SocketAddr, keys: BuyerKeys, seed: [u8; 32]) -> Self {
+        Self::over(TcpStream::connect(at).await.unwrap(), keys, seed)
+    }
+
+    /// The same over a connection that was made.
+    pub(crate) fn over(stream: TcpStream, keys: BuyerKeys, seed: [u8; 32]) -> Self {
+        Self { liar: RawBuyer::new(keys, Suite::X25519, seed), stream, newest: None, waiting: Vec::new() }
     }
 
     /// Connected, and the menu heard.
     pub(crate) async fn greeted(at: SocketAddr, buyer: u8, seed: u8) -> Self {
         let mut rogue = Self::connect(at, buyer, seed).await;
-        let hello = rogue.liar.hello();
-        rogue.liar.send_hello(&hello);
-        rogue.hear(|heard| matches!(heard, Heard::Menu(_))).await.unwrap();
+        rogue.greet().await.unwrap();
         rogue
+    }
+
+    /// Says hello and hears the menu; none if the seller has no room.
+    pub(crate) async fn greet(&mut self) -> Option<Heard> {
+        let hello = self.liar.hello();
+        self.liar.send_hello(&hello);
+        self.hear(|heard| matches!(heard, Heard::Menu(_))).await
     }
 
     /// Writes what waits.
@@ -75,7 +93,9 @@ impl Rogue {
 
     pub(crate) async fn invoice(&mut self) -> Signed<Invoice> {
         let heard = self.hear(|heard| heard.statement::<Invoice>().is_some()).await;
-        heard.unwrap().statement::<Invoice>().unwrap()
+        let invoice = heard.unwrap().statement::<Invoice>().unwrap();
+        self.newest = Some(invoice.clone());
+        invoice
     }
 
     /// A second connection of an order of which so many messages are held, and no invoice.
@@ -92,4 +112,25 @@ impl Rogue {
     pub(crate) fn order_id(&self) -> StatementId {
         self.liar.order.as_ref().unwrap().id()
     }
+}
+
+/// Pays by the fake rail, as an honest buyer does.
+pub(crate) async fn pay(world: &World, debtor: &mut Rogue, invoice: &Signed<Invoice>) {
+    let buyer = debtor.liar.keys.identity.public().multibase();
+    let asset = FakeWorld::asset();
+    world.bank.fund(&buyer, &asset, Amount::new(1000)).unwrap();
+    let payer = FakePayer::new(&world.bank, buyer, FakeMode::Direct);
+    let bill = Bill {
+        order: invoice.order_id,
+        invoice: invoice.id(),
+        payee: "seller".into(),
+        asset,
+        total: invoice.due,
+        before: debtor.liar.last_payment.as_ref().map_or(Amount::ZERO, |payment| payment.total),
+        channel: None,
+    };
+    let Proof::Bytes(proof) = payer.pay(&bill).await.unwrap() else { panic!("a transfer has a proof") };
+    let mut payment = debtor.liar.payment(invoice);
+    payment.proof = Some(proof);
+    debtor.liar.send_payment(payment);
 }

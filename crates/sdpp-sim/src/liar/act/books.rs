@@ -61,7 +61,7 @@ impl Books {
     }
 
     /// The first span to send to a buyer that holds `have`; `None` if it cannot hold that. It may hold
-    /// messages of a window that was taken back: they come again.
+    /// messages of a window that was taken back.
     pub(super) fn resume(&self, have: &Have) -> Option<usize> {
         let at = match have.last_invoice {
             Some(id) => self.spans.iter().position(|span| span.invoice.id() == id)?.saturating_add(1),

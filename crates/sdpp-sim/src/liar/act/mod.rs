@@ -51,6 +51,11 @@ macro_rules! lies {
                 match self { $(Self::$variant => stringify!($variant)),+ }
             }
 
+            /// How a simulation counts it.
+            pub const fn point(self) -> &'static str {
+                match self { $(Self::$variant => concat!(stringify!($name), "::", stringify!($variant))),+ }
+            }
+
             /// What the other side may name; nothing where the protocol bears with it.
             pub const fn offences(self) -> &'static [Offence] {
                 match self { $(Self::$variant => &[$(Offence::$offence),*]),+ }
@@ -105,11 +110,13 @@ impl Plot {
         }
     }
 
-    /// The connection is gone: what was not handed out was not told.
-    fn cut(&mut self) {
-        if self.state == Telling::Ready {
+    /// The connection is gone: what was not handed out was not told. Whether there was such a lie.
+    fn cut(&mut self) -> bool {
+        let cut = self.state == Telling::Ready;
+        if cut {
             self.state = Telling::Waits;
         }
+        cut
     }
 
     /// It was told, or waits to be handed out.

@@ -37,6 +37,8 @@ pub struct LyingSeller {
     old_session: Option<Vec<u8>>,
     session: Option<Vec<u8>>,
     settled: bool,
+    /// Spans before it ran ahead.
+    ahead_from: usize,
 }
 
 impl LyingSeller {
@@ -63,12 +65,16 @@ impl LyingSeller {
             old_session: None,
             session: None,
             settled: false,
+            ahead_from: 0,
         }
     }
 
     /// A new connection: waits for a hello.
     pub fn connect(&mut self, seed: [u8; 32]) {
-        self.plot.cut();
+        if self.plot.cut() && self.lie == SellerLie::RunsAhead {
+            // Nothing of it was handed out: it did not happen.
+            self.books.iter_mut().for_each(|books| books.spans.truncate(self.ahead_from));
+        }
         self.entropy = Entropy::new(seed);
         let seed = *self.entropy.draw();
         self.raw.menu = self.menu.clone();
@@ -146,7 +152,8 @@ impl LyingSeller {
         match heard {
             Heard::Hello(hello) => self.greet(now, hello),
             Heard::Ask(ask) => self.answer(ask),
-            Heard::Order(_) => self.begin(now),
+            // A buyer sends its order again until it has had a session.
+            Heard::Order(plain) => self.begin(now, plain.order.is_none()),
             Heard::Statement(..) => {
                 if let Some(payment) = heard.statement::<Payment>() {
                     self.paid(&payment);
@@ -241,7 +248,7 @@ impl LyingSeller {
     }
 
     /// An order or an attach was heard: accepts it.
-    fn begin(&mut self, now: Timestamp) -> Option<()> {
+    fn begin(&mut self, now: Timestamp, acquainted: bool) -> Option<()> {
         let attach = self.raw.attach.clone()?;
         if self.tells(SellerLie::SilentAtOrder) {
             return Some(());
@@ -260,11 +267,11 @@ impl LyingSeller {
         (self.sent, self.held) = (sent, attach.have.next);
         (self.raw.order, self.raw.salt) = (Some(books.order.clone()), books.salt);
         attach.suite.sender(&attach.kem_pk, &[], &self.entropy.draw()).ok()?;
-        self.accept()
+        self.accept(acquainted)
     }
 
     /// Answers with a session, honest or not.
-    fn accept(&mut self) -> Option<()> {
+    fn accept(&mut self, acquainted: bool) -> Option<()> {
         let drawn = *self.entropy.draw();
         let mut acceptance = self.raw.acceptance();
         let mut signer = self.raw.key.clone();
@@ -284,7 +291,7 @@ impl LyingSeller {
             self.talk.stopped = true;
         } else if self.tells(SellerLie::AcceptanceForged) {
             signer = self.stranger();
-        } else if self.old_session.is_some() && self.tells(SellerLie::ChangesSalt) {
+        } else if acquainted && self.tells(SellerLie::ChangesSalt) {
             order_salt.0 = drawn;
         }
         let books = self.books.as_ref()?;
@@ -376,13 +383,15 @@ impl LyingSeller {
 
     /// Sends windows that nobody has room for, until one is more than was agreed.
     fn run_ahead(&mut self) {
+        self.ahead_from = self.sent;
         loop {
             let Some(books) = &mut self.books else { return };
             books.overgrow();
             let (Some(span), over) = (books.spans.last().cloned(), books.is_overgrown()) else { return };
             if over {
-                // It is taken back: what lies before it is honest.
+                // It is taken back and never charged: the order ends behind what is honest.
                 books.spans.pop();
+                books.finish();
             }
             self.send(&span);
             if over {

@@ -7,6 +7,7 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::offence::{Fault, Reason};
 use sdpp_proto::seller::{self as core, Admission, Admit, SellerOrder};
 use sdpp_proto::statement::{Order, Signed, Terms};
+use sdpp_rail::failpoint::{self, Deed};
 use sdpp_rail::{Backing, Payee, RailError};
 
 use super::money::{RAIL_RETRY, payee_of};
@@ -140,14 +141,21 @@ async fn stands(shared: &Shared, buyer: &PublicKey) -> Result<(), Reason> {
 
 /// Asks the rail what stands behind an order; one that is away for a moment is asked again.
 async fn look_at(payee: &dyn Payee, order: &Signed<Order>) -> Result<Backing, RailError> {
-    let mut answer = payee.admit(order).await;
+    let mut answer = look_once(payee, order).await;
     for _ in 0..ADMIT_TRIES {
         if !matches!(answer, Err(RailError::Unavailable | RailError::Unknown)) {
             break;
         }
         tokio::time::sleep(RAIL_RETRY).await;
-        answer = payee.admit(order).await;
+        answer = look_once(payee, order).await;
     }
+    answer
+}
+
+async fn look_once(payee: &dyn Payee, order: &Signed<Order>) -> Result<Backing, RailError> {
+    failpoint::before(Deed::Admit);
+    let answer = payee.admit(order).await;
+    failpoint::after(Deed::Admit);
     answer
 }
 

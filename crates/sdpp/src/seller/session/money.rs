@@ -8,7 +8,8 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller::Settle;
 use sdpp_proto::statement::{PayOption, Terms};
-use sdpp_rail::{Bill, Outcome, Payee, RailError, Redeemed, failpoint};
+use sdpp_rail::failpoint::{self, Deed};
+use sdpp_rail::{Bill, Outcome, Payee, RailError, Redeemed};
 use tracing::Instrument as _;
 
 use super::{Session, spawned};
@@ -81,7 +82,9 @@ impl Session {
             self.redeemed(result);
         }
         let Some(account) = self.machine.order() else { return };
-        let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
+        // An end that is not durable is none yet: the channel stays open for the buyer that comes back.
+        let finished = account.is_settled() && !self.halt.frozen;
+        let (order, has_paid) = (account.id(), account.has_paid());
         let payee = payee_of(&self.shared, account.terms());
         if let Some(payee) = payee.filter(|_| has_paid || finished) {
             let result = redeem_finally(&payee, order, finished).instrument(redeem_span(&order)).await;
@@ -132,9 +135,9 @@ async fn ask_rail(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled 
 
 async fn ask_until_answered(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -> Settled {
     for _ in 0..RAIL_TRIES {
-        failpoint::reach("settle", "bill");
+        failpoint::before(Deed::Settle);
         let answer = payee.settle(&bill, &settle.payment).await;
-        failpoint::reach("settled", "bill");
+        failpoint::after(Deed::Settle);
         match answer {
             Ok(Outcome::Settled) => return Settled::Yes,
             Err(RailError::Declined(why)) => {
@@ -156,9 +159,9 @@ pub(in crate::seller) async fn redeem_once(
     order: &StatementId,
     finished: bool,
 ) -> Result<Redeemed, RailError> {
-    failpoint::reach("redeem", "voucher");
+    failpoint::before(Deed::Redeem);
     let answer = payee.redeem(order, finished).await;
-    failpoint::reach("redeemed", "voucher");
+    failpoint::after(Deed::Redeem);
     answer
 }
 

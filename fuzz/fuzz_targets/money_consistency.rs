@@ -1,0 +1,3 @@
+#![no_main]
+
+sdpp_fuzz_targets::program!("money_consistency");
