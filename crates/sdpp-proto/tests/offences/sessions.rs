@@ -108,6 +108,8 @@ fn forgiven_messages_that_are_not_those_held_are_refused() {
     let honest = Forgiven { first: 3, count: 2, invoice: None, next_n: 1 };
     let wrong = [
         (Forgiven { first: 2, ..honest }, 5),
+        // All but its first agrees: a message of an invoice is forgiven again.
+        (Forgiven { first: 2, count: 3, ..honest }, 5),
         (Forgiven { count: 1, ..honest }, 4),
         (Forgiven { count: 1, ..honest }, 5),
         (Forgiven { count: 1000, ..honest }, 1003),

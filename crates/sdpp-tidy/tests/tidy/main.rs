@@ -7,6 +7,7 @@ mod budgets;
 mod facts;
 mod house;
 mod manifests;
+mod planted;
 mod points;
 mod samples;
 mod spec;
@@ -49,6 +50,12 @@ fn fields_are_few() {
 #[test]
 fn features_are_few() {
     none(manifests::features(&House::read()));
+}
+
+#[test]
+fn planted_bugs_still_apply() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    none(planted::patches(&House::read(), &root));
 }
 
 #[test]

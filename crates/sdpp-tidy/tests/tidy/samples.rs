@@ -2,7 +2,7 @@
 
 use crate::budgets;
 use crate::house::{House, Problem};
-use crate::{manifests, points, spec, words};
+use crate::{manifests, planted, points, spec, words};
 
 /// Where the problems are, as `path:line`.
 fn places(problems: &[Problem]) -> Vec<String> {
@@ -155,6 +155,17 @@ A reference to [F-01] is free.
     ]);
     let expected = [2, 3, 4, 5, 6, 7].map(|line| format!("spec/protocol.md:{line}"));
     assert_eq!(places(&spec::check(&house)), expected);
+}
+
+#[test]
+fn a_stale_patch_and_one_without_headers_are_caught() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let diff = "diff --git a/gone.rs b/gone.rs\ncheck: too late\n";
+    let house = House::of(&[("tools/planted/00-gone.patch", diff)]);
+    let stale = "tools/planted/00-gone.patch:1";
+    assert_eq!(places(&planted::patches(&house, &root)), [stale, stale, stale, "tools/planted:0"]);
+    let file = &House::of(&[("a.patch", "What it is.\ncheck: true\nexpects: a word\n\ndiff --git a/x b/x\n")]).files[0];
+    assert!(planted::headers(file).is_empty());
 }
 
 #[test]
