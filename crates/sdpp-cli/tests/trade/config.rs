@@ -113,12 +113,11 @@ fn part<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
 /// The names that the configuration knows, by its code.
 fn keys(code: &str) -> Vec<String> {
     let (mut keys, mut renamed) = (Vec::new(), None);
-    for line in part(code, "pub(crate) struct Config", "\nimpl Config").lines().map(str::trim) {
+    for line in part(code, "pub struct Config", "\nimpl Config").lines().map(str::trim) {
         if let Some((_, rest)) = line.split_once("rename = \"") {
             renamed = rest.split('"').next().map(str::to_owned);
         }
-        let field =
-            line.strip_prefix("pub(crate) ").filter(|rest| !rest.starts_with("struct") && !rest.starts_with("enum"));
+        let field = line.strip_prefix("pub ").filter(|rest| !rest.starts_with("struct") && !rest.starts_with("enum"));
         if let Some((name, _)) = field.and_then(|field| field.split_once(": ")) {
             keys.push(renamed.take().unwrap_or_else(|| name.to_owned()));
         }
@@ -133,7 +132,7 @@ fn the_reference_has_every_key_code_and_variable() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/");
     let read = |name: &str| std::fs::read_to_string(format!("{folder}{name}")).unwrap();
     let page = read("../../docs/cli.md");
-    let keys = keys(&read("src/config/mod.rs"));
+    let keys = keys(&read("../sdpp-config/src/lib.rs"));
     assert!(
         keys.len() > 50 && keys.iter().any(|key| key == "loop") && keys.iter().any(|key| key == "where"),
         "{keys:?}"

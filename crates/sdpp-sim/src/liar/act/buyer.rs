@@ -352,7 +352,8 @@ impl LyingBuyer {
         let ready = !self.withholds && self.raw.order.is_some();
         let Some(invoice) = self.account.owed.clone().filter(|_| ready) else { return };
         let acks = self.raw.menu.as_ref().and_then(|menu| menu.product(self.raw.order.as_ref()?.product)).cloned();
-        if acks.is_some_and(|product| product.acks) {
+        // A second one would not be looked at.
+        if acks.is_some_and(|product| product.acks) && self.lie != BuyerLie::AckForged {
             self.ack(&invoice, None);
         }
         if let Some(lie) = find(WIRE, self.lie).filter(|_| self.plot.chance()) {
