@@ -17,6 +17,8 @@
 //! Once a write has failed, a journal is frozen: it answers [`Ack::Failed`] to everything, and sessions
 //! on it sign nothing more. Open it again when the medium works.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use sdpp_proto::codec::StatementId;
@@ -80,6 +82,7 @@ enum Request {
 #[derive(Clone)]
 pub struct Journal {
     requests: mpsc::UnboundedSender<Request>,
+    failed: Arc<AtomicBool>,
 }
 
 /// Why a journal could not be read.
@@ -141,8 +144,16 @@ impl Journal {
     /// The system's, if it gives no thread.
     pub fn start(store: impl Store + 'static) -> std::io::Result<Self> {
         let (requests, queue) = mpsc::unbounded_channel();
-        thread::Builder::new().name("sdpp-journal".into()).spawn(move || run(store, queue))?;
-        Ok(Self { requests })
+        let failed = Arc::new(AtomicBool::new(false));
+        let told = failed.clone();
+        thread::Builder::new().name("sdpp-journal".into()).spawn(move || run(store, queue, &told))?;
+        Ok(Self { requests, failed })
+    }
+
+    /// Whether a write has failed, or the thread is gone: what sessions say of their orders may then be more
+    /// than a restart will find. It is so before anybody is told.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire) || self.requests.is_closed()
     }
 
     /// Hands rows over. The answer comes to `done`; answers of one session come in order.
@@ -234,7 +245,7 @@ impl Journal {
     }
 }
 
-fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
+fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>, failed: &AtomicBool) {
     let mut commits = GroupCommit::telling(store, deeds_of);
     let mut group: Vec<Write> = Vec::new();
     while let Some(first) = queue.blocking_recv() {
@@ -244,7 +255,7 @@ fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
                 Request::Write(write) => group.push(write),
                 request @ (Request::Read(..) | Request::Streams(..) | Request::Note(..)) => {
                     // Whoever asks sees what was handed over before, or that it failed.
-                    commit(&mut commits, &mut group);
+                    commit((&mut commits, failed), &mut group);
                     look(commits.store(), request);
                 }
             }
@@ -252,13 +263,16 @@ fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>) {
                 next = queue.try_recv().ok();
             }
         }
-        commit(&mut commits, &mut group);
+        commit((&mut commits, failed), &mut group);
     }
 }
 
 /// Makes a group durable and answers all who wait for it.
-fn commit(commits: &mut GroupCommit<impl Store>, group: &mut Vec<Write>) {
+fn commit((commits, failed): (&mut GroupCommit<impl Store>, &AtomicBool), group: &mut Vec<Write>) {
     let committed = commits.commit(group.iter().map(|write| &write.rows));
+    if committed.is_err() {
+        failed.store(true, Ordering::Release);
+    }
     for write in group.drain(..) {
         write.answer.give(match &committed {
             Ok(()) => Ack::Durable(write.id),

@@ -3,7 +3,7 @@
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 
-use crate::rail::{PaymentStatus, Proof};
+use crate::rail::{Bill, PaymentStatus, Proof};
 
 use super::world::{coins, locked_at_rest, refused, request};
 use super::{RailWorld, Sale, insist, pay_carefully};
@@ -12,6 +12,7 @@ pub(super) async fn cases(world: &dyn RailWorld) {
     opening_twice_by_one_reference_opens_once(world).await;
     one_invoice_is_paid_once(world).await;
     one_invoice_has_one_set_of_terms(world).await;
+    an_invoice_may_be_come_to_by_another_way(world).await;
     status_knows_what_was_paid(world).await;
     a_total_below_what_was_paid_is_refused(world).await;
 }
@@ -74,6 +75,22 @@ async fn one_invoice_has_one_set_of_terms(world: &dyn RailWorld) {
         assert!(refused(&answer), "one invoice, other terms: {other:?} gave {answer:?}");
     }
     assert_eq!(pay_carefully(world, &bill).await, Ok(proof), "the invoice itself stays paid");
+}
+
+/// A payer that lost a signature with its journal has paid less before, as far as it knows.
+async fn an_invoice_may_be_come_to_by_another_way(world: &dyn RailWorld) {
+    let sale = Sale::start(world).await;
+    let first = sale.bill(0, 2);
+    sale.pay_and_settle(&first).await;
+    let bill = sale.bill(2, 5);
+    let proof = pay_carefully(world, &bill).await.expect("pays");
+    let other = Bill { before: Amount::ZERO, ..bill.clone() };
+    let answer = insist(world, || world.payer().pay(&other)).await;
+    if world.payer().moves_money() {
+        assert!(refused(&answer), "more would move: {answer:?}");
+    } else {
+        assert_eq!(answer, Ok(proof), "a voucher is worth its total");
+    }
 }
 
 async fn status_knows_what_was_paid(world: &dyn RailWorld) {

@@ -104,7 +104,7 @@ async fn tend(shared: &Shared) {
 
 /// Harmless where there is nothing to redeem.
 async fn redeem(shared: &Shared, payee: &Arc<dyn Payee>, order: StatementId, finished: bool) {
-    match redeem_once(payee, &order, finished).instrument(redeem_span(&order)).await {
+    match redeem_once(shared, payee, (&order, finished)).instrument(redeem_span(&order)).await {
         Ok(done) => {
             if finished {
                 shared.unfinished.remove(&order, payee);

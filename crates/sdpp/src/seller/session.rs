@@ -90,8 +90,6 @@ struct Halt {
     stopped: bool,
     /// It was told to finish before it was live: it does as soon as it is.
     finishes: bool,
-    /// The journal has failed: what the machine says is not what a restart will find.
-    frozen: bool,
 }
 
 /// What the status shows of this session.
@@ -129,7 +127,7 @@ pub(super) async fn run(
         supply: Supply::default(),
         order: None,
         last_store: None,
-        halt: Halt { reins, ticket, stopped: false, finishes: false, frozen: false },
+        halt: Halt { reins, ticket, stopped: false, finishes: false },
         figures: Figures::default(),
         ended: None,
     };
@@ -212,7 +210,6 @@ impl Session {
                 tracing::error!(%error, "the journal has failed; the session freezes");
                 // No other answer comes: nothing may wait for one.
                 self.last_store = None;
-                self.halt.frozen = true;
                 self.machine.refuse(now(), Reason::Frozen);
             }
         }
@@ -468,7 +465,6 @@ impl Session {
                     Some(ack @ Ack::Durable(_)) => self.ack(ack),
                     Some(Ack::Failed(_)) | None => {
                         self.last_store = None;
-                        self.halt.frozen = true;
                         return;
                     }
                 }
@@ -483,11 +479,7 @@ impl Session {
         while let Some((last, _)) = self.last_store {
             match self.acks.1.recv().await {
                 Some(Ack::Durable(id)) if id < last => {}
-                Some(Ack::Durable(_)) => self.last_store = None,
-                Some(Ack::Failed(_)) | None => {
-                    self.last_store = None;
-                    self.halt.frozen = true;
-                }
+                Some(Ack::Durable(_) | Ack::Failed(_)) | None => self.last_store = None,
             }
         }
     }

@@ -12,7 +12,7 @@ use sdpp_proto::journal::Entry;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::{Fault, Reason};
 use sdpp_proto::statement::{Kind, Payment, Signed};
-use sdpp_rail::fake::{FakeMode, FakeWorld};
+use sdpp_rail::fake::{self, Call, FakeMode, FakeWorld};
 use sdpp_rail::{FlushFault, Head, MemoryDisk, MemoryStore, Row, Store, StoreError, StoreReader};
 
 use crate::kit::*;
@@ -122,10 +122,11 @@ async fn a_buyer_whose_journal_fails_pays_nothing_more_and_goes_on_after_a_resta
     }
 }
 
-/// A store that takes its thread with it when it is told to.
+/// A store that takes its thread with it when it is told to, or fails at the end of an order.
 struct Dying {
     store: MemoryStore,
     dies: Arc<AtomicBool>,
+    takes_ends: bool,
 }
 
 impl StoreReader for Dying {
@@ -144,6 +145,10 @@ impl StoreReader for Dying {
 
 impl Store for Dying {
     fn append(&mut self, stream: &str, body: &[u8]) -> Result<u64, StoreError> {
+        let is_end = matches!(Entry::from_bytes(body), Ok(Entry::Statement(one)) if one.kind == Kind::Settlement);
+        if is_end && !self.takes_ends {
+            return Err(StoreError::Full);
+        }
         self.store.append(stream, body)
     }
 
@@ -172,7 +177,7 @@ impl Store for Dying {
 /// Puts a journal on this disk in its place; gives what kills its thread.
 fn replace_by_dying(journal: &mut Journal, disk: &MemoryDisk) -> Arc<AtomicBool> {
     let dies = Arc::new(AtomicBool::new(false));
-    *journal = Journal::start(Dying { store: disk.open(), dies: dies.clone() }).unwrap();
+    *journal = Journal::start(Dying { store: disk.open(), dies: dies.clone(), takes_ends: true }).unwrap();
     dies
 }
 
@@ -219,6 +224,45 @@ async fn a_session_whose_journals_thread_has_died_ends_at_once_and_goes_on_after
         serving.await.unwrap();
         assert_eq!(world.bank.balance("seller", &FakeWorld::asset()), done.paid);
     }
+}
+
+#[tokio::test]
+async fn an_order_whose_end_is_not_durable_keeps_its_channel_for_the_buyer_that_comes_back() {
+    for away in [0, 160] {
+        end_is_lost(away).await;
+    }
+}
+
+/// The rail is away for so many tries to redeem: then who looks after vouchers beside the sales does it.
+async fn end_is_lost(away: usize) {
+    let world = World::new(FakeMode::Voucher, product(10), 30);
+    (0..away).for_each(|_| world.bank.push_fault(Call::Redeem, fake::Fault::REFUSED));
+    let offers = || vec![offer(named("weather", 1), world_source(30))];
+    let mut settings = world.seller_settings(offers());
+    let dies = Arc::new(AtomicBool::new(false));
+    settings.journal = Journal::start(Dying { store: world.seller_disk.open(), dies, takes_ends: false }).unwrap();
+    settings.tend_every = Duration::from_millis(20);
+    let (at, serving) = world.listen(&Seller::start(settings).await.unwrap()).await;
+    let disk = MemoryDisk::new();
+    let buying = Buying::start(&world, at, world.buyer_on(2, &disk), world.request(30, 4));
+    let kept = buying.kept.clone();
+    let frozen = buying.done().await;
+    assert_eq!((&frozen.ended, frozen.parked, frozen.paid), (&FROZEN, true, Amount::new(90)));
+    // The session redeems, and so does who looks after vouchers beside the sales: neither closes the channel.
+    let redeemed = || world.bank.balance("seller", &FakeWorld::asset()) == Amount::new(90);
+    until(redeemed).await;
+    let looks = world.bank.calls(Call::Outstanding);
+    until(|| world.bank.calls(Call::Outstanding) > looks + 3).await;
+    world.stop.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(60), serving).await.expect("a frozen seller ends").unwrap();
+    world.stop.send_replace(false);
+    world.seller_disk.crash();
+    let (at, serving) = world.listen(&world.seller(offers()).await).await;
+    let (mut sink, stop) = (kept, world.stop.subscribe());
+    let done = world.buyer_on(2, &disk).resume(&world.address(at), frozen.order, &mut sink, stop).await.unwrap();
+    assert_eq!((done.ended, done.delivered, done.paid), (Ended::Settled, 30, Amount::new(90)));
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
 }
 
 fn world_source(messages: u64) -> sdpp::seller::MakeSource {

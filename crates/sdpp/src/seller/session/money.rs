@@ -56,7 +56,8 @@ impl Session {
         let Some(account) = self.machine.order() else { return };
         let Some(payee) = payee_of(&self.shared, account.terms()) else { return };
         let order = account.id();
-        let redeem = async move { redeem_once(&payee, &order, finished).await.map(|done| done.total) };
+        let shared = self.shared.clone();
+        let redeem = async move { redeem_once(&shared, &payee, (&order, finished)).await.map(|done| done.total) };
         self.redeeming = Some(spawned(redeem.instrument(redeem_span(&order))));
     }
 
@@ -82,12 +83,10 @@ impl Session {
             self.redeemed(result);
         }
         let Some(account) = self.machine.order() else { return };
-        // An end that is not durable is none yet: the channel stays open for the buyer that comes back.
-        let finished = account.is_settled() && !self.halt.frozen;
-        let (order, has_paid) = (account.id(), account.has_paid());
+        let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
         let payee = payee_of(&self.shared, account.terms());
         if let Some(payee) = payee.filter(|_| has_paid || finished) {
-            let result = redeem_finally(&payee, order, finished).instrument(redeem_span(&order)).await;
+            let result = redeem_finally(&self.shared, &payee, (order, finished)).instrument(redeem_span(&order)).await;
             if finished && result.is_err() {
                 self.shared.unfinished.add(order, &payee);
             }
@@ -153,26 +152,32 @@ async fn ask_until_answered(payee: Arc<dyn Payee>, bill: Bill, settle: Settle) -
     Settled::Down(RailError::Unavailable)
 }
 
-/// Asks the rail for the money.
+/// Asks the rail for the money. An end that is not durable is none yet: the channel stays open for the buyer
+/// that comes back after a restart.
 pub(in crate::seller) async fn redeem_once(
+    shared: &Shared,
     payee: &Arc<dyn Payee>,
-    order: &StatementId,
-    finished: bool,
+    (order, finished): (&StatementId, bool),
 ) -> Result<Redeemed, RailError> {
+    let finished = finished && !shared.settings.journal.has_failed();
     failpoint::before(Deed::Redeem);
     let answer = payee.redeem(order, finished).await;
     failpoint::after(Deed::Redeem);
     answer
 }
 
-async fn redeem_finally(payee: &Arc<dyn Payee>, order: StatementId, finished: bool) -> Result<Amount, RailError> {
-    let mut result = redeem_once(payee, &order, finished).await;
+async fn redeem_finally(
+    shared: &Shared,
+    payee: &Arc<dyn Payee>,
+    (order, finished): (StatementId, bool),
+) -> Result<Amount, RailError> {
+    let mut result = redeem_once(shared, payee, (&order, finished)).await;
     for _ in 0..RAIL_TRIES {
         if !matches!(result, Err(RailError::Unavailable | RailError::Unknown)) {
             break;
         }
         tokio::time::sleep(RAIL_RETRY).await;
-        result = redeem_once(payee, &order, finished).await;
+        result = redeem_once(shared, payee, (&order, finished)).await;
     }
     result.map(|done| done.total)
 }
