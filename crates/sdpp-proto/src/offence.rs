@@ -138,6 +138,38 @@ codes! {
     }
 }
 
+impl Offence {
+    /// Whether the other side was only late or silent. A connection is lost then, and another one may go on: a
+    /// payment that comes too late still counts (`spec/protocol.md` §8).
+    pub const fn is_lateness(self) -> bool {
+        matches!(self, Self::IdleTimeout | Self::HandshakeTimeout | Self::NotPaid)
+    }
+
+    /// Whether somebody on the way, who has no key, can make a side name it: by a changed, repeated or foreign
+    /// byte, or by answering in the other's place. It says nothing about the other side, and a bit of it must
+    /// not cost an order (`spec/errors.md`, rule 5).
+    pub const fn needs_no_key(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownFrame
+                | Self::FrameTooLong
+                | Self::WrongCounter
+                | Self::BadSeal
+                | Self::BadFrame
+                | Self::UnexpectedFrame
+                | Self::BadHello
+                | Self::VersionMismatch
+                | Self::NoCommonSuite
+                | Self::BadMenu
+                | Self::MenuExpired
+                | Self::WrongSeller
+                | Self::BadSealedOrder
+                | Self::WrongTranscript
+                | Self::BadSession
+        )
+    }
+}
+
 /// Why a connection ended, as one side tells the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {

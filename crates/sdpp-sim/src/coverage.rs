@@ -28,6 +28,7 @@ pub const POINTS: &[&str] = &[
     "disk: flush fails and is durable",
     "disk: flush lies",
     "disk: full",
+    "disk: sink fails",
     "disk: ledger",
     // Processes.
     "crash: seller",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sdpp_proto::buyer::{self as core, BuyerConfig, BuyerOrder, OrderDraft, Output};
 use sdpp_proto::codec::{Bytes32, StatementId};
@@ -14,7 +15,7 @@ use sdpp_proto::statement::{Acceptance, Invoice, Kind, Menu, RecordPolicy, Signe
 use sdpp_proto::suite::Suite;
 use sdpp_proto::time::Timestamp;
 use sdpp_proto::wire::{Ask, AskQuote};
-use sdpp_rail::{Bill, Funding, MemoryDisk, OpenRequest, Payer, PaymentStatus, Proof, RailError, Records};
+use sdpp_rail::{Barrier, Bill, Funding, MemoryDisk, OpenRequest, Payer, PaymentStatus, Proof, RailError, Records};
 
 use super::call::{Answer, Call, Ticket, ask};
 use super::ctx::{Ctx, Event, LinkId, Party};
@@ -28,6 +29,47 @@ const FLUSH_MS: u64 = 2_000;
 const VOIDED_MAX: u32 = 3;
 /// Connections without an end after which a buyer gives up.
 const ATTEMPTS_MAX: u32 = 60;
+
+/// The file below a sink: it is synced with the rows that vouch for its messages, and before them.
+#[derive(Default)]
+pub(crate) struct SinkFile {
+    written: AtomicUsize,
+    synced: AtomicUsize,
+    fails: AtomicBool,
+}
+
+impl SinkFile {
+    /// So many messages are written.
+    fn wrote(&self, messages: usize) {
+        self.written.store(messages, Ordering::Relaxed);
+    }
+
+    /// So many messages are in it, durably.
+    fn restart(&self, messages: usize) {
+        self.wrote(messages);
+        self.synced.store(messages, Ordering::Relaxed);
+    }
+
+    /// How many messages a crash leaves.
+    pub(crate) fn synced(&self) -> usize {
+        self.synced.load(Ordering::Relaxed)
+    }
+
+    /// The next sync fails.
+    pub(crate) fn spoil(&self, fails: bool) {
+        self.fails.store(fails, Ordering::Relaxed);
+    }
+}
+
+impl Barrier for SinkFile {
+    fn sync(&self) -> std::io::Result<()> {
+        if self.fails.swap(false, Ordering::Relaxed) {
+            return Err(std::io::Error::other("the sink's disk is full"));
+        }
+        self.synced.store(self.written.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(())
+    }
+}
 
 /// What a buyer wants, whatever process it lives in.
 #[derive(Clone)]
@@ -52,11 +94,14 @@ pub(crate) struct House {
     pub(crate) disk: MemoryDisk,
     pub(crate) replica: Option<MemoryDisk>,
     pub(crate) wish: Wish,
-    /// Messages that the sink holds, and how many of them durably.
+    /// Messages that the sink holds.
     pub(crate) sink: Vec<(u64, Vec<u8>)>,
     /// When each of them was made, by the seller's word.
     pub(crate) times: BTreeMap<u64, i64>,
-    pub(crate) synced: usize,
+    /// How many of them are durable.
+    pub(crate) file: Arc<SinkFile>,
+    /// The journal was put back from a backup: the sink is not cut any more, and may get again what it held.
+    pub(crate) keeps_all: bool,
     /// Where the sink is cut when the next message comes: what is behind it comes again.
     pub(crate) cut: Option<u64>,
     /// Messages that were forgiven: where both sides had lost them, they never come.
@@ -148,7 +193,7 @@ impl Buyer {
     }
 
     fn load(&mut self, ctx: &Ctx, house: &mut House) -> Result<(), String> {
-        house.sink.truncate(house.synced);
+        house.sink.truncate(house.file.synced());
         let mut newest: Option<BuyerOrder> = None;
         for entries in self.journal.orders() {
             let menu = entries.iter().find_map(|entry| match entry {
@@ -174,10 +219,11 @@ impl Buyer {
         }
         if let Some(account) = newest.filter(|_| !house.done) {
             ctx.hit("start: buyer has an order");
-            house.cut = (!account.is_restored()).then_some(account.verified());
+            house.keeps_all |= account.is_restored();
+            house.cut = (!house.keeps_all).then_some(account.verified());
             self.account = Some(Box::new(account));
         }
-        house.synced = house.sink.len();
+        house.file.restart(house.sink.len());
         Ok(())
     }
 
@@ -222,7 +268,7 @@ impl Buyer {
             ctx.hit("session: restored");
             account.declare_restored();
             // The sink may hold more that was paid for than the journal knows; nobody sends that again.
-            house.cut = None;
+            (house.cut, house.keeps_all) = (None, true);
         }
         let config = BuyerConfig {
             key: house.key.clone(),
@@ -348,7 +394,8 @@ impl Buyer {
                     });
                     self.signed(&order, &entries);
                     house.forgiven.extend(forgiven(&entries));
-                    self.journal.write(ctx, &order, (conn.id, id, delivered_through), &entries);
+                    let barrier: Arc<dyn Barrier> = house.file.clone();
+                    self.journal.write(ctx, &order, (conn.id, id, Some(barrier)), &entries);
                 }
                 Output::RecordOrder(statement) => match self.records.clone() {
                     Some(records) => {
@@ -442,9 +489,9 @@ impl Buyer {
                 if placed.is_ok() {
                     // A sink of its own for each order.
                     house.sink.clear();
-                    house.synced = 0;
+                    house.file.restart(0);
                     house.forgiven.clear();
-                    house.cut = None;
+                    (house.cut, house.keeps_all) = (None, false);
                 }
                 if placed.is_ok() && ctx.shared.chance(ctx.shared.weather.rude) {
                     ctx.hit("rude: orders at the wrong time");
@@ -554,13 +601,6 @@ impl Buyer {
         }
     }
 
-    /// Makes the sink as durable as the rows that wait will be.
-    pub(crate) fn sync(&self, house: &mut House) {
-        let through = self.journal.through();
-        let held = house.sink.iter().filter(|(seq, _)| *seq < through).count();
-        house.synced = house.synced.max(held);
-    }
-
     /// Acks of the journal.
     pub(crate) fn acked(&mut self, ctx: &mut Ctx, house: &House, acks: Vec<Ack>) {
         let now = ctx.now().after_ms(house.skew_ms);
@@ -655,7 +695,7 @@ impl Buyer {
                 self.give_up(ctx, house);
                 self.voided += 1;
                 house.sink.clear();
-                house.synced = 0;
+                house.file.restart(0);
                 if self.voided > VOIDED_MAX { house.done = true } else { self.dial(ctx) }
             }
             Next::Restored => {
@@ -781,8 +821,10 @@ fn feed(conn: &mut Conn, now: Timestamp, house: &mut House) {
                     for (seq, message) in delivery.messages() {
                         if let Some(cut) = house.cut.take() {
                             house.sink.retain(|(seq, _)| *seq < cut);
+                            house.file.restart(house.sink.len());
                         }
                         house.sink.push((seq, message.bytes.to_vec()));
+                        house.file.wrote(house.sink.len());
                         house.times.insert(seq, message.time_us);
                     }
                 }
@@ -809,8 +851,11 @@ fn next(ended: &core::Ended, account: Option<&BuyerOrder>) -> Next {
         core::Ended::Settled | core::Ended::Withheld => Next::Done,
         core::Ended::Told(None) => Next::Again,
         core::Ended::Told(Some(Fault::Offence(Offence::WrongMenu | Offence::OrderExpired))) if !accepted => Next::Anew,
-        core::Ended::Offence(Offence::IdleTimeout | Offence::HandshakeTimeout)
-        | core::Ended::Told(Some(Fault::Offence(Offence::IdleTimeout | Offence::HandshakeTimeout))) => Next::Again,
+        core::Ended::Offence(offence) | core::Ended::Told(Some(Fault::Offence(offence)))
+            if offence.is_lateness() || (offence.needs_no_key() && accepted) =>
+        {
+            Next::Again
+        }
         // Its journal is older than what it has signed: somebody has to say so.
         core::Ended::Stopped(Reason::Frozen) | core::Ended::Told(Some(Fault::Offence(Offence::StaleAttach))) => {
             Next::Restored

@@ -1,9 +1,12 @@
 //! The journal of a process: what a driver's journal thread does, one commit at a time.
 
+use std::sync::Arc;
+
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{Entry, StoreId};
 use sdpp_rail::{
-    FlushFault, GroupCommit, GroupWrite, MemoryDisk, MemoryStore, Store as _, StoreError, StoreReader as _,
+    Barrier, Beside, FlushFault, GroupCommit, GroupWrite, MemoryDisk, MemoryStore, Store as _, StoreError,
+    StoreReader as _,
 };
 
 use super::ctx::{Ctx, Event, LinkId, Party};
@@ -19,7 +22,6 @@ struct Waiting {
     write: GroupWrite,
     link: LinkId,
     id: StoreId,
-    through: u64,
 }
 
 /// A journal over a disk that outlives the process.
@@ -55,12 +57,12 @@ impl Journal {
         &mut self,
         ctx: &mut Ctx,
         order: &StatementId,
-        (link, id, through): (LinkId, StoreId, u64),
+        (link, id, barrier): (LinkId, StoreId, Option<Arc<dyn Barrier>>),
         rows: &[Entry],
     ) {
         let rows = rows.iter().map(Entry::to_bytes).collect();
-        let write = GroupWrite { stream: stream(order), rows, ..GroupWrite::default() };
-        self.waiting.push(Waiting { write, link, id, through });
+        let write = GroupWrite { stream: stream(order), rows, beside: Beside { barrier, note: None } };
+        self.waiting.push(Waiting { write, link, id });
         if !self.planned {
             self.planned = true;
             let mut way = ctx.below(4);
@@ -74,7 +76,7 @@ impl Journal {
     /// Marks an order's rows as put back from a backup; durable before anything goes on.
     pub(crate) fn declare_restored(&mut self, order: &StatementId) -> Result<(), StoreError> {
         let mark = GroupWrite {
-            beside: sdpp_rail::Beside { barrier: None, note: Some((restored(order), "declared".into())) },
+            beside: Beside { barrier: None, note: Some((restored(order), "declared".into())) },
             ..GroupWrite::default()
         };
         self.commits.commit(std::iter::once(&mark))
@@ -82,11 +84,6 @@ impl Journal {
 
     pub(crate) fn is_restored(&self, order: &StatementId) -> bool {
         self.commits.store().head(&restored(order)).is_ok_and(|mark| mark.is_some())
-    }
-
-    /// What the sink must hold before the rows that wait.
-    pub(crate) fn through(&self) -> u64 {
-        self.waiting.iter().map(|waiting| waiting.through).max().unwrap_or(0)
     }
 
     /// Whether rows wait to be written.

@@ -25,7 +25,7 @@ const LOOK_MS: u64 = 2_000;
 /// Whether somebody may be named so: for the lie that was told, or for what lateness and silence look like.
 pub(crate) fn is_named_rightly(offence: Offence, lies: &[Offence], has_lied: bool) -> Result<(), &'static str> {
     match offence {
-        Offence::IdleTimeout | Offence::HandshakeTimeout | Offence::NotPaid => Ok(()),
+        _ if offence.is_lateness() => Ok(()),
         // Its order was made for the menu of an earlier life of the seller, which never took it.
         Offence::WrongMenu | Offence::OrderExpired => Ok(()),
         _ if !has_lied => Err("it has not lied yet"),

@@ -159,7 +159,8 @@ impl World {
                 wish: wish.clone(),
                 sink: Vec::new(),
                 times: BTreeMap::new(),
-                synced: 0,
+                file: Arc::default(),
+                keeps_all: false,
                 forgiven: Vec::new(),
                 cut: None,
                 openings: Vec::new(),
@@ -430,14 +431,12 @@ impl World {
             Party::Buyer(number) => {
                 let seat = &mut self.buyers[number];
                 if let Some(buyer) = seat.process.as_mut().filter(|buyer| buyer.boot == boot) {
-                    // The sink is synced before the rows that vouch for it are written.
-                    buyer.sync(&mut seat.house);
                     let acks = buyer.journal.commit();
                     self.ctx.say(|| {
                         format!(
                             "buyer {number}: commit, failed {}, sink {} of {}",
                             buyer.journal.failed,
-                            seat.house.synced,
+                            seat.house.file.synced(),
                             seat.house.sink.len()
                         )
                     });
@@ -610,7 +609,11 @@ impl World {
                 }
             }
             8 => {
-                if let Some(buyer) = &self.buyers[buyer].process {
+                let seat = &self.buyers[buyer];
+                if self.ctx.below(4) == 1 {
+                    self.ctx.hit("disk: sink fails");
+                    seat.house.file.spoil(true);
+                } else if let Some(buyer) = &seat.process {
                     buyer.journal.spoil(&self.ctx);
                 }
             }
@@ -710,6 +713,9 @@ impl World {
             Party::Buyer(number) => &self.buyers[number].house.disk,
         };
         disk.heal();
+        if let Party::Buyer(number) = party {
+            self.buyers[number].house.file.spoil(false);
+        }
     }
 
     pub(super) fn parties(&self) -> Vec<Party> {

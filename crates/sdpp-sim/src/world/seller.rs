@@ -415,7 +415,7 @@ impl Seller {
         if entries.iter().any(|entry| matches!(entry, Entry::Statement(one) if one.kind == Kind::Order)) {
             entries.insert(0, self.config.menu.erase().into());
         }
-        self.journal.write(ctx, &order, (id, store, 0), &entries);
+        self.journal.write(ctx, &order, (id, store, None), &entries);
     }
 
     fn event(&mut self, ctx: &Ctx, conn: &mut Conn, event: &core::Event) {

@@ -20,7 +20,7 @@ use sdpp_proto::buyer::{self as core, BuyerConfig, BuyerOrder, OrderDraft, Place
 use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::Amount;
-use sdpp_proto::offence::Reason;
+use sdpp_proto::offence::{Offence, Reason};
 use sdpp_proto::statement::{Menu, PayOption, Product, Signed};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::failpoint::{self, Deed};
@@ -493,7 +493,7 @@ impl Buyer {
 /// Whether the seller says that it does not know the order, and cannot take it any more: it was started again,
 /// or has changed its menu, before it had heard of it.
 const fn is_void(account: &BuyerOrder, ended: &core::Ended) -> bool {
-    use sdpp_proto::offence::{Fault, Offence};
+    use sdpp_proto::offence::Fault;
     let late = matches!(ended, core::Ended::Told(Some(Fault::Offence(Offence::WrongMenu | Offence::OrderExpired))));
     late && account.salt().is_none()
 }
@@ -525,48 +525,24 @@ fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
 
 /// Whether a connection was only lost, so that another one may go on with the order. So it is after a payment
 /// that came too late: it still counts (spec §8), and a channel that is closed now would take it from the seller.
-const fn is_lost(ended: &core::Ended) -> bool {
-    use sdpp_proto::offence::{Fault, Offence};
-    match ended {
-        core::Ended::Told(None) => true,
-        core::Ended::Offence(offence) | core::Ended::Told(Some(Fault::Offence(offence))) => {
-            matches!(offence, Offence::IdleTimeout | Offence::HandshakeTimeout | Offence::NotPaid)
-        }
-        core::Ended::Settled
-        | core::Ended::Withheld
-        | core::Ended::Stopped(_)
-        | core::Ended::Told(Some(Fault::Reason(_))) => false,
-    }
+fn is_lost(ended: &core::Ended) -> bool {
+    *ended == core::Ended::Told(None) || blamed(ended).is_some_and(Offence::is_lateness)
 }
 
-/// Whether somebody on the way, who has no key, can make a connection end so: by a changed, repeated or
-/// foreign byte, or by answering in the seller's place. It says nothing about the seller, and a bit of it
-/// must not cost an order (`spec/errors.md`, rule 5).
-const fn is_anybodys(ended: &core::Ended) -> bool {
-    use sdpp_proto::offence::{Fault, Offence};
+/// Whether somebody on the way, who has no key, can make a connection end so.
+fn is_anybodys(ended: &core::Ended) -> bool {
+    blamed(ended).is_some_and(Offence::needs_no_key)
+}
+
+/// The offence that one side has named.
+const fn blamed(ended: &core::Ended) -> Option<Offence> {
+    use sdpp_proto::offence::Fault;
     match ended {
-        core::Ended::Offence(offence) | core::Ended::Told(Some(Fault::Offence(offence))) => matches!(
-            offence,
-            Offence::UnknownFrame
-                | Offence::FrameTooLong
-                | Offence::WrongCounter
-                | Offence::BadSeal
-                | Offence::BadFrame
-                | Offence::UnexpectedFrame
-                | Offence::BadHello
-                | Offence::VersionMismatch
-                | Offence::NoCommonSuite
-                | Offence::BadMenu
-                | Offence::MenuExpired
-                | Offence::WrongSeller
-                | Offence::BadSealedOrder
-                | Offence::WrongTranscript
-                | Offence::BadSession
-        ),
+        core::Ended::Offence(offence) | core::Ended::Told(Some(Fault::Offence(offence))) => Some(*offence),
         core::Ended::Settled
         | core::Ended::Withheld
         | core::Ended::Stopped(_)
-        | core::Ended::Told(None | Some(Fault::Reason(_))) => false,
+        | core::Ended::Told(None | Some(Fault::Reason(_))) => None,
     }
 }
 
