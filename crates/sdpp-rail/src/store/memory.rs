@@ -137,6 +137,11 @@ impl MemoryDisk {
         self.lock().undo.len()
     }
 
+    /// Those among them that a flush which lied has called durable.
+    pub fn believed(&self) -> usize {
+        self.lock().believed
+    }
+
     fn lock(&self) -> MutexGuard<'_, Disk> {
         // A test that panicked elsewhere leaves the data as it is: still worth reading.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
