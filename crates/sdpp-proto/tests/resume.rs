@@ -358,6 +358,26 @@ fn time_that_was_billed_before_a_break_is_paid_after_it() {
 }
 
 #[test]
+fn a_break_behind_a_session_without_time_is_not_billed() {
+    // The first session ends in the millisecond in which it began; a minute later the second one lasts 10 seconds.
+    let mut product = product();
+    (product.unit, product.amount, product.window_ms) = (Unit::Second, Amount::new(2), 10_000);
+    let mut world = World::new(product, Suite::X25519);
+    world.draft.quantity = None;
+    world.admission.ramp = false;
+    (world.source_end, world.offering) = (0, false);
+    world.run();
+    world.reconnect();
+    world.now = world.now.after_ms(60_000);
+    world.run();
+    tick(&mut world, 10_000);
+    world.seller.finish(world.now);
+    world.run();
+    is_over(&world, "a break");
+    assert_eq!(world.buyer.order().unwrap().due(), Amount::new(20));
+}
+
+#[test]
 fn an_invoice_signed_before_a_payment_was_credited_is_taken_after_it() {
     let mut world = world(OPEN);
     (world.endless, world.source_end) = (true, 5);

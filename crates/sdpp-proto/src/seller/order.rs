@@ -333,6 +333,10 @@ impl SellerOrder {
         let billed = self.open.as_ref().and_then(|span| span.time).is_some_and(|(start, end)| end > start);
         if window.count == 0 && !billed {
             self.credit.drop_windows(1);
+            // Nor did time begin with it: the next window may come behind a break, which nobody pays for.
+            if let Some(span) = self.open.as_mut().filter(|span| span.windows == 0) {
+                span.time = None;
+            }
             return;
         }
         if let Some(span) = &mut self.open {
