@@ -7,7 +7,7 @@ use sdpp_proto::codec::ChannelId;
 use sdpp_proto::money::Amount;
 use serde_json::json;
 
-use crate::buy::fetch_deposits;
+use crate::buy::fetch_deposits_of;
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
 use crate::ledger::reach::{Reach, Remote};
@@ -35,7 +35,7 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
 async fn shown(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     let remote = Remote::open(home, args.role, &args.reach).await?;
     remote.follow().await?;
-    fetch_deposits(&remote).await;
+    fetch_deposits_of(home, args.role, &remote).await?;
     let size = remote.follow().await?;
     let account = remote.key.public();
     let (balances, paying, paid) = remote

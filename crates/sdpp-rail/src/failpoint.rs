@@ -57,6 +57,8 @@ deeds! {
     Default: "flush/default", "flushed/default";
     /// Where a statement was recorded.
     Recorded: "flush/recorded", "flushed/recorded";
+    /// A buyer's journal notes that a deposit is asked for, or that an order has it.
+    Opening: "flush/opening", "flushed/opening";
     /// A buyer's journal notes that its order was never taken.
     Void: "flush/void", "flushed/void";
     /// An order is marked as put back from a backup.

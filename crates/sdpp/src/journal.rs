@@ -21,12 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use sdpp_proto::codec::StatementId;
+use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::journal::{BadEntry, Entry, StoreId};
 use sdpp_proto::statement::Kind;
 use sdpp_rail::failpoint::Deed;
-use sdpp_rail::{GroupCommit, GroupWrite, Store, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use sdpp_rail::{GroupCommit, GroupWrite, Head, Store, StoreError};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
 pub use sdpp_rail::{Barrier, Beside};
 
@@ -34,6 +34,8 @@ pub use sdpp_rail::{Barrier, Beside};
 const GROUP_MAX: usize = 4096;
 /// Rows read at once.
 const READ_ROWS: usize = 1024;
+/// Heads read at once.
+const READ_HEADS: usize = 1024;
 
 /// An answer of the journal.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,6 +78,7 @@ enum Request {
     Read(String, oneshot::Sender<Result<Vec<Vec<u8>>, StoreError>>),
     Streams(String, oneshot::Sender<Result<Vec<String>, StoreError>>),
     Note(String, oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>),
+    Notes(&'static str, oneshot::Sender<Result<Vec<Head>, StoreError>>),
 }
 
 /// A journal; cheap to clone.
@@ -83,6 +86,8 @@ enum Request {
 pub struct Journal {
     requests: mpsc::UnboundedSender<Request>,
     failed: Arc<AtomicBool>,
+    /// Set once the openings that earlier lives left were looked for.
+    looked: Arc<OnceCell<()>>,
 }
 
 /// Why a journal could not be read.
@@ -124,6 +129,11 @@ pub fn note_key(order: &StatementId) -> String {
     format!("{NOTES}{order}")
 }
 
+/// The key of what a buyer notes before it asks its rail for a deposit (`docs/journal.md`).
+pub(crate) fn opening_key(reference: &Bytes32) -> String {
+    format!("{OPENINGS}{reference}")
+}
+
 /// The key under which an order is marked as restored from a backup.
 fn restored_key(order: &str) -> String {
     format!("{RESTORED}{order}")
@@ -136,6 +146,8 @@ pub(crate) const WRITTEN_OFF: &str = "written-off/";
 /// Prefixes of the heads of all notes, and of all marks of a backup.
 const NOTES: &str = "note/";
 const RESTORED: &str = "restored/";
+/// Prefix of the notes of deposits that a rail was asked for.
+const OPENINGS: &str = "opening/";
 
 impl Journal {
     /// Starts the thread. It ends when the last handle is gone.
@@ -147,7 +159,7 @@ impl Journal {
         let failed = Arc::new(AtomicBool::new(false));
         let told = failed.clone();
         thread::Builder::new().name("sdpp-journal".into()).spawn(move || run(store, queue, &told))?;
-        Ok(Self { requests, failed })
+        Ok(Self { requests, failed, looked: Arc::default() })
     }
 
     /// Whether a write has failed, or the thread is gone: what sessions say of their orders may then be more
@@ -203,13 +215,39 @@ impl Journal {
     /// [`ReadError`].
     pub async fn put_note(&self, key: String, text: String) -> Result<(), ReadError> {
         let (done, mut acks) = mpsc::unbounded_channel();
-        let beside = Beside { barrier: None, note: Some((key, text)) };
+        let beside = Beside { barrier: None, notes: vec![(key, text)] };
         self.write_with(String::new(), &[], (StoreId(0), &done), beside);
         match acks.recv().await {
             Some(Ack::Durable(_)) => Ok(()),
             Some(Ack::Failed(error)) => Err(ReadError::Store(error)),
             None => Err(ReadError::Gone),
         }
+    }
+
+    /// Notes of deposits that an earlier life of the program asked for and that no order took: keys and texts.
+    /// Only the first call finds any; whoever notes one calls this before, so that none of this life is among
+    /// them.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(crate) async fn openings_left(&self) -> Result<Vec<(String, String)>, ReadError> {
+        let mut left = Vec::new();
+        let look = async || {
+            let (answer, notes) = oneshot::channel();
+            self.requests.send(Request::Notes(OPENINGS, answer)).map_err(|_| ReadError::Gone)?;
+            left = notes.await.map_err(|_| ReadError::Gone)??;
+            Ok::<_, ReadError>(())
+        };
+        self.looked.get_or_try_init(look).await?;
+        let text = |(key, text): Head| (key, String::from_utf8_lossy(&text).into_owned());
+        Ok(left.into_iter().filter(|(_, text)| !text.is_empty()).map(text).collect())
+    }
+
+    /// Puts a note behind what was handed over before. Nobody waits for it.
+    pub(crate) fn note_later(&self, key: String, text: String) {
+        let (unheard, _) = mpsc::unbounded_channel();
+        let beside = Beside { barrier: None, notes: vec![(key, text)] };
+        self.write_with(String::new(), &[], (StoreId(0), &unheard), beside);
     }
 
     /// Declares that this journal was put back from a backup: what was ordered so far can only be
@@ -253,7 +291,7 @@ fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>, failed: &
         while let Some(request) = next.take() {
             match request {
                 Request::Write(write) => group.push(write),
-                request @ (Request::Read(..) | Request::Streams(..) | Request::Note(..)) => {
+                request @ (Request::Read(..) | Request::Streams(..) | Request::Note(..) | Request::Notes(..)) => {
                     // Whoever asks sees what was handed over before, or that it failed.
                     commit((&mut commits, failed), &mut group);
                     look(commits.store(), request);
@@ -288,6 +326,7 @@ fn look(store: &impl Store, request: Request) {
         Request::Read(stream, answer) => drop(answer.send(read_all(store, &stream))),
         Request::Streams(prefix, answer) => drop(answer.send(store.streams(&prefix))),
         Request::Note(key, answer) => drop(answer.send(store.head(&key))),
+        Request::Notes(prefix, answer) => drop(answer.send(all_heads(store, prefix))),
     }
 }
 
@@ -298,8 +337,13 @@ fn deeds_of(write: &GroupWrite) -> Vec<Deed> {
     }
     let mut deeds: Vec<Deed> = write.rows.iter().filter_map(|row| deed_of(row)).collect();
     // What goes beside rows is a part of them.
-    if let (true, Some((key, _))) = (deeds.is_empty(), &write.beside.note) {
-        let alone = [(NOTES, Deed::Void), (RESTORED, Deed::Restored), (WRITTEN_OFF, Deed::WrittenOff)];
+    if let (true, Some((key, _))) = (deeds.is_empty(), write.beside.notes.first()) {
+        let alone = [
+            (NOTES, Deed::Void),
+            (OPENINGS, Deed::Opening),
+            (RESTORED, Deed::Restored),
+            (WRITTEN_OFF, Deed::WrittenOff),
+        ];
         deeds.extend(alone.into_iter().filter(|(prefix, _)| key.starts_with(prefix)).map(|(_, deed)| deed));
     }
     deeds
@@ -323,6 +367,18 @@ fn deed_of(row: &[u8]) -> Option<Deed> {
         Kind::Default => Some(Deed::Default),
         // No journal has these; an ack is asked for by no product that the program sells.
         Kind::Ack | Kind::Sample | Kind::Quote | Kind::Rotation | Kind::Revocation => None,
+    }
+}
+
+fn all_heads(store: &impl Store, prefix: &str) -> Result<Vec<Head>, StoreError> {
+    let mut out: Vec<Head> = Vec::new();
+    loop {
+        let heads = store.heads(prefix, out.last().map(|(key, _)| key.as_str()), READ_HEADS)?;
+        let last = heads.len() < READ_HEADS;
+        out.extend(heads);
+        if last {
+            return Ok(out);
+        }
     }
 }
 

@@ -12,15 +12,17 @@
 mod kit;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kit::*;
 use sdpp::buyer::{BuyError, Buyer, Event, OrderState, Purchase, Reconnect};
 use sdpp_proto::buyer::Ended;
+use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
-use sdpp_rail::MemoryDisk;
-use sdpp_rail::fake::{Call, FakeMode, Fault};
+use sdpp_rail::fake::{Call, FakeMode, FakeWorld, Fault};
+use sdpp_rail::{Bill, Funding, MemoryDisk, OpenRequest, Payer, PaymentStatus, Proof, Reply};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -119,6 +121,63 @@ async fn an_order_whose_seller_is_gone_for_good_is_left_to_the_rail() {
     let given_up = buyer.close(&cut.world.address(cut.at), done.order, (&mut cut.sink.clone(), true)).await.unwrap();
     assert!(given_up.closing && !given_up.parked, "the rail was asked: {given_up:?}");
     assert_eq!(cut.world.bank.calls(Call::Close), 1);
+}
+
+/// A rail that does what it is asked and whose first answer never comes.
+struct Mute(Arc<dyn Payer>);
+
+impl Payer for Mute {
+    fn moves_money(&self) -> bool {
+        self.0.moves_money()
+    }
+
+    fn open<'a>(&'a self, request: &'a OpenRequest) -> Reply<'a, Funding> {
+        Box::pin(async move {
+            self.0.open(request).await?;
+            std::future::pending().await
+        })
+    }
+
+    fn pay<'a>(&'a self, bill: &'a Bill) -> Reply<'a, Proof> {
+        self.0.pay(bill)
+    }
+
+    fn status<'a>(&'a self, invoice: &'a StatementId) -> Reply<'a, PaymentStatus> {
+        self.0.status(invoice)
+    }
+
+    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, ()> {
+        self.0.close(funding)
+    }
+}
+
+#[tokio::test]
+async fn a_deposit_whose_order_was_never_written_comes_back_with_the_next_purchase() {
+    let world = World::new(FakeMode::Voucher, product(10), 100);
+    let (at, serving) = world.serve().await;
+    let (disk, address, request) = (MemoryDisk::new(), world.address(at), world.request(100, 4));
+    let (account, asset) = (key(2).public().multibase(), FakeWorld::asset());
+    let mut settings = world.buyer_settings(2, &disk);
+    settings.payer = Arc::new(Mute(settings.payer));
+    let stop = watch::channel(false).0;
+    let dies = Buyer::new(settings);
+    let (mut sink, asked) = (Kept::default(), stop.subscribe());
+    let mut buying = Box::pin(dies.buy(&address, &request, &mut sink, asked));
+    while world.bank.locked(&account, &asset) == Amount::ZERO {
+        let _ = tokio::time::timeout(Duration::from_millis(1), &mut buying).await;
+    }
+    drop(buying);
+    drop(dies);
+    disk.crash();
+    // The journal knows of no order, and yet of the deposit. The second purchase has one of its own.
+    for closed in [1, 1] {
+        let buyer = world.buyer_on(2, &disk);
+        let done = buyer.buy(&address, &request, &mut Kept::default(), stop.subscribe()).await.unwrap();
+        assert_eq!((done.ended, done.delivered), (Ended::Settled, 100));
+        assert_eq!(world.bank.calls(Call::Close), closed, "one that is given back or used is not given back again");
+    }
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use sdpp_proto::suite::Suite;
 use sdpp_rail::Payer;
 
 use super::Args;
+use super::journals::Journals;
 use crate::exit::{Exit, failed};
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
@@ -117,8 +118,21 @@ impl Desk {
     }
 }
 
+/// The same, and those of purchases that died before their order was written. A running purchase keeps its
+/// journal, and looks itself.
+pub(crate) async fn fetch_deposits_of(home: &Home, role: Role, remote: &Remote) -> Result<(), Failure> {
+    if role == Role::Buyer {
+        let payer = VoucherPayer::new(remote.client.clone(), remote.key.clone());
+        for (_, journal) in &Journals::open(home)?.free {
+            sdpp::buyer::reclaim(journal, RAIL_VOUCHER, &payer, &remote.key.public()).await?;
+        }
+    }
+    fetch_deposits(remote).await;
+    Ok(())
+}
+
 /// Has the deposits of older orders come back, where a seller is gone and the grace period is over.
-pub(crate) async fn fetch_deposits(remote: &Remote) {
+async fn fetch_deposits(remote: &Remote) {
     if let Err(error) = VoucherPayer::new(remote.client.clone(), remote.key.clone()).tend().await {
         // The next command tries again.
         tracing::warn!(%error, "deposits of older orders could not be fetched");

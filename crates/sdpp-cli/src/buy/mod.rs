@@ -22,7 +22,7 @@ mod running;
 pub(crate) mod sinks;
 
 pub(crate) use args::{Args, Which};
-pub(crate) use desk::{Desk, fetch_deposits};
+pub(crate) use desk::{Desk, fetch_deposits_of};
 pub(crate) use progress::Progress;
 
 use self::journals::Journals;

@@ -24,8 +24,8 @@ pub trait Barrier: Send + Sync {
 pub struct Beside {
     /// Synced before.
     pub barrier: Option<Arc<dyn Barrier>>,
-    /// A note, durable together with the rows: its key and its text, in place of the one before.
-    pub note: Option<(String, String)>,
+    /// Notes, durable together with the rows: their keys and texts, in place of those before.
+    pub notes: Vec<(String, String)>,
 }
 
 /// Rows of one writer.
@@ -95,7 +95,7 @@ impl<S: Store> GroupCommit<S> {
             for row in &write.rows {
                 self.store.append(&write.stream, row)?;
             }
-            if let Some((key, text)) = &write.beside.note {
+            for (key, text) in &write.beside.notes {
                 self.store.put(key, text.as_bytes())?;
             }
         }

@@ -61,7 +61,7 @@ impl Journal {
         rows: &[Entry],
     ) {
         let rows = rows.iter().map(Entry::to_bytes).collect();
-        let write = GroupWrite { stream: stream(order), rows, beside: Beside { barrier, note: None } };
+        let write = GroupWrite { stream: stream(order), rows, beside: Beside { barrier, notes: Vec::new() } };
         self.waiting.push(Waiting { write, link, id });
         if !self.planned {
             self.planned = true;
@@ -76,7 +76,7 @@ impl Journal {
     /// Marks an order's rows as put back from a backup; durable before anything goes on.
     pub(crate) fn declare_restored(&mut self, order: &StatementId) -> Result<(), StoreError> {
         let mark = GroupWrite {
-            beside: Beside { barrier: None, note: Some((restored(order), "declared".into())) },
+            beside: Beside { barrier: None, notes: vec![(restored(order), "declared".into())] },
             ..GroupWrite::default()
         };
         self.commits.commit(std::iter::once(&mark))

@@ -33,6 +33,8 @@ pub(super) struct Keeper<'a> {
     /// The first message not handed to the sink.
     taken: u64,
     waiting: VecDeque<Waiting>,
+    /// The note of a deposit that no order has yet.
+    opening: Option<String>,
     /// The reader has enough.
     enough: bool,
     /// Since when the sink takes nothing.
@@ -43,7 +45,7 @@ impl<'a> Keeper<'a> {
     pub(super) fn new(sink: &'a mut dyn Sink, journal: Journal, note: Note) -> Self {
         let note = Note { sink: sink.describe(), ..note };
         let (marks, waiting) = (VecDeque::new(), VecDeque::new());
-        Self { sink, journal, note, marks, taken: 0, waiting, enough: false, stuck: None }
+        Self { sink, journal, note, marks, taken: 0, waiting, opening: None, enough: false, stuck: None }
     }
 
     /// A new order's stream begins.
@@ -60,6 +62,11 @@ impl<'a> Keeper<'a> {
         let note = Note { void: true, ..self.note.clone() };
         let (journal, key, text) = (self.journal.clone(), note_key(order), note.to_text());
         async move { journal.put_note(key, text).await }
+    }
+
+    /// A deposit is asked for, for the order that comes next; this is its note.
+    pub(super) fn opening(&mut self, key: String) {
+        self.opening = Some(key);
     }
 
     /// An order of the journal goes on behind `verified` messages. A sink of another name than the
@@ -145,7 +152,10 @@ impl<'a> Keeper<'a> {
             };
             let Some(Waiting { order, entries, through, id, done }) = self.waiting.pop_front() else { break };
             self.vouch(through);
-            let beside = Beside { barrier, note: Some((note_key(&order), self.note.to_text())) };
+            // From its first rows on the order knows its channel.
+            let opening = self.opening.take().map(|key| (key, String::new()));
+            let notes = [(note_key(&order), self.note.to_text())].into_iter().chain(opening).collect();
+            let beside = Beside { barrier, notes };
             self.journal.write_with(order_stream(&order), &entries, (id, &done), beside);
             moved = true;
         }

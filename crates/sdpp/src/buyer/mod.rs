@@ -37,6 +37,7 @@ mod ask;
 mod count;
 mod keeper;
 mod note;
+mod opening;
 mod orders;
 mod pursuit;
 mod request;
@@ -44,6 +45,7 @@ mod session;
 
 pub use ask::{Asked, ask};
 pub use note::Note;
+pub use opening::reclaim;
 pub use orders::{OrderInfo, OrderState, orders};
 pub use pursuit::Reconnect;
 pub use request::{Agreed, Request};
@@ -326,6 +328,7 @@ impl Buyer {
         sink: &mut dyn Sink,
         stop: watch::Receiver<bool>,
     ) -> Result<Purchase, BuyError> {
+        self.reclaim().await?;
         let keeper = Keeper::new(sink, self.settings.journal.clone(), Note::at(address));
         let pursuit = Pursuit { buyer: self, address, keeper, stop: Stop::new(stop) };
         pursuit.run(Plan::Place(Box::new(request.clone()))).await
@@ -343,6 +346,7 @@ impl Buyer {
         sink: &mut dyn Sink,
         stop: watch::Receiver<bool>,
     ) -> Result<Purchase, BuyError> {
+        self.reclaim().await?;
         let (account, before) = self.restore(order).await?;
         let mut keeper = Keeper::new(sink, self.settings.journal.clone(), Note::at(address));
         if account.is_settled() {
@@ -387,6 +391,12 @@ impl Buyer {
     /// [`ReadError`].
     pub async fn orders(&self) -> Result<Vec<OrderInfo>, ReadError> {
         orders(&self.settings.journal, &self.settings.key).await
+    }
+
+    /// See [`reclaim`].
+    async fn reclaim(&self) -> Result<(), BuyError> {
+        let Settings { journal, payer, rail, key, .. } = &self.settings;
+        reclaim(journal, rail, payer.as_ref(), &key.public()).await.map(drop).map_err(BuyError::Journal)
     }
 
     async fn restore(&self, order: StatementId) -> Result<(Box<BuyerOrder>, Note), BuyError> {
@@ -454,7 +464,7 @@ impl Buyer {
         let nonce = Bytes32(*entropy::draw().map_err(BuyError::NoEntropy)?);
         let bound = Bound::of(product, option, (exposure_max, limit), windows);
         (self.settings.listener)(&Event::Ordering { product: Box::new(product.clone()), bound: Box::new(bound) });
-        let funding = self.open(option, limit, nonce).await?;
+        let funding = self.open((option, limit, nonce), keeper).await?;
         let draft = OrderDraft {
             product: product.id,
             option: option.id,
@@ -471,9 +481,19 @@ impl Buyer {
         Ok((draft, funding))
     }
 
-    async fn open(&self, option: &PayOption, limit: Amount, reference: Bytes32) -> Result<Funding, BuyError> {
+    /// Opens what stands behind an order. The journal knows of it before the rail does.
+    async fn open(
+        &self,
+        (option, limit, reference): (&PayOption, Amount, Bytes32),
+        keeper: &mut Keeper<'_>,
+    ) -> Result<Funding, BuyError> {
         let signer = self.settings.key.public();
         let request = OpenRequest { reference, option: option.clone(), limit, signer };
+        if option.channel {
+            let key = opening::key_of(&request);
+            self.settings.journal.put_note(key.clone(), opening::to_text(&request)).await.map_err(BuyError::Journal)?;
+            keeper.opening(key);
+        }
         for attempt in 0..10u32 {
             failpoint::before(Deed::Open);
             let opened = self.settings.payer.open(&request).await;
@@ -483,7 +503,12 @@ impl Buyer {
                 Err(RailError::Unavailable | RailError::Unknown) => {
                     tokio::time::sleep(Duration::from_millis(20u64.saturating_mul(1 << attempt.min(7)))).await;
                 }
-                answer => return answer.map_err(BuyError::Rail),
+                answer => {
+                    if matches!(answer, Err(RailError::Declined(_))) && option.channel {
+                        self.settings.journal.note_later(opening::key_of(&request), String::new());
+                    }
+                    return answer.map_err(BuyError::Rail);
+                }
             }
         }
         Err(BuyError::Rail(RailError::Unavailable))
