@@ -302,6 +302,25 @@ fn time_to_pay_does_not_run_while_there_is_no_connection() {
 }
 
 #[test]
+fn a_default_is_durable_before_it_leaves_and_stands_behind_its_invoice() {
+    let mut world = World::new(product(), Suite::X25519);
+    world.pay = false;
+    world.run();
+    world.seller_journal.hold = true;
+    world.now = world.now.after_ms(option().pay_by_ms);
+    world.seller.handle_timeout(world.now);
+    world.run();
+    let has = |journal: &Journal, kind| journal.statements().iter().position(|statement| statement.kind == kind);
+    assert_eq!(has(&world.buyer_journal, Kind::Default), None, "its writer does not have it yet");
+    assert_eq!(world.seller_ended, None);
+    world.seller_journal.hold = false;
+    world.run();
+    assert_eq!(world.seller_ended, Some(sdpp_proto::seller::Ended::Defaulted));
+    let [default, invoice] = [Kind::Default, Kind::Invoice].map(|kind| has(&world.buyer_journal, kind).unwrap());
+    assert!(default > invoice, "what it names is there: {default} and {invoice}");
+}
+
+#[test]
 fn a_connection_after_a_default_that_brings_no_payment_is_ended() {
     let mut world = World::new(product(), Suite::X25519);
     world.pay = false;

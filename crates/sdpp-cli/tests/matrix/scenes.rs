@@ -226,13 +226,11 @@ fn be_late(market: &mut Market, play: &Play, mut sale: Sale) -> Vec<Who> {
     assert!(ended, "{}: {status}: {}", sale.label, buyer.said());
     market.buyer_ended(status);
     sale.pursue(market);
-    // A default may stand in the buyer's journal before the invoice that it names: incomplete, and not false.
-    settled_early(market, sale, &[0, 3])
+    settled_early(market, sale)
 }
 
 /// An order that has ended before all was sold: what was delivered is paid for, once.
-/// `codes` are those that the auditor may end with.
-fn settled_early(market: &mut Market, mut sale: Sale, codes: &[i32]) -> Vec<Who> {
+fn settled_early(market: &mut Market, mut sale: Sale) -> Vec<Who> {
     sale.killed.extend(market.take_killed());
     let order = sale.order(market).unwrap();
     assert!(order["state"] == "settled" && order["due"] == order["paid"], "{}: {order}", sale.label);
@@ -241,7 +239,7 @@ fn settled_early(market: &mut Market, mut sale: Sale, codes: &[i32]) -> Vec<Who>
     let wanted: String = source.lines().take(count).map(|line| format!("{line}\n")).collect();
     assert_eq!(std::fs::read_to_string(&sale.out).unwrap(), wanted, "{}", sale.label);
     sale.money(market, text(&order["paid"]).parse().unwrap());
-    sale.audit_with(market, codes);
+    sale.audit(market);
     sale.killed
 }
 
@@ -250,7 +248,7 @@ fn restored(market: &mut Market, play: &Play, mut sale: Sale) -> Vec<Who> {
     arm(market, play);
     insist(market, Who::Buyer, &play.home, &["orders", "restored", "--as", "buyer"]);
     sale.pursue(market);
-    settled_early(market, sale, &[0])
+    settled_early(market, sale)
 }
 
 /// The keys that a folder has, under all names: the one in use, old ones and the next one.

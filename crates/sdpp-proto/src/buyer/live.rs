@@ -54,6 +54,8 @@ pub(super) struct Live {
     fresh: Vec<Signed<Invoice>>,
     /// Verified invoices that the journal does not hold yet.
     unsaved: Vec<Entry>,
+    /// The seller's default, which goes to the journal behind the invoice that it names.
+    told: Option<Entry>,
     /// The invoice that is being paid.
     paying: Option<Signed<Invoice>>,
     control: VecDeque<Vec<u8>>,
@@ -82,6 +84,7 @@ impl Live {
             receiver: Receiver::default(),
             fresh: Vec::new(),
             unsaved: Vec::new(),
+            told: None,
             paying: None,
             control: VecDeque::new(),
             stores: Self::send_again(common, &account),
@@ -239,7 +242,7 @@ impl Live {
         }
         unpaid.verify(&self.account.seller()).map_err(|_| Offence::BadDefault)?;
         self.account.set_defaulted();
-        self.evidence(common, unpaid.erase().into());
+        self.told = Some(unpaid.erase().into());
         common.event(Event::Defaulted(Box::new(unpaid)));
         Ok(())
     }
@@ -273,8 +276,19 @@ impl Live {
             let ack = Ack { order_id: self.account.id(), invoice_id: newest.id() };
             self.control.push_back(item_of(&Signed::sign(self.account.key(), ack).erase()));
         }
+        if self.told.is_some() {
+            let id = self.save(common);
+            self.stores.push_back((id, Awaited::Evidence));
+        }
         self.pay_next(common, now);
         Ok(())
+    }
+
+    /// Hands over what the journal does not hold yet.
+    fn save(&mut self, common: &mut Common) -> StoreId {
+        let mut entries = core::mem::take(&mut self.unsaved);
+        entries.extend(self.told.take());
+        common.store(entries, self.account.verified())
     }
 
     fn pay_next(&mut self, common: &mut Common, now: Timestamp) {
@@ -429,8 +443,8 @@ impl Live {
 
     /// Ends the connection: the rest is sealed, the account stays.
     pub(super) fn close(mut self, common: &mut Common, fault: Option<Fault>) -> Box<BuyerOrder> {
-        if !self.unsaved.is_empty() {
-            common.store(core::mem::take(&mut self.unsaved), self.account.verified());
+        if !self.unsaved.is_empty() || self.told.is_some() {
+            self.save(common);
         }
         self.control.extend(fault.map(|fault| item(&Control::Error(fault.code()))));
         frame::write_controls(&mut common.wire, &mut self.send, &mut self.control);

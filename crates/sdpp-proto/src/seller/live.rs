@@ -16,7 +16,7 @@ use crate::limits;
 use crate::message::Batch;
 use crate::money::Amount;
 use crate::offence::{Fault, Offence};
-use crate::statement::{Ack, Default as Unpaid, Kind, Payment, Settlement, Signed};
+use crate::statement::{Ack, AnyStatement, Default as Unpaid, Kind, Payment, Settlement, Signed};
 use crate::time::Timestamp;
 use crate::wire::{self, Control};
 
@@ -27,6 +27,8 @@ enum Awaited {
     /// Own statements that may be sent once durable.
     Send(Vec<u8>),
     CounterSettlement,
+    /// The default, to be sent once durable.
+    Default(AnyStatement),
     Evidence,
 }
 
@@ -279,6 +281,13 @@ impl Live {
                     self.account.ending = Some(Ending::Countersigned);
                     self.ended = Some(Ended::Settled { countersigned: true });
                 }
+                Awaited::Default(unpaid) => {
+                    let mut item = Vec::new();
+                    wire::envelope(&unpaid).write(&mut item);
+                    self.control.push_back(item);
+                    common.outputs.push_back(Output::Record(unpaid));
+                    self.ended = Some(Ended::Defaulted);
+                }
                 Awaited::Evidence => {}
             }
         }
@@ -495,10 +504,10 @@ impl Live {
         }
         if let Some(deadline) = self.pay_deadline().filter(|deadline| now >= *deadline) {
             // Once is enough: a second connection that brings no payment is only ended.
-            if self.account.ending != Some(Ending::Defaulted) {
-                self.declare_default(common, deadline);
+            if self.account.ending == Some(Ending::Defaulted) {
+                return Some(Ended::Defaulted);
             }
-            return Some(Ended::Defaulted);
+            self.declare_default(common, deadline);
         }
         if now >= self.pulse.spoke.after_ms(limits::KEEPALIVE_MS) {
             self.pulse.spoke = now;
@@ -521,11 +530,8 @@ impl Live {
         };
         let unpaid = Signed::sign(&self.account.key, unpaid);
         self.account.ending = Some(Ending::Defaulted);
-        common.store([unpaid.erase().into()].into());
-        common.outputs.push_back(Output::Record(unpaid.erase()));
-        let mut item = Vec::new();
-        wire::envelope(&unpaid.erase()).write(&mut item);
-        self.control.push_back(item);
+        let id = common.store([unpaid.erase().into()].into());
+        self.stores.push_back((id, Awaited::Default(unpaid.erase())));
     }
 
     /// Ends the connection: the rest is sealed, the account stays.
