@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sdpp_proto::codec::Bytes32;
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::offence::Offence;
 use sdpp_proto::statement::{Menu, Order, Signed};
@@ -55,13 +56,12 @@ impl BuyerSeat {
     /// A liar with a channel of its own; nothing goes wrong while it opens it.
     pub(crate) fn new(
         (ctx, money): (&Ctx, &Money),
-        (number, key): (usize, &SigningKey),
+        (number, key, reference): (usize, &SigningKey, Bytes32),
         (lie, at): (BuyerLie, u32),
         (wish, menu): (&Wish, &Signed<Menu>),
     ) -> Result<Self, String> {
         let (payer, _) = money.payer(key, None);
         let option = menu.options.first().ok_or("a menu has an option")?.clone();
-        let reference = sdpp_proto::codec::Bytes32(ctx.shared.dice().seed());
         let opening = OpenRequest { reference, option, limit: wish.limit, signer: key.public() };
         let mut funding = Err(sdpp_rail::RailError::Unavailable);
         for _ in 0..50 {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sdpp_proto::codec::StatementId;
+use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::seller::{SellerConfig, SellerOrder};
 use sdpp_proto::statement::{Form, Menu, RecordOffer, SealKey, Signed};
 use sdpp_proto::suite::{SealSecret, Suite};
@@ -164,6 +164,7 @@ impl World {
                 forgiven: Vec::new(),
                 cut: None,
                 openings: Vec::new(),
+                liar_reference: None,
                 done: false,
                 ended: None,
                 skew_ms: plan.skew_ms[1 + number % 3],
@@ -396,9 +397,11 @@ impl World {
             && number + 1 == self.buyers.len()
         {
             let config = self.config.as_ref().ok_or("the seller starts first")?;
-            let house = &self.buyers[number].house;
-            let about = (&house.wish, &config.menu);
-            let liar = liars::BuyerSeat::new((&self.ctx, &self.money), (number, &house.key), (lie, at), about);
+            let house = &mut self.buyers[number].house;
+            let drawn = || Bytes32(self.ctx.shared.dice().seed());
+            let reference = *house.liar_reference.get_or_insert_with(drawn);
+            let (who, about) = ((number, &house.key, reference), (&house.wish, &config.menu));
+            let liar = liars::BuyerSeat::new((&self.ctx, &self.money), who, (lie, at), about);
             match liar {
                 Ok(liar) => {
                     self.buyers[number].liar = Some(liar);
