@@ -66,7 +66,7 @@ lies! {
         InvoicesOtherOrder = "Invoices another order.", [InvoiceForAnother];
         InvoiceUnchained = "Invoices behind an invoice that there is not.", [InvoiceChain];
         SkipsNumber = "Leaves out a number.", [InvoiceChain];
-        Equivocates = "Signs two invoices of one number.", [InvoiceChain];
+        Equivocates = "Signs two invoices of one number.", [InvoiceChain, InvoiceAfterLast];
         InvoiceWithoutCut = "Invoices a span that has not ended.", [InvoiceWithoutCut];
         InvoicesUnsent = "Invoices a message that was not sent.", [InvoiceRange];
         OtherDigest = "Invoices other bytes than it sent.", [InvoiceDigest];
