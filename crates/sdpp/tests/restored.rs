@@ -39,6 +39,22 @@ fn backup(disk: &MemoryDisk, part: impl Fn(usize) -> usize) -> MemoryDisk {
     copy
 }
 
+/// A backup of a journal that is at work: its orders and their notes.
+async fn copy(journal: &Journal) -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    let mut to = disk.open();
+    for stream in journal.streams(ORDERS).await.unwrap() {
+        for row in journal.read(stream.clone()).await.unwrap() {
+            to.append(&stream, &row.to_bytes()).unwrap();
+        }
+        let key = stream.replace(ORDERS, "note/");
+        let note = journal.note(key.clone()).await.unwrap().unwrap();
+        to.put(&key, note.as_bytes()).unwrap();
+    }
+    to.flush().unwrap();
+    disk
+}
+
 async fn declare(disk: &MemoryDisk) {
     assert_eq!(Journal::start(disk.open()).unwrap().declare_restored().await.unwrap(), 1);
 }
@@ -137,23 +153,28 @@ async fn a_buyer_that_was_restored_settles_what_it_finds_at_the_seller_and_keeps
         std::fs::write(&path, "").unwrap();
         let mut settings = world.buyer_settings(2, &disk);
         settings.listener = heard.listener();
+        let journal = settings.journal.clone();
         let buying = {
             let (address, request, stop) = (world.address(at), world.request(5000, 4), world.stop.subscribe());
             let mut sink = FileSink::open(&path, sdpp::sink::Form::Lines(sdpp::sink::Encoding::Base64)).unwrap();
             tokio::spawn(async move { Buyer::new(settings).buy(&address, &request, &mut sink, stop).await })
         };
+        heard.until(|event| matches!(event, Event::Paid { total, .. } if total.get() > 200)).await;
+        let old = copy(&journal).await;
         heard.until(|event| matches!(event, Event::Paid { total, .. } if total.get() > 600)).await;
         buying.abort();
         let _ = buying.await;
         let held = std::fs::read(&path).unwrap();
-        let old = backup(&disk, |rows| rows / 3);
         // Undeclared, it finds out and signs nothing.
         let buyer = world.buyer_on(2, &old);
         let known = buyer.orders().await.unwrap();
         assert!(!known[0].restored);
         let (address, stop) = (world.address(at), world.stop.subscribe());
-        let refused = buyer.resume(&address, known[0].order, &mut Kept::default(), stop.clone()).await.unwrap();
+        let mut sink = FileSink::open(&path, sdpp::sink::Form::Lines(sdpp::sink::Encoding::Base64)).unwrap();
+        let refused = buyer.resume(&address, known[0].order, &mut sink, stop.clone()).await.unwrap();
+        drop(sink);
         assert_eq!(refused.ended, Ended::Stopped(Reason::Frozen), "{mode:?}");
+        assert!(std::fs::read(&path).unwrap().starts_with(&held), "{mode:?}: nor is anything cut off meanwhile");
         drop(buyer);
         declare(&old).await;
         let buyer = world.buyer_on(2, &old);

@@ -55,7 +55,7 @@ pub(crate) struct BuyerSeat {
 impl BuyerSeat {
     /// A liar with a channel of its own; nothing goes wrong while it opens it.
     pub(crate) fn new(
-        (ctx, money): (&Ctx, &Money),
+        money: &Money,
         (number, key, reference): (usize, &SigningKey, Bytes32),
         (lie, at): (BuyerLie, u32),
         (wish, menu): (&Wish, &Signed<Menu>),

@@ -401,7 +401,7 @@ impl World {
             let drawn = || Bytes32(self.ctx.shared.dice().seed());
             let reference = *house.liar_reference.get_or_insert_with(drawn);
             let (who, about) = ((number, &house.key, reference), (&house.wish, &config.menu));
-            let liar = liars::BuyerSeat::new((&self.ctx, &self.money), who, (lie, at), about);
+            let liar = liars::BuyerSeat::new(&self.money, who, (lie, at), about);
             match liar {
                 Ok(liar) => {
                     self.buyers[number].liar = Some(liar);

@@ -33,6 +33,8 @@ pub(super) struct Keeper<'a> {
     /// The first message not handed to the sink.
     taken: u64,
     waiting: VecDeque<Waiting>,
+    /// Where the sink goes back to once the seller has taken the order up.
+    cut: Option<Mark>,
     /// The note of a deposit that no order has yet.
     opening: Option<String>,
     /// The reader has enough.
@@ -45,7 +47,7 @@ impl<'a> Keeper<'a> {
     pub(super) fn new(sink: &'a mut dyn Sink, journal: Journal, note: Note) -> Self {
         let note = Note { sink: sink.describe(), ..note };
         let (marks, waiting) = (VecDeque::new(), VecDeque::new());
-        Self { sink, journal, note, marks, taken: 0, waiting, opening: None, enough: false, stuck: None }
+        Self { sink, journal, note, marks, taken: 0, waiting, cut: None, opening: None, enough: false, stuck: None }
     }
 
     /// A new order's stream begins.
@@ -69,23 +71,39 @@ impl<'a> Keeper<'a> {
         self.opening = Some(key);
     }
 
-    /// An order of the journal goes on behind `verified` messages. A sink of another name than the
+    /// An order of the journal goes on behind its verified messages. A sink of another name than the
     /// order's begins where it is. So does every sink where the journal was restored: it may hold more
-    /// that was paid for than the journal knows, and nobody would send that again.
+    /// that was paid for than the journal knows, and nobody would send that again. Whether it was is only
+    /// known for sure once the session is live, so the sink goes back no sooner.
     pub(super) fn go_on(&mut self, account: &BuyerOrder, before: &Note) -> io::Result<()> {
         self.sink.begin(&Stream::of(&account.terms().product))?;
         let (same, verified) = (before.sink == self.note.sink, account.verified());
         if same && !account.is_restored() {
             (self.note.start, self.note.mark) = (before.start.clone(), before.mark.clone());
-            let mark = Mark { messages: verified, position: before.mark.position.clone() };
-            if !self.sink.go_back(&mark)? {
-                tracing::info!("the sink cannot go back: it may get again what came after its last durable message");
-            }
+            self.note.mark.messages = verified;
+            self.sink.holds(&self.note.mark)?;
+            self.cut = Some(self.note.mark.clone());
         } else {
             self.note.start = self.sink.position();
+            self.note.mark = Mark { messages: verified, position: self.sink.position() };
         }
-        self.note.mark = Mark { messages: verified, position: self.sink.position() };
         self.marks = [self.note.mark.clone()].into();
+        Ok(())
+    }
+
+    /// The seller has taken the order up, so that the journal is not behind: what the sink has beyond it
+    /// comes again.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub(super) fn live(&mut self) -> io::Result<()> {
+        let Some(mark) = self.cut.take() else { return Ok(()) };
+        if !self.sink.go_back(&mark)? {
+            tracing::info!("the sink cannot go back: it may get again what came after its last durable message");
+        }
+        let position = self.sink.position();
+        self.note.mark.position = position.clone();
+        self.marks = [Mark { messages: mark.messages, position }].into();
         Ok(())
     }
 
@@ -110,6 +128,7 @@ impl<'a> Keeper<'a> {
     }
 
     pub(super) fn write(&mut self, seq: u64, message: &Message<'_>) -> io::Result<()> {
+        self.live()?;
         self.taken = seq.saturating_add(1);
         let written = self.sink.write(seq, message);
         self.hear(written)

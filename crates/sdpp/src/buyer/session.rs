@@ -348,6 +348,9 @@ impl Session<'_, '_> {
         let listener = &self.buyer.settings.listener;
         match event {
             core::Event::Live { start, exposure } => {
+                if let Err(error) = self.keeper.live() {
+                    return self.sink_failed(&error);
+                }
                 if let (Some(order), Some(account)) = (self.order, self.machine.order()) {
                     let span = tracing::Span::current();
                     span.record("order", tracing::field::display(order));

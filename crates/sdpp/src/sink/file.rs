@@ -150,6 +150,12 @@ impl Sink for FileSink {
         Position::at(self.at)
     }
 
+    fn holds(&mut self, mark: &Mark) -> io::Result<()> {
+        let held = self.end_of(mark).map(drop);
+        (&self.file.0).seek(SeekFrom::End(0))?;
+        held
+    }
+
     fn go_back(&mut self, mark: &Mark) -> io::Result<bool> {
         if self.hand_over().is_err() {
             // What the medium did not take was not paid for.

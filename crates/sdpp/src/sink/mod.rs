@@ -110,7 +110,7 @@ pub struct Mark {
 
 /// Takes what was bought.
 ///
-/// `begin` comes first, after a restart followed by `go_back`; then `room`, `write` for each message,
+/// `begin` comes first, after a restart followed by `holds` and, once the seller goes on, `go_back`; then `room`, `write` for each message,
 /// and now and then `held`, `flush` and `position`. Everything is called by one task, which nothing
 /// here may block: what takes long is a [`Ready`].
 ///
@@ -159,6 +159,15 @@ pub trait Sink: Send {
         Position::NONE
     }
 
+    /// After a restart: whether all before the mark is there, as far as the sink can tell. Nothing is changed.
+    ///
+    /// # Errors
+    /// The system's, or that the sink holds less than it should.
+    fn holds(&mut self, mark: &Mark) -> io::Result<()> {
+        let _ = mark;
+        Ok(())
+    }
+
     /// After a restart: keeps what was before the mark and forgets the rest. Says whether it could.
     /// One that cannot goes on behind what it holds, and gets again what was written since the mark.
     ///
@@ -197,6 +206,10 @@ impl Sink for Box<dyn Sink> {
 
     fn position(&self) -> Position {
         self.as_ref().position()
+    }
+
+    fn holds(&mut self, mark: &Mark) -> io::Result<()> {
+        self.as_mut().holds(mark)
     }
 
     fn go_back(&mut self, mark: &Mark) -> io::Result<bool> {

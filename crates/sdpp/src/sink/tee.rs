@@ -72,6 +72,20 @@ impl<A: Sink, B: Sink> Tee<A, B> {
     }
 }
 
+impl<A: Sink, B: Sink> Tee<A, B> {
+    /// A mark of both as one of each.
+    fn apart(&self, mark: &Mark) -> io::Result<(Mark, Mark)> {
+        let (first, second) = if mark.position.is_none() {
+            (Position::NONE, Position::NONE)
+        } else {
+            let apart = mark.position.split(self.first.position().len());
+            apart.ok_or_else(|| super::invalid("the journal's position is one of other sinks".into()))?
+        };
+        let of = |position| Mark { messages: mark.messages, position };
+        Ok((of(first), of(second)))
+    }
+}
+
 impl<A: Sink, B: Sink> Sink for Tee<A, B> {
     fn begin(&mut self, stream: &Stream) -> io::Result<()> {
         self.first.begin(stream)?;
@@ -103,15 +117,16 @@ impl<A: Sink, B: Sink> Sink for Tee<A, B> {
         self.first.position().join(self.second.position())
     }
 
+    fn holds(&mut self, mark: &Mark) -> io::Result<()> {
+        let (first, second) = self.apart(mark)?;
+        self.first.holds(&first)?;
+        self.second.holds(&second)
+    }
+
     fn go_back(&mut self, mark: &Mark) -> io::Result<bool> {
-        let (first, second) = if mark.position.is_none() {
-            (Position::NONE, Position::NONE)
-        } else {
-            let apart = mark.position.split(self.first.position().len());
-            apart.ok_or_else(|| super::invalid("the journal's position is one of other sinks".into()))?
-        };
-        let first = self.first.go_back(&Mark { messages: mark.messages, position: first })?;
-        let second = self.second.go_back(&Mark { messages: mark.messages, position: second })?;
+        let (first, second) = self.apart(mark)?;
+        let first = self.first.go_back(&first)?;
+        let second = self.second.go_back(&second)?;
         Ok(first && second)
     }
 
