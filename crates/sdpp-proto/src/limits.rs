@@ -55,6 +55,8 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Numbers of invoices left out after a journal was restored: more than can have been signed and not
 /// verified, for an invoice covers a window at least.
 pub const RESTORED_NUMBERS: u64 = 1 << 20;
+/// Connections that a buyer leaves out after a restore: it may have made them behind its backup (§9.3).
+pub const RESTORED_CONNECTIONS: u32 = 1 << 20;
 /// Invoices that may wait for their payment.
 pub const INVOICES_WAITING_MAX: usize = 4096;
 

@@ -192,6 +192,20 @@ fn a_buyer_restored_from_a_backup_adopts_the_sellers_evidence_and_pays_nothing_t
 }
 
 #[test]
+fn a_buyer_restored_from_a_backup_finds_an_index_that_it_never_used() {
+    let mut world = middle(PLANS[0]);
+    for _ in 0..5 {
+        world.reconnect();
+        assert!(world.run_until(|w| w.buyer.is_live() && w.seller.is_live()));
+    }
+    world.buyer_journal.entries.truncate(4);
+    world.restored[1] = true;
+    world.restart_buyer();
+    world.run();
+    settled(&world, "the seller knows of five connections that this journal does not");
+}
+
+#[test]
 fn both_may_be_restored() {
     for plan in PLANS {
         let world = middle(plan);

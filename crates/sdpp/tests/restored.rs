@@ -19,7 +19,7 @@ use sdpp::sink::FileSink;
 use sdpp_proto::buyer::Ended;
 use sdpp_proto::journal::Entry;
 use sdpp_proto::money::Amount;
-use sdpp_proto::offence::{Fault, Reason};
+use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_rail::fake::{FakeMode, FakeWorld};
 use sdpp_rail::{MemoryDisk, Store as _, StoreReader as _};
 use tokio::net::TcpListener;
@@ -192,4 +192,45 @@ async fn a_buyer_that_was_restored_settles_what_it_finds_at_the_seller_and_keeps
         let own = audited(&old).await;
         assert!(!matches!(own, Verdict::False(_)), "{mode:?}: what is lost makes nobody false: {own:?}");
     }
+}
+
+#[tokio::test]
+async fn a_buyer_whose_journal_is_older_than_its_last_connections_keeps_its_order_until_that_is_declared() {
+    let world = World::new(FakeMode::Voucher, product(10), 5000);
+    let (at, serving) = world.serve().await;
+    let (disk, address) = (MemoryDisk::new(), world.address(at));
+    let mut old = None;
+    let mut order = None;
+    for _ in 0..4 {
+        let heard = Heard::default();
+        let mut settings = world.buyer_settings(2, &disk);
+        settings.listener = heard.listener();
+        let journal = settings.journal.clone();
+        let (request, stop, address) = (world.request(5000, 4), world.stop.subscribe(), address.clone());
+        let mut sink = Kept::default();
+        let buying = tokio::spawn(async move {
+            let buyer = Buyer::new(settings);
+            match order {
+                None => buyer.buy(&address, &request, &mut sink, stop).await,
+                Some(order) => buyer.resume(&address, order, &mut sink, stop).await,
+            }
+        });
+        heard.until(|event| matches!(event, Event::Paid { .. })).await;
+        if old.is_none() {
+            old = Some(copy(&journal).await);
+        }
+        drop(journal);
+        buying.abort();
+        let _ = buying.await;
+        order = world.buyer_on(2, &disk).orders().await.unwrap().first().map(|known| known.order);
+    }
+    let (old, order, stop) = (old.unwrap(), order.unwrap(), world.stop.subscribe());
+    let refused = world.buyer_on(2, &old).resume(&address, order, &mut Kept::default(), stop.clone()).await.unwrap();
+    assert_eq!(refused.ended, Ended::Told(Some(Fault::Offence(Offence::StaleAttach))));
+    assert!(refused.parked && !refused.closing, "its channel is kept");
+    declare(&old).await;
+    let done = world.buyer_on(2, &old).resume(&address, order, &mut Kept::default(), stop).await.unwrap();
+    assert_eq!((&done.ended, done.paid), (&Ended::Settled, done.due));
+    world.stop.send_replace(true);
+    serving.await.unwrap();
 }

@@ -9,7 +9,7 @@ use sdpp::journal::{Journal, order_stream};
 use sdpp_proto::buyer::Ended as How;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::{Amount, Unit};
-use sdpp_proto::offence::Reason;
+use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::statement::{Form, PayOption, Product, RecordPolicy, Terms};
 use serde_json::json;
 use tokio::sync::watch;
@@ -249,9 +249,16 @@ fn how(ended: &How) -> String {
         How::Withheld => "paid in full, without the seller's last signature".to_owned(),
         How::Offence(offence) => format!("the seller broke a rule: {offence}"),
         How::Stopped(Reason::Frozen) => {
-            "stopped: the journal, or the place where messages go, cannot be written; is the disk full?".to_owned()
+            "stopped: the journal, or the place where messages go, cannot be written (is the disk full?); or the journal \
+             was put back from a backup: then say so with `sdpp orders restored`"
+                .to_owned()
         }
         How::Stopped(reason) => format!("stopped: {reason}"),
+        How::Told(Some(Fault::Offence(Offence::StaleAttach))) => {
+            "the seller knows newer connections of this order than this journal does: if it was put back from a backup, \
+             say so with `sdpp orders restored`; if not, who else has a copy of it?"
+                .to_owned()
+        }
         How::Told(Some(fault)) => format!("the seller stopped: {fault}"),
         How::Told(None) => "the connection was lost".to_owned(),
     }

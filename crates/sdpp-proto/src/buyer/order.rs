@@ -515,6 +515,7 @@ impl BuyerOrder {
     /// The journal was restored from a backup: the order can only settle.
     pub const fn declare_restored(&mut self) {
         self.chain.restored = true;
+        self.index = self.index.saturating_add(limits::RESTORED_CONNECTIONS);
     }
 
     /// Whether the order can only settle, because its journal was restored from a backup.

@@ -543,7 +543,9 @@ fn is_parked(account: &BuyerOrder, ended: &core::Ended) -> bool {
         core::Ended::Stopped(reason) => matches!(reason, Reason::Frozen | Reason::ShuttingDown),
         core::Ended::Told(Some(Fault::Reason(reason))) => by_seller(reason),
         core::Ended::Withheld | core::Ended::Offence(_) | core::Ended::Told(_) => {
-            is_lost(ended) || (is_anybodys(ended) && account.salt().is_some())
+            // An old journal: once that is declared, the order can be settled.
+            let old = blamed(ended) == Some(Offence::StaleAttach);
+            is_lost(ended) || ((old || is_anybodys(ended)) && account.salt().is_some())
         }
     }
 }
