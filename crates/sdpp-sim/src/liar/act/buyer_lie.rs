@@ -51,7 +51,7 @@ lies! {
         FrameTwice = "Sends a frame twice.", [WrongCounter];
         WrongKey = "Seals a frame under another key.", [BadSeal];
         FlipsBit = "Changes one bit of a sealed frame.", [BadSeal];
-        CutsFrameShort = "Leaves out the end of a frame.", [BadSeal];
+        CutsFrameShort = "Leaves out the end of a frame.", [BadSeal, UnknownFrame, FrameTooLong];
         Garbage = "Sends bytes that mean nothing.", [UnknownFrame, FrameTooLong];
         CountsClearFrame = "Counts a clear frame.", [BadFrame];
         SendsMessages = "Sends messages as if it sold.", [BadFrame];

@@ -44,7 +44,7 @@ lies! {
         FrameTwice = "Sends a frame twice.", [WrongCounter];
         WrongKey = "Seals a frame under another key.", [BadSeal];
         FlipsBit = "Changes one bit of a sealed frame.", [BadSeal];
-        CutsFrameShort = "Leaves out the end of a frame.", [BadSeal];
+        CutsFrameShort = "Leaves out the end of a frame.", [BadSeal, UnknownFrame, FrameTooLong];
         Garbage = "Sends bytes that mean nothing.", [UnknownFrame, FrameTooLong];
         CountsClearFrame = "Counts a clear frame.", [BadFrame];
         HelloAgain = "Says hello in the middle of a session.", [UnexpectedFrame];
@@ -75,7 +75,7 @@ lies! {
         Overcharges = "Asks for more than the price.", [InvoiceDue];
         Denies = "Denies that anything was ever paid.", [InvoiceCredit, InvoiceOverLimit];
         InventsPayment = "Credits a payment that there is not.", [InvoiceCredit];
-        BillsTime = "Bills time that did not pass.", [InvoiceTime];
+        BillsTime = "Bills time that did not pass.", [InvoiceTime, InvoiceOverLimit];
         RunsAhead = "Sends and invoices on and on, paid or not.", [InvoiceOverLimit, InvoiceCredit];
         SendsAfterLast = "Sends a message behind the last invoice.", [InvoiceAfterLast];
         InvoicesAfterLast = "Invoices again behind the last invoice.", [InvoiceAfterLast];
