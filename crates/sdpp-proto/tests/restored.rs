@@ -291,6 +291,29 @@ fn an_invoice_that_the_seller_never_signed_is_not_adopted() {
 }
 
 #[test]
+fn a_buyer_that_said_it_holds_nothing_does_not_make_the_sellers_journal_old() {
+    let mut world = World::new(product(), Suite::X25519);
+    // Nothing is ever credited.
+    world.settle = false;
+    world.abrupt = true;
+    world.run();
+    let mut rows = world.buyer_journal.entries.clone();
+    assert!(!statements::<Invoice>(&rows).is_empty());
+    // Both die, and the buyer says that it has nothing: all invoices are void.
+    world.restart_seller();
+    world.buyer_journal.entries.truncate(4);
+    world.restart_buyer();
+    assert!(world.run_until(|w| w.buyer.is_live() && w.seller.is_live()));
+    // Now it holds them all the same.
+    let attach = |row: &&Entry| matches!(row, Entry::Statement(s) if s.kind == Kind::Attach);
+    rows.extend(world.buyer_journal.entries.iter().rfind(attach).cloned());
+    world.buyer_journal.entries = rows;
+    world.restart_buyer();
+    world.run();
+    assert_eq!(world.seller_ended, Some(seller::Ended::Offence(Offence::BadAttach)), "its journal has all it signed");
+}
+
+#[test]
 fn a_pair_that_the_buyer_never_signed_is_not_adopted() {
     let plan = PLANS[2];
     let mut world = middle(plan);

@@ -126,7 +126,10 @@ impl SellerOrder {
             self.waiting(&invoice.id()).is_some() || paid.is_some_and(|paid| paid.id() == invoice.id())
         };
         let Some(invoice) = shown.filter(|invoice| !known(invoice)).filter(own) else { return Evidence::Held };
-        if self.last_invoice().is_none_or(|newest| invoice.n > newest.n) {
+        // A number below the next one was used here: what it named is void, by what this buyer itself has said. After
+        // a restore the numbers that were left out may have been used, too.
+        let unused = self.chain.restored || invoice.n >= self.chain.next_n;
+        if unused && self.last_invoice().is_none_or(|newest| invoice.n > newest.n) {
             Evidence::Newer
         } else if paid.is_some_and(|paid| invoice.n < paid.n) {
             Evidence::Older
