@@ -7,7 +7,7 @@ use sdpp_proto::seller as sells;
 use sdpp_proto::time::Timestamp;
 
 use super::buyer;
-use super::ctx::Party;
+use super::ctx::{LinkId, Party};
 use super::liars::is_named_rightly;
 use super::model::Account;
 use super::run::World;
@@ -62,6 +62,8 @@ impl World {
                             // Made by hand, it does not pay again what a seller has lost with its journal.
                             Some(_) if offence == Offence::PaymentRefused && self.seller_boot > 1 => Ok(()),
                             Some(liar) => is_named_rightly(offence, liar.lie.offences(), liar.has_lied()),
+                            // What it sent on an older connection came behind what it sent on a newer one.
+                            None if offence == Offence::StaleAttach && self.is_overtaken(link) => Ok(()),
                             None => is_fair(offence, self.storm.forgot, is_calm),
                         };
                         if let Some(liar) = liar.filter(|liar| liar.lie.offences().contains(&offence)) {
@@ -263,6 +265,12 @@ impl World {
             return Err("the buyer's order is settled, the seller's is not".to_owned());
         }
         Ok(())
+    }
+
+    /// Whether its buyer has made another connection since.
+    fn is_overtaken(&self, id: LinkId) -> bool {
+        let buyer = self.links.get(&id).map(|link| link.buyer);
+        self.links.iter().any(|(other, link)| *other > id && Some(link.buyer) == buyer)
     }
 
     fn balances(&mut self) -> Result<(), String> {
