@@ -9,6 +9,7 @@ use sdpp_proto::time::Timestamp;
 use super::buyer;
 use super::ctx::{LinkId, Party};
 use super::liars::is_named_rightly;
+use super::link::Links;
 use super::model::Account;
 use super::run::World;
 use super::seller;
@@ -63,7 +64,7 @@ impl World {
                             Some(_) if offence == Offence::PaymentRefused && self.seller_boot > 1 => Ok(()),
                             Some(liar) => is_named_rightly(offence, liar.lie.offences(), liar.has_lied()),
                             // What it sent on an older connection came behind what it sent on a newer one.
-                            None if offence == Offence::StaleAttach && self.is_overtaken(link) => Ok(()),
+                            None if offence == Offence::StaleAttach && is_overtaken(&self.links, link) => Ok(()),
                             None => is_fair(offence, self.storm.forgot, is_calm),
                         };
                         if let Some(liar) = liar.filter(|liar| liar.lie.offences().contains(&offence)) {
@@ -267,12 +268,6 @@ impl World {
         Ok(())
     }
 
-    /// Whether its buyer has made another connection since.
-    fn is_overtaken(&self, id: LinkId) -> bool {
-        let buyer = self.links.get(&id).map(|link| link.buyer);
-        self.links.iter().any(|(other, link)| *other > id && Some(link.buyer) == buyer)
-    }
-
     fn balances(&mut self) -> Result<(), String> {
         if self.money.all() != self.money.issued() {
             return Err(format!("{} were issued, {} are there", self.money.issued(), self.money.all()));
@@ -293,6 +288,12 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Whether its buyer has made another connection since.
+fn is_overtaken(links: &Links, id: LinkId) -> bool {
+    let buyer = links.get(&id).map(|link| link.buyer);
+    links.iter().any(|(other, link)| *other > id && Some(link.buyer) == buyer)
 }
 
 /// Whether an honest side may be named so: for being late or silent, where something made it so.
