@@ -108,8 +108,6 @@ pub(crate) struct House {
     pub(crate) forgiven: Vec<(u64, u64)>,
     /// All channels that were asked for, kept before the rail was: to be closed in the end.
     pub(crate) openings: Vec<OpenRequest>,
-    /// A liar's opening: the same one when its ledger is back.
-    pub(crate) liar_reference: Option<Bytes32>,
     /// The purchase is over, well or not.
     pub(crate) done: bool,
     /// How its last connection ended.

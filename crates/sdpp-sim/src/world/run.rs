@@ -97,6 +97,8 @@ fn run(mut dice: Dice, trace: bool) -> Result<Report, Failure> {
 pub(super) struct BuyerSeat {
     /// In place of a process.
     pub(super) liar: Option<liars::BuyerSeat>,
+    /// Its channel's: the same one when its ledger is back.
+    liar_reference: Option<Bytes32>,
     pub(super) house: buyer::House,
     pub(super) process: Option<Buyer>,
     pub(super) boot: u32,
@@ -164,12 +166,11 @@ impl World {
                 forgiven: Vec::new(),
                 cut: None,
                 openings: Vec::new(),
-                liar_reference: None,
                 done: false,
                 ended: None,
                 skew_ms: plan.skew_ms[1 + number % 3],
             };
-            BuyerSeat { liar: None, house, process: None, boot: 0 }
+            BuyerSeat { liar: None, liar_reference: None, house, process: None, boot: 0 }
         });
         let buyers: Vec<BuyerSeat> = buyers.collect();
         money.fund(&key(SELLER).public(), sdpp_proto::money::Amount::new(1));
@@ -397,9 +398,9 @@ impl World {
             && number + 1 == self.buyers.len()
         {
             let config = self.config.as_ref().ok_or("the seller starts first")?;
-            let house = &mut self.buyers[number].house;
+            let BuyerSeat { house, liar_reference, .. } = &mut self.buyers[number];
             let drawn = || Bytes32(self.ctx.shared.dice().seed());
-            let reference = *house.liar_reference.get_or_insert_with(drawn);
+            let reference = *liar_reference.get_or_insert_with(drawn);
             let (who, about) = ((number, &house.key, reference), (&house.wish, &config.menu));
             let liar = liars::BuyerSeat::new(&self.money, who, (lie, at), about);
             match liar {
