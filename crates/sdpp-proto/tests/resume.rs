@@ -378,6 +378,33 @@ fn a_break_behind_a_session_without_time_is_not_billed() {
 }
 
 #[test]
+fn time_of_a_session_that_the_buyer_never_saw_is_no_lie() {
+    let mut product = product();
+    (product.unit, product.amount, product.window_ms) = (Unit::Second, Amount::new(2), 10_000);
+    // The acceptance is lost on the way, and the seller notices late.
+    let cut_at = |at| {
+        let mut world = World::new(product.clone(), Suite::X25519);
+        world.draft.quantity = None;
+        world.admission.ramp = false;
+        (world.source_end, world.offering) = (0, false);
+        world.break_at[0] = Some(at);
+        world.run();
+        world
+    };
+    let mut world = (0..9_000).step_by(50).map(cut_at).find(|w| w.seller.is_live() && !w.buyer.is_live()).unwrap();
+    world.break_at = [None; 2];
+    world.now = world.now.after_ms(8_000);
+    world.seller.handle_timeout(world.now);
+    world.go_on();
+    world.run();
+    tick(&mut world, 2_000);
+    world.seller.finish(world.now);
+    world.run();
+    assert_eq!(world.refused(), None);
+    is_over(&world, "a lost acceptance");
+}
+
+#[test]
 fn an_invoice_signed_before_a_payment_was_credited_is_taken_after_it() {
     let mut world = world(OPEN);
     (world.endless, world.source_end) = (true, 5);

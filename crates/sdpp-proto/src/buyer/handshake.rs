@@ -121,6 +121,7 @@ impl Choosing {
     pub(super) fn place(
         self: Box<Self>,
         common: &mut Common,
+        now: Timestamp,
         draft: OrderDraft,
     ) -> Result<Placing, (PlaceError, Box<Self>)> {
         if let Err(error) = self.check(&draft) {
@@ -145,7 +146,7 @@ impl Choosing {
         let order = Signed::sign(&common.config.key, order);
         let Some(terms) = Terms::resolve(&self.menu, &order) else { return Err((PlaceError::Unknown, self)) };
         let account = Box::new(BuyerOrder::new(draft.sign_key, order, terms));
-        Ok(self.attach(common, account))
+        Ok(self.attach(common, now, account))
     }
 
     fn check(&self, draft: &OrderDraft) -> Result<(), PlaceError> {
@@ -170,13 +171,14 @@ impl Choosing {
     }
 
     /// Goes on with an order.
-    pub(super) fn resume(self: Box<Self>, common: &mut Common, account: Box<BuyerOrder>) -> Placing {
-        self.attach(common, account)
+    pub(super) fn resume(self: Box<Self>, common: &mut Common, now: Timestamp, account: Box<BuyerOrder>) -> Placing {
+        self.attach(common, now, account)
     }
 
     /// Signs the attach; order and attach are durable before anything is sent. Until a session was
     /// had, the seller may not know the order: then it travels, and is recorded, again.
-    fn attach(self: Box<Self>, common: &mut Common, mut account: Box<BuyerOrder>) -> Placing {
+    fn attach(self: Box<Self>, common: &mut Common, now: Timestamp, mut account: Box<BuyerOrder>) -> Placing {
+        account.begin(now);
         let is_new = account.salt.is_none();
         let (kem, kem_pk) = SealSecret::derive(self.suite, &common.entropy.draw());
         account.index = account.index.saturating_add(1);

@@ -74,8 +74,7 @@ struct Exit {
 }
 
 impl Live {
-    pub(super) fn new(common: &mut Common, mut account: Box<BuyerOrder>, traffic: &Traffic, now: Timestamp) -> Self {
-        account.begin(now);
+    pub(super) fn new(common: &mut Common, account: Box<BuyerOrder>, traffic: &Traffic, now: Timestamp) -> Self {
         let paid_up = account.is_paid_up();
         let settles_only = account.is_restored() && !account.is_settled();
         let mut live = Self {

@@ -348,7 +348,7 @@ impl Buyer {
     /// [`PlaceError`]; nothing was changed.
     pub fn place(&mut self, now: Timestamp, draft: OrderDraft) -> Result<StatementId, PlaceError> {
         match core::mem::replace(&mut self.state, State::Closed(None)) {
-            State::Choosing(choosing) => match choosing.place(&mut self.common, draft) {
+            State::Choosing(choosing) => match choosing.place(&mut self.common, now, draft) {
                 Ok(placing) => {
                     let id = placing.order_id();
                     self.state = State::Placing(Box::new(placing));
@@ -374,7 +374,7 @@ impl Buyer {
     pub fn resume(&mut self, now: Timestamp, account: Box<BuyerOrder>) -> Result<(), Box<BuyerOrder>> {
         match core::mem::replace(&mut self.state, State::Closed(None)) {
             State::Choosing(choosing) => {
-                self.state = State::Placing(Box::new(choosing.resume(&mut self.common, account)));
+                self.state = State::Placing(Box::new(choosing.resume(&mut self.common, now, account)));
                 self.deadline = now.after_ms(limits::HANDSHAKE_MS);
                 Ok(())
             }

@@ -437,7 +437,7 @@ impl BuyerOrder {
     }
 
     /// Seconds are billed by the seller's clock, and never more of them than passed here since the
-    /// first session, breaks included: an invoice may bill time before a break and come behind it.
+    /// first one was asked for, breaks included: an invoice may bill time before a break and come behind it.
     fn check_time(&self, now: Timestamp, invoice: &Invoice) -> Result<u64, Offence> {
         let (Some(start), Some(end)) = (invoice.t_start, invoice.t_end) else {
             // A last invoice may bill no time at all.
@@ -580,7 +580,8 @@ impl BuyerOrder {
         self.chain.told.unpaid = true;
     }
 
-    /// A session begins.
+    /// A session is asked for. The seller's may begin and run for a while before its acceptance is here, or without
+    /// one that ever comes.
     pub(super) fn begin(&mut self, now: Timestamp) {
         self.chain.since.get_or_insert(now);
     }
