@@ -321,6 +321,27 @@ fn a_default_is_durable_before_it_leaves_and_stands_behind_its_invoice() {
 }
 
 #[test]
+fn nothing_is_due_while_a_default_is_written() {
+    // A window is half full, and its time is over, too.
+    let product = Product { window_ms: 1_000, ..product() };
+    let mut world = World::new(product.clone(), Suite::X25519);
+    (world.admission.ramp, world.draft.windows) = (false, 4);
+    (world.pay, world.endless, world.source_end) = (false, true, u64::from(product.k) * 3 / 2);
+    world.run();
+    world.now = world.now.after_ms(999);
+    world.source_end += 1;
+    world.run();
+    world.seller_journal.hold = true;
+    world.now = world.now.after_ms(option().pay_by_ms - 999);
+    for _ in 0..3 {
+        world.seller.handle_timeout(world.now);
+        world.run();
+    }
+    assert_eq!(world.seller_ended, None, "the default is not durable yet");
+    assert!(world.seller.poll_timeout().unwrap() > world.now, "whoever drives it need not turn");
+}
+
+#[test]
 fn a_connection_after_a_default_that_brings_no_payment_is_ended() {
     let mut world = World::new(product(), Suite::X25519);
     world.pay = false;

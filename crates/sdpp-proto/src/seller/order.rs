@@ -407,6 +407,9 @@ impl SellerOrder {
 
     /// When [`advance_time`](Self::advance_time) has something to do.
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        if self.ending.is_some() {
+            return None;
+        }
         let window = self.window.as_ref()?;
         let by_window = match self.terms.product.window_ms {
             0 => None,
