@@ -405,6 +405,31 @@ fn time_of_a_session_that_the_buyer_never_saw_is_no_lie() {
 }
 
 #[test]
+fn time_billed_before_a_buyers_death_is_no_lie_after_it() {
+    let mut product = product();
+    (product.unit, product.amount, product.window_ms) = (Unit::Second, Amount::new(2), 3_000);
+    let mut world = World::new(product, Suite::X25519);
+    world.draft.quantity = None;
+    world.admission.ramp = false;
+    (world.source_end, world.offering) = (0, false);
+    world.run();
+    // Four windows are invoiced, and none of the invoices is durable at the buyer when it dies.
+    world.buyer_journal.hold = true;
+    for _ in 0..4 {
+        tick(&mut world, 3_000);
+    }
+    assert!(world.seller.order().unwrap().due() >= Amount::new(18));
+    world.buyer_journal.hold = false;
+    world.restart_buyer();
+    world.run();
+    tick(&mut world, 2_000);
+    world.seller.finish(world.now);
+    world.run();
+    assert_eq!(world.refused(), None);
+    is_over(&world, "a buyer that died");
+}
+
+#[test]
 fn an_invoice_signed_before_a_payment_was_credited_is_taken_after_it() {
     let mut world = world(OPEN);
     (world.endless, world.source_end) = (true, 5);

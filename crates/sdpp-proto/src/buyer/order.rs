@@ -69,10 +69,6 @@ pub struct BuyerOrder {
     pub(super) settled: bool,
 }
 
-/// A session was had before a restart, and nothing was billed: the first invoice is bounded by the
-/// exposure alone.
-const UNKNOWN: Timestamp = Timestamp::ZERO;
-
 /// Where the seller's chain of invoices goes on.
 #[derive(Debug)]
 struct Chain {
@@ -85,8 +81,10 @@ struct Chain {
     billed_to: Timestamp,
     /// Time billed since `since`, in ms.
     billed_ms: u64,
-    /// Since when service time is counted, by the own clock: the first session.
+    /// Since when service time is counted, by the own clock: the first order' of this life.
     since: Option<Timestamp>,
+    /// Windows that may have been billed before this life: their time is not counted.
+    uncounted: u64,
     /// Windows invoiced.
     windows: u64,
     /// The journal was restored from a backup: the order can only settle.
@@ -141,6 +139,7 @@ impl BuyerOrder {
             billed_to: Timestamp::ZERO,
             billed_ms: 0,
             since: None,
+            uncounted: 0,
             windows: 0,
             restored: false,
             told: Told::default(),
@@ -397,7 +396,7 @@ impl BuyerOrder {
         }
         self.check_credit(invoice)?;
         // Only now: an invoice that is refused for something else bills no time, and may come again put right.
-        self.book_time(now, invoice);
+        self.book_time(invoice);
         self.cuts.pop_front();
         self.chain.prev = invoice.id();
         self.chain.next_n = invoice.n.saturating_add(1);
@@ -446,20 +445,21 @@ impl BuyerOrder {
         let billed = self.chain.billed_ms.saturating_add(end.since_ms(start));
         let since = self.chain.since.unwrap_or(now);
         let passed = now.since_ms(since).saturating_add(limits::CLOCK_TOLERANCE_MS);
-        if start < self.chain.billed_to || end < start || billed > passed {
+        let too_much = billed > passed && self.chain.uncounted == 0;
+        if start < self.chain.billed_to || end < start || too_much {
             return Err(Offence::InvoiceTime);
         }
         Ok(end.since_ms(start))
     }
 
     /// Books the time that an invoice bills, all of it checked.
-    fn book_time(&mut self, now: Timestamp, invoice: &Invoice) {
+    fn book_time(&mut self, invoice: &Invoice) {
         let (Some(start), Some(end)) = (invoice.t_start, invoice.t_end) else { return };
         self.chain.billed_to = end;
-        self.chain.billed_ms = self.chain.billed_ms.saturating_add(end.since_ms(start));
-        if self.chain.since == Some(UNKNOWN) {
-            (self.chain.since, self.chain.billed_ms) = (Some(now), 0);
+        if self.chain.uncounted == 0 {
+            self.chain.billed_ms = self.chain.billed_ms.saturating_add(end.since_ms(start));
         }
+        self.chain.uncounted = self.chain.uncounted.saturating_sub(u64::from(invoice.windows));
     }
 
     /// What the seller says was credited must be a payment of ours, and never less than before.
@@ -631,8 +631,8 @@ impl BuyerOrder {
         let mut account = account.ok_or(RestoreError::Incomplete)?;
         account.next = account.chain.base;
         account.delivered = account.next;
-        // What passed before the restart is known by the seller's clock only.
-        account.chain.since = account.salt.map(|_| account.chain.billed_to);
+        // What passed before the restart nobody knows here; no more than the outstanding windows is of then.
+        account.chain.uncounted = u64::from(account.terms.order.windows);
         Ok(account)
     }
 

@@ -60,8 +60,8 @@ impl World {
                         self.ctx.shared.coverage().named(offence);
                         let is_right = match liar {
                             Some(_) if self.storm.forgot => Ok(()),
-                            // Made by hand, it does not pay again what a seller has lost with its journal.
-                            Some(_) if offence == Offence::PaymentRefused && self.seller_boot > 1 => Ok(()),
+                            // Made by hand, it does not pay again what a seller has lost since it paid it.
+                            Some(_) if offence == Offence::PaymentRefused && came_before(&self.links, link) => Ok(()),
                             Some(liar) => is_named_rightly(offence, liar.lie.offences(), liar.has_lied()),
                             // What it sent on an older connection came behind what it sent on a newer one.
                             None if offence == Offence::StaleAttach && is_overtaken(&self.links, link) => Ok(()),
@@ -290,6 +290,12 @@ impl World {
     }
 }
 
+/// Whether its buyer has made another connection before.
+fn came_before(links: &Links, id: LinkId) -> bool {
+    let buyer = links.get(&id).map(|link| link.buyer);
+    links.iter().any(|(other, link)| *other < id && Some(link.buyer) == buyer)
+}
+
 /// Whether its buyer has made another connection since.
 fn is_overtaken(links: &Links, id: LinkId) -> bool {
     let buyer = links.get(&id).map(|link| link.buyer);
@@ -301,7 +307,9 @@ fn is_fair(offence: Offence, forgot: bool, is_calm: bool) -> Result<(), &'static
     match offence {
         _ if offence.is_lateness() && !is_calm => Ok(()),
         // Its order was made for the menu of an earlier life of the seller, which never took it.
-        Offence::WrongMenu | Offence::OrderExpired if !is_calm => Ok(()),
+        Offence::WrongMenu if !is_calm => Ok(()),
+        // That, or there was no room for it for too long.
+        Offence::OrderExpired => Ok(()),
         _ if forgot => Ok(()),
         _ => Err("it was neither late nor silent"),
     }

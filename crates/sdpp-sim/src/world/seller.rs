@@ -276,7 +276,8 @@ impl Seller {
             if self.is_done(ctx, links, (id, &mut conn)) {
                 continue;
             }
-            if let Some(timeout) = conn.machine.poll_timeout() {
+            // Whoever is gone is not late.
+            if let Some(timeout) = conn.machine.poll_timeout().filter(|_| conn.phase == Phase::Open) {
                 ctx.wake(Party::Seller, Timestamp::from_ms(timeout.as_ms().saturating_sub(self.skew_ms)));
             }
             if let Phase::Draining(until) = conn.phase {
