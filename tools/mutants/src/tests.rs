@@ -1,13 +1,13 @@
 //! The tests of the copy: which there are, what they reach, and running one of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -31,6 +31,8 @@ pub struct Test {
     program: String,
     arguments: Vec<String>,
     directory: String,
+    /// When its program was built.
+    built: u64,
     pub time: Duration,
     pub reached: BTreeSet<usize>,
 }
@@ -83,12 +85,15 @@ fn all() -> Vec<Test> {
         let manifest = text(&line["manifest_path"]);
         let directory = Path::new(&manifest).parent().expect("a manifest is in a directory");
         let package = directory.file_name().expect("a name").to_string_lossy().into_owned();
+        let built = fs::metadata(&program).and_then(|data| data.modified()).expect("it was built");
+        let built = built.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let test = |name: &str, arguments: Vec<String>| Test {
             package: package.clone(),
             label: format!("{package} {target} {name}"),
             program: program.clone(),
             arguments,
             directory: directory.to_string_lossy().into_owned(),
+            built,
             time: Duration::ZERO,
             reached: BTreeSet::new(),
         };
@@ -129,12 +134,15 @@ pub fn append(path: &str, line: &Value) {
     file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).expect("a line can be written");
 }
 
-/// Runs every test that has no line yet once.
+/// What is known of tests, by label.
+fn traces() -> HashMap<String, Value> {
+    lines(TRACES).into_iter().map(|line| (line["label"].as_str().expect("a label").to_owned(), line)).collect()
+}
+
+/// Runs every test that was not run since it was built once.
 pub fn trace() {
-    let known: BTreeSet<String> =
-        lines(TRACES).iter().filter_map(|line| line["label"].as_str().map(String::from)).collect();
-    let mut tests = all();
-    tests.retain(|test| !known.contains(&test.label));
+    let (known, mut tests) = (traces(), all());
+    tests.retain(|test| known.get(&test.label).is_none_or(|line| line["built"] != test.built));
     println!("{} tests to run", tests.len());
     each(&tests, |test| {
         let path =
@@ -150,16 +158,14 @@ pub fn trace() {
         }
         append(
             TRACES,
-            &json!({"label": test.label, "passed": end == End::Passed, "seconds": took, "reached": reached}),
+            &json!({"label": test.label, "built": test.built, "passed": end == End::Passed, "seconds": took, "reached": reached}),
         );
     });
 }
 
 /// The tests that pass without a mutant, with what they reach, the quickest first.
 pub fn traced() -> Vec<Test> {
-    let known: std::collections::HashMap<String, Value> =
-        lines(TRACES).into_iter().map(|line| (line["label"].as_str().expect("a label").to_owned(), line)).collect();
-    let mut tests = all();
+    let (known, mut tests) = (traces(), all());
     tests.retain_mut(|test| {
         let Some(line) = known.get(&test.label).filter(|line| line["passed"] == true) else { return false };
         test.time = Duration::from_secs_f64(line["seconds"].as_f64().expect("a time"));
