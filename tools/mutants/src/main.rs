@@ -6,8 +6,8 @@
 //!
 //! - `write`: the mutants into the copy, without those that do not compile;
 //! - `trace`: every test once, to learn what it reaches and how long it takes;
-//! - `try SECONDS [WORD…]`: the mutants that are not decided yet and whose names have one of the words, each for at
-//!   most so long; `again SECONDS [WORD…]`: those that were missed;
+//! - `try SECONDS [WORD…]`: the mutants that had no turn yet and whose names have one of the words, each for at most
+//!   so long; `again SECONDS [WORD…]`: those that were not caught;
 //! - `table`, `missed`: what was found.
 
 mod schema;

@@ -28,14 +28,14 @@ fn left_out() -> HashMap<String, String> {
     lines(schema::LEFT_OUT).iter().map(|line| (text(&line["name"]), text(&line["why"]))).collect()
 }
 
-/// Runs mutants: those without a verdict, or those that were missed.
+/// Runs mutants: those without a verdict, or those that were not caught.
 pub fn seek(mutants: &[Mutant], seconds: u64, again: bool, words: &[String]) {
     let (tests, verdicts, left_out) = (traced(), verdicts(), left_out());
     let mut chosen: Vec<&Mutant> = mutants.iter().collect();
     chosen.retain(|mutant| {
         let wanted = match verdicts.get(&mutant.name).map(String::as_str) {
-            None | Some(OPEN) => !again,
-            Some(MISSED | UNREACHED) => again,
+            None => !again,
+            Some(OPEN | MISSED | UNREACHED) => again,
             Some(_) => false,
         };
         let named = words.is_empty() || words.iter().any(|word| mutant.name.contains(word.as_str()));
