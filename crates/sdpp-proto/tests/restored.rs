@@ -406,6 +406,36 @@ fn a_seller_finds_the_order_in_its_journal_wherever_it_stands() {
 }
 
 #[test]
+fn a_full_window_that_was_invoiced_before_a_restart_proves_the_buyer() {
+    let mut world = World::new(product(), Suite::X25519);
+    let newest = |world: &World| statements::<Invoice>(&world.seller_journal.entries).pop();
+    assert!(world.run_until(|w| newest(w).is_some_and(|invoice| invoice.count == 10)));
+    let invoice = newest(&world).unwrap();
+    assert!(world.seller.order().is_some_and(|order| !order.is_proven() && order.paid() < invoice.due));
+    world.restart_seller();
+    assert!(world.run_until(|w| w.seller.order().is_some_and(|order| order.paid() >= invoice.due)));
+    assert!(world.seller.order().unwrap().is_proven());
+}
+
+#[test]
+fn a_payment_whose_invoice_is_lost_counts_in_a_restored_journal() {
+    let world = middle(PLANS[1]);
+    let rows = &world.seller_journal.entries;
+    let kind = |row: &Entry, kind: Kind| matches!(row, Entry::Statement(s) if s.kind == kind);
+    let place = |id: StatementId| rows.iter().position(|row| matches!(row, Entry::Statement(s) if s.id == id)).unwrap();
+    // A payment with a later invoice between its own and it.
+    let payments = statements::<Payment>(rows)
+        .into_iter()
+        .map(|payment| (place(payment.invoice_id), place(payment.id()), payment));
+    let between = |own: usize, end: usize| rows[own + 1..end].iter().any(|row| kind(row, Kind::Invoice));
+    let (own, at, payment) = payments.into_iter().find(|(own, at, _)| between(*own, *at)).unwrap();
+    let mut rows = rows[..=at].to_vec();
+    rows.remove(own);
+    let account = SellerOrder::restore(&world.config.key, &world.config.menu, &rows, world.now).unwrap();
+    assert_eq!(account.paid(), payment.total);
+}
+
+#[test]
 fn an_order_is_settled_by_the_own_signature_only() {
     let mut world = middle(PLANS[2]);
     world.buyer.exit(world.now);

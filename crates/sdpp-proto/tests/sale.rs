@@ -292,6 +292,19 @@ fn time_is_invoiced_when_the_exposure_is_used_up() {
 }
 
 #[test]
+fn a_window_of_time_counts_without_messages_and_one_without_time_does_not() {
+    let mut world = timed_by_hand(1000);
+    world.now = world.now.after_ms(10_000);
+    world.seller.handle_timeout(world.now);
+    world.run();
+    assert_eq!(world.seller.order().unwrap().paid(), Amount::new(20));
+    let mut world = timed_by_hand(1000);
+    world.seller.finish(world.now);
+    world.run();
+    assert_eq!(invoices(&world).iter().map(|invoice| invoice.windows).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
 fn time_without_a_connection_is_not_billed() {
     let mut world = timed_by_hand(1000);
     offer(&mut world, 1);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -18,8 +18,12 @@ const BUILT: &str = "built.jsonl";
 /// A line for each test that passes without a mutant.
 const TRACES: &str = "traces.jsonl";
 const LONGEST: Duration = Duration::from_secs(300);
-/// Mutants may ask for memory without end; in KiB.
-const MEMORY: &str = "ulimit -v 8000000; exec \"$0\" \"$@\"";
+/// Mutants may ask for memory and time without end: KiB, and seconds of the processor, for the machine may be busy.
+const LIMITED: &str = "ulimit -v 8000000; ulimit -t $0; exec \"$@\"";
+/// Those who wait for something that never comes need no processor.
+const PATIENCE: u32 = 4;
+const SIGKILL: i32 = 9;
+const SIGXCPU: i32 = 24;
 /// How many tests run at once.
 pub const WORKERS: usize = 2;
 
@@ -45,21 +49,23 @@ pub enum End {
 }
 
 impl Test {
-    fn start(&self, key: &str, value: &str) -> Child {
+    fn start(&self, key: &str, value: &str, limit: Duration) -> Child {
         let mut command = Command::new("sh");
-        command.args(["-c", MEMORY, &self.program]).args(&self.arguments).current_dir(&self.directory);
+        command.args(["-c", LIMITED, &limit.as_secs().to_string(), &self.program]).args(&self.arguments);
+        command.current_dir(&self.directory);
         command.env("CARGO_MANIFEST_DIR", &self.directory).env(key, value).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().expect("a test starts")
     }
 
     fn run(&self, key: &str, value: &str, limit: Duration) -> End {
-        let (mut child, started) = (self.start(key, value), Instant::now());
+        let (mut child, started) = (self.start(key, value, limit), Instant::now());
         let end = loop {
             match child.try_wait().expect("a test can be waited for") {
                 Some(status) if status.success() => break End::Passed,
+                Some(status) if [Some(SIGKILL), Some(SIGXCPU)].contains(&status.signal()) => break End::TimedOut,
                 Some(_) => break End::Failed,
-                None if started.elapsed() > limit => break End::TimedOut,
+                None if started.elapsed() > limit * PATIENCE => break End::TimedOut,
                 None => std::thread::sleep((started.elapsed() / 20).clamp(Duration::from_millis(1), LONGEST / 1000)),
             }
         };
