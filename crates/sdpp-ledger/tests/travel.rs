@@ -23,7 +23,6 @@ use sdpp_log::{
     Checkpoint, Edge, Hash, Note, Policy, ProofError, TileKind, TilePath, TlogProof, TlogProofRefusal, VerifierKey,
     bundle, leaf_hash,
 };
-use sdpp_proto::cose;
 use sdpp_proto::statement::Form;
 use sdpp_rail::MemoryStore;
 
@@ -265,8 +264,9 @@ fn check_site(house: &House, site: &Path) {
 #[test]
 fn a_receipt_may_be_as_long_as_it_may_be_and_no_longer() {
     let sign = |subject: usize| {
-        let entry = cose::sign(&test_key(PAYER), &cose::content_type("ledger-tick"), &"s".repeat(subject), b"").0;
-        let inclusion = Inclusion { entry: &entry, index: 0, size: 1, proof: &[], root: leaf_hash(&entry) };
+        let entry = Entry::sign(&test_key(PAYER), &"s".repeat(subject), issue(PAYER, 1, 1).body().clone());
+        let entry = entry.bytes();
+        let inclusion = Inclusion { entry, index: 0, size: 1, proof: &[], root: leaf_hash(entry) };
         Receipt::sign(&test_key(LOG), &inclusion)
     };
     let rest = sign(1_000).unwrap().len() - 1_000;

@@ -420,19 +420,22 @@ fn a_full_window_that_was_invoiced_before_a_restart_proves_the_buyer() {
 #[test]
 fn a_payment_whose_invoice_is_lost_counts_in_a_restored_journal() {
     let world = middle(PLANS[1]);
-    let rows = &world.seller_journal.entries;
-    let kind = |row: &Entry, kind: Kind| matches!(row, Entry::Statement(s) if s.kind == kind);
-    let place = |id: StatementId| rows.iter().position(|row| matches!(row, Entry::Statement(s) if s.id == id)).unwrap();
-    // A payment with a later invoice between its own and it.
-    let payments = statements::<Payment>(rows)
-        .into_iter()
-        .map(|payment| (place(payment.invoice_id), place(payment.id()), payment));
-    let between = |own: usize, end: usize| rows[own + 1..end].iter().any(|row| kind(row, Kind::Invoice));
-    let (own, at, payment) = payments.into_iter().find(|(own, at, _)| between(*own, *at)).unwrap();
-    let mut rows = rows[..=at].to_vec();
-    rows.remove(own);
+    let entries = &world.seller_journal.entries;
+    let invoices = statements::<Invoice>(entries);
+    let (lost, adopted) = (&invoices[0], &invoices[1]);
+    assert!(adopted.paid < lost.due);
+    let payment = Payment {
+        order_id: lost.order_id,
+        prev: lost.order_id,
+        invoice_id: lost.id(),
+        total: lost.due,
+        channel: None,
+        proof: None,
+    };
+    let mut rows = entries[..opening(entries)].to_vec();
+    rows.extend([adopted.erase().into(), Signed::sign(&key(3), payment).erase().into()]);
     let account = SellerOrder::restore(&world.config.key, &world.config.menu, &rows, world.now).unwrap();
-    assert_eq!(account.paid(), payment.total);
+    assert_eq!(account.paid(), lost.due);
 }
 
 #[test]
