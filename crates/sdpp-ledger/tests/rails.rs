@@ -15,13 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::*;
 use sdpp_ledger::entry::TopUp;
 use sdpp_ledger::{
-    Answer, Body, DirectPayee, DirectPayer, LedgerClient, LedgerService, LedgerTerms, LocalLedger, PayeeConfig,
+    Answer, Body, DirectPayee, DirectPayer, Entry, LedgerClient, LedgerService, LedgerTerms, LocalLedger, PayeeConfig,
     RAIL_DIRECT, RAIL_VOUCHER, Refusal, ServiceError, Submitted, TermsError, VoucherPayee, VoucherPayer, log_key,
     witness_key,
 };
 use sdpp_log::{Hash, Policy};
 use sdpp_proto::codec::{ChannelId, StatementId};
-use sdpp_proto::money::Amount;
+use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::{Form, Order, PayOption, Payment, RecordPolicy, Signed};
 use sdpp_proto::time::Timestamp;
 use sdpp_rail::{
@@ -197,6 +197,55 @@ fn a_top_up_carries_on() {
 }
 
 #[test]
+fn a_payer_looks_again_where_the_deposit_it_knows_does_not_cover() {
+    let ledger = funded(&Hand::new());
+    let payer = VoucherPayer::new(client(ledger.clone()), test_key(PAYER));
+    let channel = block_on(payer.open(&request(payee(&ledger, &MemoryDisk::new()).option(), 1))).unwrap().channel;
+    submit(&ledger, &top_up(PAYER, channel.unwrap(), 60, 2)).unwrap();
+    assert_eq!(block_on(payer.pay(&bill(&order(PAYER, channel), 1, 0, 150))), Ok(Proof::Voucher));
+}
+
+#[test]
+fn a_payer_signs_for_its_own_channel_its_payee_and_its_asset_only() {
+    let ledger = funded(&Hand::new());
+    let payer = VoucherPayer::new(client(ledger.clone()), test_key(PAYER));
+    let funding = block_on(payer.open(&request(payee(&ledger, &MemoryDisk::new()).option(), 1))).unwrap();
+    let bill = bill(&order(PAYER, funding.channel), 1, 10, 10);
+    let stranger = VoucherPayer::new(client(ledger), test_key(STRANGER));
+    declined(block_on(stranger.pay(&bill)));
+    declined(block_on(payer.pay(&Bill { payee: public(STRANGER).multibase(), ..bill.clone() })));
+    declined(block_on(payer.pay(&Bill { asset: AssetId::new("other"), ..bill.clone() })));
+    assert_eq!(block_on(payer.pay(&bill)), Ok(Proof::Voucher), "also where nothing new is due");
+}
+
+#[test]
+fn a_payer_that_gives_up_while_the_payee_closes_has_its_rest() {
+    let ledger = funded(&Hand::new());
+    let payer = VoucherPayer::new(client(ledger.clone()), test_key(PAYER));
+    let funding = block_on(payer.open(&request(payee(&ledger, &MemoryDisk::new()).option(), 1))).unwrap();
+    let stranger = VoucherPayer::new(client(ledger.clone()), test_key(STRANGER));
+    declined(block_on(stranger.close(&funding)));
+    let by = |body: &Body| match body {
+        Body::RequestClose(id) => entry(PAYEE, Body::Close(*id)),
+        other => panic!("{other:?}"),
+    };
+    let overtaken =
+        VoucherPayer::new(client(Lossy(ledger.clone(), First::Overtaken(by), false.into())), test_key(PAYER));
+    assert_eq!(block_on(overtaken.close(&funding)), Ok(()));
+    assert_eq!(balance(&client(ledger), PAYER), 1000);
+}
+
+#[test]
+fn a_channel_without_a_grace_period_is_closed_at_once() {
+    let ledger = funded(&Hand::new());
+    let payer = VoucherPayer::new(client(ledger.clone()), test_key(PAYER));
+    let option = PayOption { grace_min_ms: 0, ..payee(&ledger, &MemoryDisk::new()).option() };
+    let funding = block_on(payer.open(&request(option, 1))).unwrap();
+    block_on(payer.close(&funding)).unwrap();
+    assert_eq!(balance(&client(ledger), PAYER), 1000);
+}
+
+#[test]
 fn a_payer_signs_nothing_new_once_it_gave_up() {
     let ledger = funded(&Hand::new());
     let payer = VoucherPayer::new(client(ledger.clone()), test_key(PAYER));
@@ -267,6 +316,22 @@ fn a_direct_payee_counts_only_what_joins_up() {
     let stranger = DirectPayer::new(client(ledger.clone()), test_key(STRANGER));
     let proof = block_on(stranger.pay(&third)).unwrap();
     declined(block_on(payee().settle(&third, &answer(&third, proof))));
+    // Nothing new is due: there is nothing to prove.
+    let nothing = bill(&order, 6, 10, 10);
+    assert_eq!(block_on(payee().settle(&nothing, &answer(&nothing, Proof::Voucher))), Ok(Outcome::Settled));
+}
+
+#[test]
+fn a_transfer_behind_all_that_the_payee_has_seen_is_pending() {
+    let (behind, ahead) = (funded(&Hand::new()), funded(&Hand::new()));
+    let payee = DirectPayee::new(client(behind.clone()), payee_config(), Box::new(MemoryStore::new()));
+    let (order, payer) = (order(PAYER, None), DirectPayer::new(client(ahead), test_key(PAYER)));
+    block_on(payee.admit(&order)).unwrap();
+    let bill = bill(&order, 1, 0, 10);
+    let payment = answer(&bill, block_on(payer.pay(&bill)).unwrap());
+    assert_eq!(block_on(payee.settle(&bill, &payment)), Ok(Outcome::Pending));
+    submit(&behind, &issue(STRANGER, 1, 2)).unwrap();
+    declined(block_on(payee.settle(&bill, &payment)));
 }
 
 /// What a bad line, or a liar, does with the first submission.
@@ -276,6 +341,8 @@ enum First {
     Lost,
     /// It is logged, and said to be refused.
     LoggedAndDenied,
+    /// Somebody else submits this just before.
+    Overtaken(fn(&Body) -> Entry),
 }
 
 struct Lossy(LocalLedger, First, AtomicBool);
@@ -290,6 +357,10 @@ impl LedgerService for Lossy {
                 First::Lost => Err(ServiceError::Unknown),
                 First::LoggedAndDenied => {
                     self.0.submit(entry).await.and(Err(ServiceError::Refused(Refusal::InsufficientFunds)))
+                }
+                First::Overtaken(by) => {
+                    self.0.submit(by(Entry::parse(entry).unwrap().body()).bytes()).await?;
+                    self.0.submit(entry).await
                 }
             }
         })
@@ -384,6 +455,20 @@ fn a_dishonest_ledger_stops_the_rail() {
     let cheated = VoucherPayer::new(open(&other), test_key(PAYER));
     let answer = block_on(cheated.open(&request(option, 2)));
     assert!(matches!(answer, Err(RailError::Dishonest(_))), "{answer:?}");
+}
+
+#[test]
+fn a_payee_that_is_overtaken_with_its_own_voucher_has_its_money() {
+    let ledger = funded(&Hand::new());
+    let payer = VoucherPayer::new(client(ledger.clone()), test_key(PAYER));
+    let by = |body: &Body| entry(STRANGER, body.clone());
+    let overtaken = client(Lossy(ledger, First::Overtaken(by), false.into()));
+    let payee = VoucherPayee::new(overtaken, payee_config(), Box::new(MemoryStore::new()));
+    let order = order(PAYER, block_on(payer.open(&request(payee.option(), 1))).unwrap().channel);
+    block_on(payee.admit(&order)).unwrap();
+    let bill = bill(&order, 1, 0, 40);
+    block_on(payee.settle(&bill, &answer(&bill, Proof::Voucher))).unwrap();
+    assert_eq!(block_on(payee.redeem(&order.id(), false)).unwrap().total, Amount::new(40));
 }
 
 #[test]

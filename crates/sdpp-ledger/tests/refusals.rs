@@ -11,12 +11,13 @@ mod common;
 
 use common::*;
 use sdpp_ledger::entry::{Issue, Open, Record, Transfer, asset_id};
-use sdpp_ledger::{Body, ChannelState, Effect, Entry, Fold, Refusal, limits};
-use sdpp_proto::codec::{ChannelId, StatementId};
+use sdpp_ledger::{Body, Channel, ChannelState, Effect, Entry, Fold, NotConserved, Refusal, limits};
+use sdpp_proto::codec::{self, ChannelId, StatementId};
 use sdpp_proto::cose;
-use sdpp_proto::money::Amount;
+use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::{Form, Signed};
 use sdpp_proto::time::Timestamp;
+use sdpp_rail::{MemoryStore, Store as _, StoreReader as _};
 
 /// A fold at tick 1000 in which the payer has 1000 coins.
 fn funded() -> Fold {
@@ -138,7 +139,53 @@ fn opening() {
     fold.take(&open(100, 500, 1)).unwrap();
     assert_eq!(refused(&mut fold, &open(101, 500, 1)), Refusal::ChannelExists);
     assert_eq!(fold.has(PAYER), Amount::new(900));
+    fold.take(&open(100, limits::GRACE_MAX_MS, 2)).expect("the longest grace");
     fold.is_conserved();
+}
+
+#[test]
+fn a_fold_tells_its_log_and_the_channels_of_both_sides() {
+    let fold = with_channel();
+    assert_eq!(fold.origin(), ORIGIN);
+    let ids = |channels: Vec<(ChannelId, Channel)>| channels.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(ids(fold.channels_of(&public(PAYER)).unwrap()), [channel(1)]);
+    assert_eq!(ids(fold.channels_for(&public(PAYEE)).unwrap()), [channel(1)]);
+    assert!(
+        fold.channels_of(&public(PAYEE)).unwrap().is_empty() && fold.channels_for(&public(PAYER)).unwrap().is_empty()
+    );
+}
+
+#[test]
+fn money_that_the_store_lost_or_made_is_noticed() {
+    let mut store = MemoryStore::new();
+    let mut fold = Fold::open(ORIGIN, public(LOG), Box::new(store.clone())).unwrap();
+    for entry in [tick(1000), issue(PAYER, 1000, 1), open(100, 500, 1)] {
+        fold.take(&entry).unwrap();
+    }
+    fold.is_conserved();
+    let only = |prefix: &str| store.heads(prefix, None, 9).unwrap().pop().unwrap();
+    let ((balance, nine_hundred), (issued, _)) = (only("b/"), only("i/"));
+    let amount = |amount: u128| codec::encode(&Amount::new(amount));
+    let wrong = |held: u128, issued: u128| {
+        Ok(Some(NotConserved { asset: coin(), issued: Amount::new(issued), held: Some(Amount::new(held)) }))
+    };
+    for other in [0, 899, 901] {
+        store.put(&balance, &amount(other)).unwrap();
+        assert_eq!(fold.conservation(), wrong(other + 100, 1000));
+    }
+    store.put(&balance, &nine_hundred).unwrap();
+    store.put(&issued, &amount(999)).unwrap();
+    assert_eq!(fold.conservation(), wrong(1000, 999));
+    store.put(&issued, &amount(1000)).unwrap();
+    fold.is_conserved();
+    // Of an asset that was never issued: none of it is nothing, some of it is too much.
+    let strange = balance.replace("coin@", "coim@");
+    store.put(&strange, &amount(0)).unwrap();
+    fold.is_conserved();
+    store.put(&strange, &amount(5)).unwrap();
+    let asset = AssetId::new(coin().as_str().replace("coin@", "coim@"));
+    let held = Some(Amount::new(5));
+    assert_eq!(fold.conservation(), Ok(Some(NotConserved { asset, issued: Amount::ZERO, held })));
 }
 
 #[test]

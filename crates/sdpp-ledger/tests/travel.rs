@@ -260,3 +260,30 @@ fn check_site(house: &House, site: &Path) {
     }
     assert_eq!(entries, house.entries);
 }
+
+#[test]
+fn a_receipt_may_be_as_long_as_it_may_be_and_no_longer() {
+    let sign = |subject: usize| {
+        let entry = Entry::sign(&test_key(PAYER), &"s".repeat(subject), issue(PAYER, 1, 1).body().clone());
+        let entry = entry.bytes();
+        let inclusion = Inclusion { entry, index: 0, size: 1, proof: &[], root: leaf_hash(entry) };
+        Receipt::sign(&test_key(LOG), &inclusion)
+    };
+    let rest = sign(1_000).unwrap().len() - 1_000;
+    let longest = sign(receipt::RECEIPT_MAX - rest).unwrap();
+    assert_eq!(longest.len(), receipt::RECEIPT_MAX);
+    assert!(Receipt::parse(&longest).is_ok());
+    for more in [1, 100] {
+        assert_eq!(sign(receipt::RECEIPT_MAX - rest + more), Err(ReceiptError::TooLong));
+    }
+}
+
+#[test]
+fn a_receipt_may_have_the_longest_proof() {
+    let proof = vec![Hash([7; 32]); sdpp_log::limits::PROOF_HASHES_MAX];
+    let (entry, size) = (issue(PAYER, 1, 1), sdpp_log::limits::TREE_SIZE_MAX);
+    let root = sdpp_log::inclusion_root(&leaf_hash(entry.bytes()), 0, size, &proof).unwrap();
+    let inclusion = Inclusion { entry: entry.bytes(), index: 0, size, proof: &proof, root };
+    let receipt = Receipt::sign(&test_key(LOG), &inclusion).unwrap();
+    assert_eq!(verify(&receipt, entry.bytes(), LOG), Ok(root));
+}

@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use common::*;
 use sdpp_ledger::entry::Record;
-use sdpp_ledger::{Body, Entry, Fold, LedgerService, LocalLedger, Refusal, ServiceError, StartError};
+use sdpp_ledger::{Body, Entry, Fold, LedgerHost as _, LedgerService, LocalLedger, Refusal, ServiceError, StartError};
 use sdpp_log::{Checkpoint, Note, verify_inclusion};
+use sdpp_proto::money::Amount;
 use sdpp_proto::statement::Form;
 use sdpp_rail::{FlushFault, Head, MemoryDisk, MemoryStore, Row, Store, StoreError, StoreReader};
 
@@ -118,8 +119,9 @@ fn one_reference_is_used_once_by_sixteen_threads() {
     assert_eq!(balance(&client(ledger), PAYEE), 7);
 }
 
-/// A disk that takes its time: as long as somebody holds the gate, and 20 ms.
-struct Slow(MemoryStore, Arc<Mutex<()>>);
+/// A disk that takes its time: as long as somebody holds the gate, and 20 ms. After so many more appends one fails,
+/// and nothing else does.
+struct Slow(MemoryStore, Arc<Mutex<()>>, Arc<AtomicUsize>);
 
 impl StoreReader for Slow {
     fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
@@ -135,7 +137,8 @@ impl StoreReader for Slow {
 
 impl Store for Slow {
     fn append(&mut self, stream: &str, body: &[u8]) -> Result<u64, StoreError> {
-        self.0.append(stream, body)
+        let last = self.2.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if last == Ok(1) { Err(StoreError::Failed("this once".to_owned())) } else { self.0.append(stream, body) }
     }
     fn streams(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         self.0.streams(prefix)
@@ -159,7 +162,7 @@ impl Store for Slow {
 #[test]
 fn many_entries_share_a_flush() {
     let disk = MemoryDisk::new();
-    let ledger = ledger(&Hand::new(), Slow(disk.open(), Arc::default()));
+    let ledger = ledger(&Hand::new(), Slow(disk.open(), Arc::default(), Arc::default()));
     submit(&ledger, &issue(PAYER, 100_000, 1)).unwrap();
     let before = disk.flushes();
     let entries: Vec<_> = (0..500).map(|number| transfer(PAYER, PAYEE, 1, number)).collect();
@@ -185,7 +188,7 @@ fn many_entries_share_a_flush() {
 #[test]
 fn a_full_queue_says_so_and_loses_nothing() {
     let gate = Arc::new(Mutex::new(()));
-    let ledger = ledger(&Hand::new(), Slow(MemoryStore::new(), gate.clone()));
+    let ledger = ledger(&Hand::new(), Slow(MemoryStore::new(), gate.clone(), Arc::default()));
     submit(&ledger, &issue(PAYER, 100_000, 1)).unwrap();
     let held = gate.lock().unwrap();
     let count = sdpp_ledger::limits::QUEUE_MAX + sdpp_ledger::limits::GROUP_MAX + 100;
@@ -262,7 +265,7 @@ fn a_crash_takes_only_what_nobody_was_told() {
 fn a_read_that_fails_inside_a_group_loses_nothing_that_was_told() {
     let (disk, hand) = (MemoryDisk::new(), Hand::new());
     let gate = Arc::new(Mutex::new(()));
-    let ledger = ledger(&hand, Slow(disk.open(), gate.clone()));
+    let ledger = ledger(&hand, Slow(disk.open(), gate.clone(), Arc::default()));
     let kept = submit(&ledger, &issue(PAYER, 100, 1)).unwrap();
     // A group is held at its flush, so that the next ones come together.
     let held = gate.lock().unwrap();
@@ -286,6 +289,24 @@ fn a_read_that_fails_inside_a_group_loses_nothing_that_was_told() {
         assert_eq!(stored, [entry.bytes().to_vec()], "what was told is there");
     }
     assert_eq!(block_on(client(after).look(Fold::conservation)), Ok(None));
+}
+
+#[test]
+fn a_group_that_is_not_whole_is_not_flushed_even_if_the_disk_could() {
+    let (disk, hand, fails) = (MemoryDisk::new(), Hand::new(), Arc::new(AtomicUsize::new(0)));
+    let before = ledger(&hand, Slow(disk.open(), Arc::default(), fails.clone()));
+    submit(&before, &issue(PAYER, 100, 1)).unwrap();
+    // A tick stands before the transfer; its own row is the second.
+    hand.pass(2_000);
+    fails.store(2, Ordering::SeqCst);
+    let transfer = transfer(PAYER, PAYEE, 10, 1);
+    assert_eq!(submit(&before, &transfer), Err(ServiceError::Unknown));
+    assert_eq!(submit(&before, &transfer), Err(ServiceError::Frozen));
+    before.stop();
+    let after = ledger(&hand, disk.open());
+    assert_eq!(checkpoint(&after).size(), 2, "neither the tick nor half a transfer");
+    assert_eq!(block_on(after.balance(&coin(), &public(PAYEE))).unwrap(), Amount::ZERO);
+    submit(&after, &transfer).expect("it is not known");
 }
 
 #[test]
@@ -313,6 +334,25 @@ fn a_store_that_was_tampered_with_does_not_start() {
     store.append("ledger/entries", transfer(PAYER, PAYEE, 1000, 1).bytes()).unwrap();
     assert_eq!(start(store), Some(StartError::WrongCheckpoint), "an entry that was never signed for");
     assert_eq!(start(disk.open()), None);
+    // The head of another log of this key, as long as this one; then no head at all.
+    let other = MemoryDisk::new();
+    let another = ledger(&Hand::new(), other.open());
+    submit(&another, &issue(PAYER, 200, 2)).unwrap();
+    another.stop();
+    let head = other.open().head("ledger/checkpoint").unwrap().unwrap();
+    let mut store = disk.open();
+    store.put("ledger/checkpoint", &head).unwrap();
+    assert_eq!(start(store), Some(StartError::WrongCheckpoint), "a tree that was never signed for");
+    let (from, mut bare) = (disk.open(), MemoryStore::new());
+    for stream in from.streams("").unwrap() {
+        for row in from.read(&stream, 0, 9).unwrap() {
+            bare.append(&stream, &row.body).unwrap();
+        }
+    }
+    for (key, value) in from.heads("", None, 99).unwrap().into_iter().filter(|(key, _)| key != "ledger/checkpoint") {
+        bare.put(&key, &value).unwrap();
+    }
+    assert_eq!(start(bare), Some(StartError::WrongCheckpoint), "entries, and nobody who signs for them");
     let mut bad = config(&Hand::new(), Vec::new());
     bad.origin = "two words".into();
     assert_eq!(LocalLedger::start(bad, Box::new(MemoryStore::new())).err(), Some(StartError::BadOrigin));
@@ -337,4 +377,13 @@ fn time_is_logged_with_news_and_on_demand() {
     hand.pass(60_000);
     submit(&ledger, &transfer(STRANGER, PAYEE, 1, 1)).unwrap_err();
     assert_eq!(checkpoint(&ledger).size(), 6, "no news, no tick");
+    submit(&ledger, &open(10, 500, 1)).unwrap();
+    submit(&ledger, &entry(PAYER, Body::RequestClose(channel(1)))).unwrap();
+    let before = checkpoint(&ledger).size();
+    hand.pass(499);
+    submit(&ledger, &entry(PAYER, Body::Close(channel(1)))).unwrap_err();
+    assert_eq!(checkpoint(&ledger).size(), before, "the grace runs: a tick would not end it");
+    hand.pass(1);
+    submit(&ledger, &entry(PAYER, Body::Close(channel(1)))).unwrap();
+    assert_eq!(checkpoint(&ledger).size(), before + 2, "a tick ends it");
 }

@@ -192,5 +192,6 @@ mod tests {
             assert!(decode::<Amount>(bad, 32).is_err(), "{bad:?}");
         }
         assert_eq!(decode::<Amount>(&[0], 0), Err(CodecError::TooLong));
+        assert_eq!(decode::<Amount>(&[0], 1), Ok(Amount::ZERO), "the longest that may pass");
     }
 }

@@ -297,6 +297,11 @@ mod tests {
     }
 
     #[test]
+    fn an_asset_is_its_name() {
+        assert_eq!(AssetId::new("usd-cent@z6Mk").as_str(), "usd-cent@z6Mk");
+    }
+
+    #[test]
     fn other_assets_do_not_add() {
         let money = |asset: &str| Money { asset: AssetId::new(asset), amount: Amount::new(1) };
         assert_eq!(money("a").checked_add(&money("b")), None);

@@ -14,15 +14,18 @@ mod kit;
 
 use std::collections::BTreeMap;
 
+use kit::liars::{AgainstBuyer, AgainstSeller};
 use kit::*;
 use sdpp_proto::buyer::{self, Buyer, BuyerConfig, BuyerOrder};
+use sdpp_proto::codec::StatementId;
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::journal::Entry;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::seller::{self, SellerOrder};
-use sdpp_proto::statement::{AnyStatement, Invoice, Kind, Payment, Signed, Statement};
+use sdpp_proto::statement::{AnyStatement, Attach, Have, Invoice, Kind, Payment, Settlement, Signed, Statement};
 use sdpp_proto::suite::Suite;
+use sdpp_proto::wire::SessionPlain;
 
 #[derive(Clone, Copy, Debug)]
 struct Plan {
@@ -330,4 +333,163 @@ fn a_pair_that_the_buyer_never_signed_is_not_adopted() {
     world.restart_buyer();
     world.run();
     assert_eq!(world.buyer_ended, Some(buyer::Ended::Offence(Offence::WrongStart)));
+}
+
+/// What the rail was asked about, the newest last.
+fn recalled(world: &AgainstBuyer) -> Vec<Vec<StatementId>> {
+    let recalls = world.outputs.iter().filter_map(|output| match output {
+        buyer::Output::Recall(invoices) => Some(invoices.clone()),
+        _ => None,
+    });
+    recalls.collect()
+}
+
+#[test]
+fn a_restored_buyer_asks_the_rail_once_the_last_invoice_is_here_and_pays_nothing_before() {
+    let mut world = AgainstBuyer::live_that_moves(product());
+    world.sell(3);
+    world.restored();
+    world.accept();
+    let first = world.deliver(3, false);
+    assert_eq!((recalled(&world), world.paid.len()), (vec![], 1), "more invoices may come");
+    let last = world.deliver(2, true);
+    assert_eq!(
+        (recalled(&world), world.paid.len()),
+        (vec![vec![first.id(), last.id()]], 1),
+        "the rail may have paid one"
+    );
+    world.buyer.recalled(world.now, Some(first.id()));
+    world.pump();
+    assert_eq!(world.paid[1..], [first.due], "what was paid is paid again, which moves nothing");
+    assert_eq!(recalled(&world)[1..], [vec![last.id()]]);
+    world.buyer.recalled(world.now, None);
+    world.pump();
+    assert_eq!(world.paid[2..], [last.due]);
+}
+
+#[test]
+fn where_no_money_moves_a_restored_buyer_asks_nobody() {
+    let mut world = AgainstBuyer::live(product());
+    world.sell(3);
+    world.restored();
+    world.accept();
+    let last = world.deliver(3, true);
+    assert_eq!((recalled(&world), world.paid[1..].to_vec()), (vec![], vec![last.due]));
+}
+
+#[test]
+fn a_restored_buyer_takes_an_invoice_of_a_seller_that_lost_the_payments() {
+    let mut world = AgainstBuyer::live(product());
+    world.sell(3);
+    world.sell(3);
+    world.restored();
+    world.accept();
+    (world.liar.totals.paid, world.liar.totals.paid_by) = (Amount::ZERO, None);
+    let invoice = world.deliver(3, false);
+    assert_eq!((&world.ended, world.buyer.order().unwrap().due()), (&None, invoice.due));
+}
+
+#[test]
+fn an_old_pair_of_a_journal_that_lacks_nothing_is_no_news() {
+    let mut world = AgainstBuyer::live(product());
+    let invoice = world.sell(3);
+    let payment = world.credit();
+    world.sell(3);
+    world.sell(3);
+    world.again();
+    let acceptance = world.liar.acceptance();
+    let acceptance = Signed::sign(&world.liar.key, acceptance);
+    world.liar.send_session(&SessionPlain {
+        acceptance: acceptance.bytes().to_vec(),
+        order_salt: world.liar.salt,
+        last_invoice: Some(invoice.bytes().to_vec()),
+        last_payment: Some(payment.bytes().to_vec()),
+    });
+    world.pump();
+    assert!(world.buyer.is_live(), "{:?}", world.ended);
+    assert!(!world.buyer.order().unwrap().is_restored());
+}
+
+#[test]
+fn a_restored_seller_forgives_no_more_than_may_be_outstanding() {
+    let attached = |base: u64, next: u64| {
+        let mut world = AgainstSeller::live(product());
+        world.pay();
+        let (order, invoice) = (world.liar.order.as_ref().unwrap().id(), world.invoices()[0].id());
+        world.again();
+        let mut account = SellerOrder::restore(&key(1), &world.config.menu, &world.journal.entries, world.now).unwrap();
+        account.declare_restored();
+        world.known = Some(Box::new(account));
+        let attach = world.liar.attach(order, 2);
+        let have = Have { base, next, last_invoice: Some(invoice), ..Have::default() };
+        world.liar.send_signed(None, &Signed::sign(&key(2), Attach { have, ..attach }));
+        world.pump();
+        world
+    };
+    let world = attached(10, 20);
+    assert!(world.seller.is_live(), "a window of ten behind the ten that are paid: {:?}", world.ended);
+    for (base, next) in [(10, 21), (0, 10)] {
+        assert_eq!(attached(base, next).ended, Some(seller::Ended::Offence(Offence::BadAttach)), "{base} {next}");
+    }
+}
+
+#[test]
+fn a_seller_finds_the_order_in_its_journal_wherever_it_stands() {
+    let mut world = middle(PLANS[2]);
+    let entries = &mut world.seller_journal.entries;
+    entries.insert(0, world.config.menu.erase().into());
+    let account = SellerOrder::restore(&world.config.key, &world.config.menu, entries, world.now).unwrap();
+    assert_eq!(account.id(), world.seller.order().unwrap().id());
+}
+
+#[test]
+fn a_full_window_that_was_invoiced_before_a_restart_proves_the_buyer() {
+    let mut world = World::new(product(), Suite::X25519);
+    let newest = |world: &World| statements::<Invoice>(&world.seller_journal.entries).pop();
+    assert!(world.run_until(|w| newest(w).is_some_and(|invoice| invoice.count == 10)));
+    let invoice = newest(&world).unwrap();
+    assert!(world.seller.order().is_some_and(|order| !order.is_proven() && order.paid() < invoice.due));
+    world.restart_seller();
+    assert!(world.run_until(|w| w.seller.order().is_some_and(|order| order.paid() >= invoice.due)));
+    assert!(world.seller.order().unwrap().is_proven());
+}
+
+#[test]
+fn a_payment_whose_invoice_is_lost_counts_in_a_restored_journal() {
+    let world = middle(PLANS[1]);
+    let entries = &world.seller_journal.entries;
+    let invoices = statements::<Invoice>(entries);
+    let (lost, adopted) = (&invoices[0], &invoices[1]);
+    assert!(adopted.paid < lost.due);
+    let payment = Payment {
+        order_id: lost.order_id,
+        prev: lost.order_id,
+        invoice_id: lost.id(),
+        total: lost.due,
+        channel: None,
+        proof: None,
+    };
+    let mut rows = entries[..opening(entries)].to_vec();
+    rows.extend([adopted.erase().into(), Signed::sign(&key(3), payment).erase().into()]);
+    let account = SellerOrder::restore(&world.config.key, &world.config.menu, &rows, world.now).unwrap();
+    assert_eq!(account.paid(), lost.due);
+}
+
+#[test]
+fn an_order_is_settled_by_the_own_signature_only() {
+    let mut world = middle(PLANS[2]);
+    world.buyer.exit(world.now);
+    world.run();
+    settled(&world, "a whole sale");
+    let rows = &mut world.buyer_journal.entries;
+    let own = |row: &Entry| match row {
+        Entry::Statement(s) if s.kind == Kind::Settlement => {
+            Signed::<Settlement>::parse(&s.bytes).unwrap().issuer() == key(3).public()
+        }
+        _ => false,
+    };
+    let before = rows.len();
+    rows.retain(|row| !own(row));
+    assert_eq!(rows.len(), before - 1);
+    assert!(!BuyerOrder::restore(&key(3), &world.config.menu, rows).unwrap().is_settled());
 }

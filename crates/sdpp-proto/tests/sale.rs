@@ -12,6 +12,7 @@
 mod kit;
 
 use kit::*;
+use sdpp_proto::codec::Bytes32;
 use sdpp_proto::message::Batch;
 use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::seller::Offered;
@@ -202,6 +203,184 @@ fn a_message_that_is_too_long_is_left_to_the_caller_and_all_before_it_are_sold()
     assert_eq!((batch.len(), world.seller.order().unwrap().sent()), (2, 2));
     assert_eq!(world.seller.offer(world.now, &mut batch), Offered::TooLong);
     assert_eq!(batch.len(), 2);
+}
+
+/// Offers one message as a span of its own.
+fn offer_span(world: &mut World, payload: &[u8]) {
+    let mut batch = Batch::new();
+    batch.push(0, payload).unwrap();
+    assert_eq!(world.seller.offer(world.now, &mut batch), Offered::Taken);
+    world.seller.idle(world.now);
+}
+
+#[test]
+fn invoices_that_become_durable_together_are_sent_in_frames_that_the_buyer_takes() {
+    let mut world = World::new(Product { k: 1, windows_max: 200, ..product() }, Suite::X25519);
+    (world.draft.quantity, world.draft.windows, world.admission.windows) = (None, 200, 200);
+    (world.admission.ramp, world.offering, world.time_us) = (false, false, |_| 0);
+    assert!(world.run_until(|w| w.seller.is_live() && w.buyer.is_live()));
+    world.seller_journal.hold = true;
+    let invoices = 2 * sdpp_proto::limits::CONTROL_ITEMS_MAX;
+    for _ in 0..invoices {
+        offer_span(&mut world, b"x");
+        world.run();
+    }
+    assert_eq!(world.seller.order().unwrap().paid(), Amount::ZERO, "none is durable");
+    world.seller_journal.hold = false;
+    // Its cut goes into the same frame, and there is one more item.
+    offer_span(&mut world, b"x");
+    world.seller.recorded(world.order_id(), Bytes32([2; 32]));
+    world.run();
+    assert_eq!(world.refused(), None);
+    assert_eq!(world.seller.order().unwrap().paid(), Amount::new(3 * (invoices as u128 + 1)));
+}
+
+#[test]
+fn an_invoice_waits_for_the_next_frame_where_messages_leave_no_room() {
+    use sdpp_proto::limits::{CONTROL_TRAILER_LEN, FRAME_PLAIN_MAX, MESSAGE_HEADER_LEN};
+    let mut world = offered_by_hand(Product { k: 1, message_max: 200_000, ..product() }, 1000);
+    world.time_us = |_| 0;
+    world.seller_journal.hold = true;
+    offer_span(&mut world, b"x");
+    world.run();
+    world.seller_journal.hold = false;
+    let full = FRAME_PLAIN_MAX - CONTROL_TRAILER_LEN - MESSAGE_HEADER_LEN;
+    offer_span(&mut world, &vec![b'x'; full - 100]);
+    world.run();
+    assert_eq!((world.refused(), world.sink.len()), (None, 2));
+    assert_eq!(world.seller.order().unwrap().paid(), Amount::new(6));
+}
+
+#[test]
+fn a_payment_at_the_rail_or_on_its_way_to_the_disk_has_come_in_time() {
+    let mut world = offered_by_hand(Product { k: 1, ..product() }, 1000);
+    world.settle = false;
+    offer_span(&mut world, b"x");
+    world.run();
+    let late = option().pay_by_ms + 5_000;
+    world.now = world.now.after_ms(late);
+    world.seller.handle_timeout(world.now);
+    world.run();
+    assert_eq!(world.seller_ended, None, "the rail is slow");
+    let payments = world.buyer_journal.statements();
+    let payment = payments.iter().rev().find(|statement| statement.kind == Kind::Payment).unwrap();
+    world.seller_journal.hold = true;
+    world.seller.settled(world.now, &payment.id, true);
+    world.run();
+    world.seller.handle_timeout(world.now);
+    world.run();
+    assert_eq!((&world.seller_ended, world.seller.order().unwrap().paid()), (&None, Amount::ZERO), "the disk is slow");
+    world.seller_journal.hold = false;
+    world.run();
+    assert_eq!(world.seller.order().unwrap().paid(), Amount::new(3));
+}
+
+/// Two units of money for a second, in windows of ten.
+fn timed_by_hand(exposure: u128) -> World {
+    let timed = Product { unit: Unit::Second, amount: Amount::new(2), window_ms: 10_000, ..product() };
+    offered_by_hand(timed, exposure)
+}
+
+#[test]
+fn time_is_invoiced_when_the_exposure_is_used_up() {
+    let mut world = timed_by_hand(9);
+    offer(&mut world, 1);
+    world.now = world.now.after_ms(4_500);
+    world.seller.handle_timeout(world.now);
+    world.run();
+    assert_eq!(world.seller.order().unwrap().paid(), Amount::new(9));
+}
+
+#[test]
+fn a_window_of_time_counts_without_messages_and_one_without_time_does_not() {
+    let mut world = timed_by_hand(1000);
+    world.now = world.now.after_ms(10_000);
+    world.seller.handle_timeout(world.now);
+    world.run();
+    assert_eq!(world.seller.order().unwrap().paid(), Amount::new(20));
+    let mut world = timed_by_hand(1000);
+    world.seller.finish(world.now);
+    world.run();
+    assert_eq!(invoices(&world).iter().map(|invoice| invoice.windows).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn time_without_a_connection_is_not_billed() {
+    let mut world = timed_by_hand(1000);
+    offer(&mut world, 1);
+    world.now = world.now.after_ms(2_000);
+    world.reconnect();
+    world.now = world.now.after_ms(5_000);
+    assert!(world.run_until(|w| w.seller.is_live() && w.buyer.is_live()));
+    world.now = world.now.after_ms(1_000);
+    world.seller.finish(world.now);
+    world.run();
+    world.both_settled();
+    assert_eq!(world.buyer.order().unwrap().paid(), Amount::new(6));
+}
+
+#[test]
+fn a_window_of_messages_goes_on_behind_a_break() {
+    let mut world = offered_by_hand(product(), 1000);
+    offer(&mut world, 3);
+    world.reconnect();
+    assert!(world.run_until(|w| w.seller.is_live() && w.buyer.is_live()));
+    assert!(!world.seller_journal.statements().iter().any(|statement| statement.kind == Kind::Invoice));
+}
+
+/// A sale of messages of a million bytes, each a window.
+fn large_by_hand(windows: u32) -> World {
+    let large = Product { k: 1, message_max: 1_000_000, windows_max: windows, ..product() };
+    let mut world = World::new(large, Suite::X25519);
+    (world.draft.quantity, world.draft.windows, world.admission.windows) = (None, windows, windows);
+    (world.admission.ramp, world.offering, world.time_us) = (false, false, |_| 0);
+    assert!(world.run_until(|w| w.seller.is_live() && w.buyer.is_live()));
+    world
+}
+
+fn offer_large(world: &mut World) -> Offered {
+    let mut batch = Batch::new();
+    batch.push(0, &vec![0; 1_000_000]).unwrap();
+    world.seller.offer(world.now, &mut batch)
+}
+
+#[test]
+fn large_windows_are_invoiced_before_a_span_is_full() {
+    let mut world = large_by_hand(128);
+    // An invoice has 32 windows; half a span has sixteen megabytes and a bit.
+    for _ in 0..16 {
+        assert_eq!(offer_large(&mut world), Offered::Taken);
+        world.run();
+    }
+    assert_eq!(world.seller.order().unwrap().paid(), Amount::ZERO);
+    offer_large(&mut world);
+    world.run();
+    assert_eq!(world.seller.order().unwrap().paid(), Amount::new(17 * 3));
+}
+
+#[test]
+fn a_seller_keeps_no_more_than_its_limit_of_what_is_not_paid() {
+    let mut world = large_by_hand(300);
+    let taken = (0..300).take_while(|_| offer_large(&mut world) == Offered::Taken).count() as u64;
+    assert_eq!(taken, sdpp_proto::limits::KEPT_BYTES_MAX.div_ceil(1_000_012));
+}
+
+#[test]
+fn silence_counts_from_the_last_frame_that_was_sent() {
+    let mut world = offered_by_hand(product(), 1000);
+    let wakes = |world: &World| world.seller.poll_timeout().unwrap();
+    let silent = sdpp_proto::limits::KEEPALIVE_MS;
+    let mut out = Vec::new();
+    world.now = world.now.after_ms(1_000);
+    assert!(!world.seller.poll_transmit(world.now, &mut out, 1 << 16));
+    assert_eq!(wakes(&world), START.after_ms(silent), "nothing was sent");
+    let mut batch = Batch::new();
+    batch.push(0, b"x").unwrap();
+    assert_eq!(world.seller.offer(world.now, &mut batch), Offered::Taken);
+    assert!(!world.seller.poll_transmit(world.now, &mut out, 0), "as much as was asked for is there");
+    assert_eq!(wakes(&world), START.after_ms(silent));
+    assert!(world.seller.poll_transmit(world.now, &mut out, 1 << 16));
+    assert_eq!(wakes(&world), world.now.after_ms(silent));
 }
 
 #[test]

@@ -83,8 +83,10 @@ fn a_lying_flush_is_found_out_by_a_crash_only() {
     disk.fail_next_flush(FlushFault::Lies);
     store.flush().unwrap();
     assert_eq!(disk.flushes(), 2, "it said that all is well");
+    assert_eq!((disk.unflushed(), disk.believed()), (2, 2), "a row and a head");
     assert_eq!(holds(&store), all());
     assert_eq!(holds(&disk.open()), kept(), "it was not");
+    assert_eq!((disk.unflushed(), disk.believed()), (0, 0), "nothing is left to lose");
 
     let (disk, mut store) = half_flushed();
     disk.fail_next_flush(FlushFault::Lies);
@@ -113,6 +115,30 @@ fn failed_writes_freeze_and_take_nothing_durable() {
     disk.fail_next_put(broken.clone());
     assert_eq!(store.swap("h", Some(b"kept"), b"x"), Err(broken));
     assert_eq!(holds(&disk.open()), kept());
+}
+
+#[test]
+fn a_healed_disk_has_none_of_the_faults_that_were_set() {
+    let (disk, mut store) = half_flushed();
+    disk.fail_next_append(StoreError::Full);
+    disk.fail_next_put(StoreError::Full);
+    disk.fail_next_read(StoreError::Full);
+    disk.fail_next_flush(FlushFault::Fails);
+    disk.set_room(Some(0));
+    disk.heal();
+    assert_eq!(holds(&store), all());
+    assert_eq!(store.append("s", b"third"), Ok(2));
+    assert_eq!(store.swap("h", Some(b"new"), b"third"), Ok(true));
+    assert_eq!(store.flush(), Ok(()));
+}
+
+#[test]
+fn a_read_that_fails_takes_back_what_is_not_flushed() {
+    let (disk, mut store) = half_flushed();
+    disk.fail_next_read(StoreError::Full);
+    assert_eq!(store.read("s", 0, 9), Err(StoreError::Full));
+    assert_eq!(holds(&store), kept());
+    assert_eq!(store.append("s", b"x"), Err(StoreError::Full), "frozen");
 }
 
 #[test]

@@ -263,6 +263,7 @@ pub struct AgainstBuyer {
     pub sink: Vec<(u64, Vec<u8>)>,
     pub heard: Vec<Heard>,
     pub outputs: Vec<buyer::Output>,
+    moves: bool,
     seed: u8,
 }
 
@@ -275,6 +276,7 @@ impl AgainstBuyer {
         let seed = 20;
         Self {
             now: START,
+            moves: config.pay_moves_money,
             buyer: Buyer::new(config, [seed; 32], START),
             liar: RawSeller::new(key(1), menu, seals(9), [21; 32]),
             journal: Journal::default(),
@@ -316,6 +318,18 @@ impl AgainstBuyer {
         world
     }
 
+    /// A live session where money moves when the buyer pays.
+    pub fn live_that_moves(product: Product) -> Self {
+        let menu = seller_config(product).menu.clone();
+        let mut world = Self::new(BuyerConfig { pay_moves_money: true, ..buyer_config(Suite::X25519) }, menu);
+        world.pump();
+        let reply = world.liar.menu_reply();
+        world.liar.send_menu(&reply);
+        world.pump();
+        world.accept();
+        world
+    }
+
     pub fn accept(&mut self) {
         let acceptance = self.liar.acceptance();
         self.liar.send_acceptance(acceptance);
@@ -331,15 +345,26 @@ impl AgainstBuyer {
 
     /// The same after a restart of the buyer: its account is what its journal holds.
     pub fn restarted(&mut self) {
-        drop(self.buyer_gone());
-        let menu = &self.liar.menu;
-        let account = buyer::BuyerOrder::restore(&self.draft.sign_key, menu, &self.journal.entries).unwrap();
+        let account = self.from_journal();
         self.again_with(Some(Box::new(account)));
+    }
+
+    /// The same where the journal is declared to come from a backup.
+    pub fn restored(&mut self) {
+        let mut account = self.from_journal();
+        account.declare_restored();
+        self.again_with(Some(Box::new(account)));
+    }
+
+    fn from_journal(&mut self) -> buyer::BuyerOrder {
+        drop(self.buyer_gone());
+        buyer::BuyerOrder::restore(&self.draft.sign_key, &self.liar.menu, &self.journal.entries).unwrap()
     }
 
     fn buyer_gone(&mut self) -> Option<Box<buyer::BuyerOrder>> {
         self.seed += 2;
-        let fresh = Buyer::new(buyer_config(Suite::X25519), [self.seed; 32], self.now);
+        let config = BuyerConfig { pay_moves_money: self.moves, ..buyer_config(Suite::X25519) };
+        let fresh = Buyer::new(config, [self.seed; 32], self.now);
         std::mem::replace(&mut self.buyer, fresh).into_order()
     }
 

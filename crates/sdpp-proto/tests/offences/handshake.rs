@@ -95,6 +95,14 @@ fn a_menu_that_is_malformed_or_not_signed_by_its_seller_is_refused() {
     let menu = seller_config(product()).menu.body().clone();
     heard(Signed::sign(&key(4), menu)).is_refused_with(Offence::BadMenu);
     menu_changed(|menu| menu.products.clear()).is_refused_with(Offence::BadMenu);
+    // Texts: none, too long, more than a line; and the longest that may be.
+    let topic = |text: &str| menu_changed(|menu| menu.products[0].topic = text.into());
+    for text in ["", &"x".repeat(limits::TEXT_MAX + 1), "two\nlines"] {
+        topic(text).is_refused_with(Offence::BadMenu);
+    }
+    let mut world = topic(&"x".repeat(limits::TEXT_MAX));
+    world.pump();
+    assert_eq!(world.ended, None);
     let mut world = AgainstBuyer::greeted(product());
     let mut reply = world.liar.menu_reply();
     *reply.menu.last_mut().unwrap() ^= 1;
@@ -337,6 +345,8 @@ fn an_attach_that_is_not_signed_by_the_buyer_is_refused() {
     world.liar.send_signed(None, &Signed::sign(&key(4), attach));
     world.is_refused_with(Offence::BadAttach);
     attach_changed(|attach| attach.kem_pk = vec![1; 31]).is_refused_with(Offence::BadAttach);
+    let attach = Attach { kem_pk: vec![1; 31], ..world.liar.attach(order, 2) };
+    assert!(Signed::<Attach>::parse(Signed::sign(&key(2), attach).bytes()).is_err(), "nor is it a statement");
 }
 
 #[test]

@@ -81,6 +81,18 @@ fn an_invoice_that_does_not_follow_its_predecessor_is_refused() {
     let invoice = world.sell(3);
     world.liar.line.statement(&invoice);
     world.is_refused_with(Offence::InvoiceChain);
+    // Two that come together: neither is taken.
+    let mut world = AgainstBuyer::live(product());
+    let mut control = Vec::new();
+    for prev in [None, Some(StatementId([1; 32]))] {
+        world.send(2);
+        let mut invoice = world.liar.invoice();
+        invoice.prev = prev.unwrap_or(invoice.prev);
+        wire::envelope(&world.liar.sign_invoice(invoice).erase()).write(&mut control);
+    }
+    world.liar.line.sealed(&[], &control);
+    world.is_refused_with(Offence::InvoiceChain);
+    assert_eq!(world.buyer.order().unwrap().due(), Amount::ZERO);
 }
 
 #[test]
@@ -187,6 +199,37 @@ fn a_payment_is_credited_before_more_windows_than_agreed_follow() {
 }
 
 #[test]
+fn a_payment_covers_the_windows_up_to_its_invoice_and_no_later_ones() {
+    // Three windows are here when the first of them is paid: two of the four are outstanding still.
+    let mut world = AgainstBuyer::live(product());
+    world.pays = false;
+    let first = world.deliver(3, false);
+    world.deliver(3, false);
+    world.deliver(3, false);
+    world.paid.push(first.due);
+    world.buyer.paid(&first.id(), None);
+    world.pump();
+    world.credit();
+    world.deliver(3, false);
+    world.deliver(3, false);
+    assert_eq!(world.ended, None);
+    world.deliver(3, false);
+    world.is_refused_with(Offence::InvoiceCredit);
+}
+
+#[test]
+fn an_invoice_that_is_not_paid_yet_is_kept_when_the_connection_ends() {
+    let mut world = AgainstBuyer::live(product());
+    world.pays = false;
+    world.deliver(3, false);
+    let invoices = |world: &AgainstBuyer| world.journal.statements().iter().filter(|s| s.kind == Kind::Invoice).count();
+    assert_eq!(invoices(&world), 0, "it goes to the journal with its payment");
+    world.buyer.hang_up();
+    world.pump();
+    assert_eq!(invoices(&world), 1);
+}
+
+#[test]
 fn an_invoice_above_the_limit_is_refused() {
     let mut world = AgainstBuyer::greeted(product());
     world.draft.limit = Amount::new(10);
@@ -260,6 +303,8 @@ fn an_invoice_for_time_that_did_not_pass_is_refused() {
     // Time where messages are sold.
     invoice_changed(|i| (i.t_start, i.t_end) = (Some(crate::kit::START), Some(crate::kit::START)))
         .is_refused_with(Offence::InvoiceTime);
+    invoice_changed(|i| i.t_start = Some(crate::kit::START)).is_refused_with(Offence::InvoiceTime);
+    invoice_changed(|i| i.t_end = Some(crate::kit::START)).is_refused_with(Offence::InvoiceTime);
 }
 
 #[test]

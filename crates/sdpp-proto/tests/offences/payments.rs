@@ -40,6 +40,15 @@ fn a_payment_that_is_not_signed_by_the_orders_key_is_refused() {
 }
 
 #[test]
+fn a_payment_with_a_proof_that_is_too_long_is_refused() {
+    payment_changed(|payment| payment.proof = Some(vec![7; limits::OPAQUE_MAX + 1]))
+        .is_refused_with(Offence::BadPayment);
+    let mut world = payment_changed(|payment| payment.proof = Some(vec![7; limits::OPAQUE_MAX]));
+    world.pump();
+    assert_eq!(world.ended, None, "the longest");
+}
+
+#[test]
 fn a_payment_with_a_spoilt_signature_is_refused_whatever_follows_it() {
     // The same payment again, or the next one, with a good signature: both would vouch for its id,
     // but not for the bytes that are to be redeemed.

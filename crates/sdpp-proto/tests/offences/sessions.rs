@@ -129,6 +129,32 @@ fn forgiven_messages_that_are_not_those_held_are_refused() {
 }
 
 #[test]
+fn what_was_forgiven_stays_forgiven_after_a_restart_of_the_buyer() {
+    let mut world = AgainstBuyer::live(product());
+    world.sell(3);
+    world.liar.send_messages(&[b"four", b"five"]);
+    world.pump();
+    world.again();
+    let forgiven = Forgiven { first: 3, count: 2, invoice: None, next_n: 1 };
+    let acceptance = Acceptance { start: 5, forgiven: Some(forgiven), ..world.liar.acceptance() };
+    world.liar.send_acceptance(acceptance);
+    world.pump();
+    assert!(world.buyer.is_live());
+    world.restarted();
+    assert_eq!(world.liar.attach.as_ref().unwrap().have.base, 5);
+}
+
+#[test]
+fn a_payment_that_the_seller_does_not_show_is_sent_again_after_a_restart() {
+    let mut world = AgainstBuyer::live(product());
+    world.deliver(3, false);
+    let payment = world.credit();
+    world.restarted();
+    world.accept();
+    assert_eq!(world.credit().id(), payment.id());
+}
+
+#[test]
 fn a_session_is_refused_after_the_order_of_another_connection() {
     // A session of the first connection, replayed on the second: another key was attached.
     let mut world = AgainstBuyer::ordered(product());

@@ -62,7 +62,11 @@ fn one_process_at_a_time_by_any_name() {
     let folder = Folder::new();
     let first = open(&folder.file()).unwrap();
     let text = why(open(&folder.file()));
-    assert!(text.contains("seller.db") && text.contains(&std::process::id().to_string()), "{text}");
+    let holder = format!("process {} has it open", std::process::id());
+    assert!(text.contains("seller.db") && text.contains(&holder), "{text}");
+    std::fs::write(folder.0.join("seller.db.lock"), "").unwrap();
+    let text = why(open(&folder.file()));
+    assert!(text.contains("another process has it open"), "{text}");
     #[cfg(unix)]
     {
         let link = folder.0.join("link.db");
@@ -126,6 +130,13 @@ fn newer_and_foreign_files_are_refused_unchanged() {
     assert!(why(open(&other)).contains("another program"));
     assert_eq!(std::fs::read(&other).unwrap(), before);
 
+    // Also if it has nothing in it yet.
+    for (name, mark) in [("application.db", "application_id"), ("version.db", "user_version")] {
+        let marked = folder.0.join(name);
+        Connection::open(&marked).unwrap().pragma_update(None, mark, 1).unwrap();
+        assert!(why(open(&marked)).contains("another program"), "{mark}");
+    }
+
     let text_file = folder.0.join("notes.txt");
     std::fs::write(&text_file, "not a database, only a long enough line of text to be one".repeat(9)).unwrap();
     assert!(why(open(&text_file)).contains("notes.txt"));
@@ -154,6 +165,19 @@ fn a_full_disk_is_said_and_nothing_durable_is_lost() {
 }
 
 #[test]
+fn a_write_that_fails_takes_back_what_was_not_flushed() {
+    let folder = Folder::new();
+    let mut store = open(&folder.file()).unwrap();
+    store.append("s", b"kept").unwrap();
+    store.flush().unwrap();
+    store.append("s", b"lost").unwrap();
+    // Refuses the next write and leaves the transaction open: a full disk ends it by itself.
+    store.db.connection.pragma_update(None, "query_only", true).unwrap();
+    assert!(store.put("h", b"a head that rests on it").is_err());
+    assert_eq!(store.read("s", 0, 9).unwrap().len(), 1, "reads show what is durable");
+}
+
+#[test]
 fn settings_follow_the_class() {
     for (durability, synchronous) in [(Durability::Power, 2), (Durability::Process, 1)] {
         let folder = Folder::new();
@@ -163,6 +187,8 @@ fn settings_follow_the_class() {
         };
         assert_eq!(get("synchronous"), rusqlite::types::Value::Integer(synchronous));
         assert_eq!(get("journal_mode"), rusqlite::types::Value::Text("wal".to_owned()));
+        let rusqlite::types::Value::Integer(cache) = get("cache_size") else { panic!("a number") };
+        assert!(cache < 0, "in KiB: {cache} would be in pages");
     }
 }
 
