@@ -78,7 +78,9 @@ impl Sale {
     /// A fresh connection of both machines; `seeds` are their randomness.
     pub(crate) fn new(plan: Plan, seeds: [u8; 2]) -> Self {
         let config = kit::sellers()[plan.product].clone();
-        let draft = kit::draft(&config.menu.products[0]);
+        // An order of its own for each plan: in two histories of one order its buyer would contradict itself.
+        let nonce = Bytes32([5 + u8::from(plan.moves); 32]);
+        let draft = OrderDraft { nonce, ..kit::draft(&config.menu.products[0]) };
         Self {
             now: START,
             seller: Seller::new(config.clone(), [seeds[0]; 32], START),
@@ -225,4 +227,15 @@ pub(crate) fn frames(bytes: &mut [u8]) -> Vec<&mut [u8]> {
     }
     assert!(rest.is_empty(), "machines write whole frames");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sale_has_an_order_of_its_own() {
+        let orders: BTreeSet<StatementId> = sales().iter().map(|(_, sale)| sale.buyer.order().unwrap().id()).collect();
+        assert_eq!(orders.len(), PLANS.len());
+    }
 }

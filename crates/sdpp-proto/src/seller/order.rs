@@ -73,8 +73,8 @@ pub(super) struct Chain {
     pub(super) prev: StatementId,
     pub(super) next_n: u64,
     pub(super) next_seq: u64,
-    /// What was forgiven behind `anchor`, each behind the one before it.
-    pub(super) forgiven: Vec<Forgiven>,
+    /// What was forgiven last, behind `anchor`.
+    pub(super) forgiven: Option<Forgiven>,
     /// The last invoice (or the order) that both sides held when something was forgiven.
     pub(super) anchor: StatementId,
     /// The journal holds the order.
@@ -112,7 +112,7 @@ impl SellerOrder {
             prev: order.id(),
             next_n: 0,
             next_seq: 0,
-            forgiven: Vec::new(),
+            forgiven: None,
             anchor: order.id(),
             opened: false,
             restored: false,

@@ -151,7 +151,7 @@ impl SellerOrder {
         self.chain.prev = invoice.id();
         self.chain.next_n = self.chain.next_n.max(invoice.n.saturating_add(1));
         self.chain.next_seq = invoice.end();
-        self.chain.forgiven.clear();
+        self.chain.forgiven = None;
         self.chain.anchor = invoice.id();
         self.ending = invoice.last.then_some(Ending::Last);
         // Its payment waits only while this connection does: nobody is in default after a restore.
@@ -192,7 +192,7 @@ impl SellerOrder {
         let (end, after_n) = base.as_ref().map_or((0, 0), |i| (i.end(), i.n.saturating_add(1)));
         let anchor = base.as_ref().map_or(self.order.id(), Signed::id);
         // What was forgiven last, behind that invoice; the buyer may not have heard of it yet.
-        let newest = self.chain.forgiven.last().copied().filter(|_| self.chain.anchor == anchor);
+        let newest = self.chain.forgiven.filter(|_| self.chain.anchor == anchor);
         let reached = newest.as_ref().map_or(end, forgiven_end);
         let first_n = newest.map_or(after_n, |forgiven| forgiven.next_n);
         let unheard = newest.filter(|forgiven| forgiven.first == have.base && have.next <= reached);
@@ -258,14 +258,8 @@ impl SellerOrder {
         self.credit.set_units(units);
         self.chain.prev = base.map_or(self.order.id(), Signed::id);
         self.chain.next_seq = forgiven_end(forgiven);
-        let anchor = base.map_or(self.order.id(), Signed::id);
-        if self.chain.anchor != anchor {
-            self.chain.forgiven.clear();
-        }
-        self.chain.anchor = anchor;
-        // One that begins at the same place was never heard of.
-        while self.chain.forgiven.pop_if(|before| before.first >= forgiven.first).is_some() {}
-        self.chain.forgiven.push(*forgiven);
+        self.chain.anchor = base.map_or(self.order.id(), Signed::id);
+        self.chain.forgiven = Some(*forgiven);
         if self.ending == Some(Ending::Last) && !self.has_last_invoice() {
             self.ending = None;
         }
@@ -319,7 +313,7 @@ impl SellerOrder {
     }
 
     fn replay_acceptance(&mut self, acceptance: &Signed<Acceptance>) {
-        if let Some(forgiven) = acceptance.forgiven.filter(|forgiven| self.chain.forgiven.last() != Some(forgiven)) {
+        if let Some(forgiven) = acceptance.forgiven.filter(|forgiven| self.chain.forgiven.as_ref() != Some(forgiven)) {
             let issued = self.closed.iter().filter_map(|span| span.issued.as_ref()).map(|issued| &issued.invoice);
             let void = issued.clone().find(|invoice| Some(invoice.id()) == forgiven.invoice);
             let void_n = void.map_or(u64::MAX, |invoice| invoice.n);
