@@ -214,8 +214,13 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub async fn put_note(&self, key: String, text: String) -> Result<(), ReadError> {
+        self.put_notes(vec![(key, text)]).await
+    }
+
+    /// Puts notes, all or none, and waits until they are durable.
+    pub(crate) async fn put_notes(&self, notes: Vec<(String, String)>) -> Result<(), ReadError> {
         let (done, mut acks) = mpsc::unbounded_channel();
-        let beside = Beside { barrier: None, notes: vec![(key, text)] };
+        let beside = Beside { barrier: None, notes };
         self.write_with(String::new(), &[], (StoreId(0), &done), beside);
         match acks.recv().await {
             Some(Ack::Durable(_)) => Ok(()),

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::note::Note;
+use super::opening;
 use crate::journal::{Ack, Beside, Journal, ReadError, note_key, order_stream};
 use crate::sink::{Mark, Sink, Stream, is_enough};
 
@@ -59,11 +60,17 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// The seller never took this order and never will: the journal says so for good.
-    pub(super) fn void(&self, order: &StatementId) -> impl Future<Output = Result<(), ReadError>> + Send + use<> {
+    /// The seller never took this order and never will: the journal says so for good, and that its deposit
+    /// stands behind nothing.
+    pub(super) fn void(&self, account: &BuyerOrder) -> impl Future<Output = Result<(), ReadError>> + Send + use<> {
         let note = Note { void: true, ..self.note.clone() };
-        let (journal, key, text) = (self.journal.clone(), note_key(order), note.to_text());
-        async move { journal.put_note(key, text).await }
+        let mut notes = vec![(note_key(&account.id()), note.to_text())];
+        if account.terms().order.channel.is_some() {
+            let request = opening::of_order(account);
+            notes.push((opening::key_of(&request), opening::to_text(&request)));
+        }
+        let journal = self.journal.clone();
+        async move { journal.put_notes(notes).await }
     }
 
     /// A deposit is asked for, for the order that comes next; this is its note.

@@ -427,6 +427,15 @@ impl Buyer {
         true
     }
 
+    /// The same for an order that needs its channel no more.
+    async fn give_back(&self, account: &BuyerOrder, funding: Option<&Funding>) -> bool {
+        let closed = self.close_funding(funding).await;
+        if closed {
+            self.settings.journal.note_later(opening::key_of(&opening::of_order(account)), String::new());
+        }
+        closed
+    }
+
     fn config(&self, address: &Address) -> BuyerConfig {
         BuyerConfig {
             key: self.settings.key.clone(),

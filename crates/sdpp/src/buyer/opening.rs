@@ -2,6 +2,7 @@
 //! answer and its order's first row knows of the channel only by what it noted before it asked.
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
+use sdpp_proto::buyer::BuyerOrder;
 use sdpp_proto::codec::{self, Bytes32};
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::Amount;
@@ -22,6 +23,13 @@ pub(super) fn to_text(request: &OpenRequest) -> String {
         "rail {}\nasset {}\nlimit {limit}\nsigner {signer}\nreference {reference}\noption {terms}\n",
         option.rail, option.asset
     )
+}
+
+/// What the rail was asked for an order.
+pub(super) fn of_order(account: &BuyerOrder) -> OpenRequest {
+    let terms = account.terms();
+    let option = terms.option.clone();
+    OpenRequest { reference: terms.order.nonce, option, limit: terms.order.limit, signer: terms.order.sign_pk }
 }
 
 /// Reads it; none where it stands for nothing any more, or cannot be read.

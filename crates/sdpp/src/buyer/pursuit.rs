@@ -195,7 +195,7 @@ impl Pursuit<'_> {
             course.funding = outcome.funding.or(course.funding);
             let Some(account) = outcome.account else { return Err(BuyError::Ended(outcome.ended)) };
             if is_void(&account, &outcome.ended) {
-                self.keeper.void(&account.id()).await.map_err(BuyError::Journal)?;
+                self.keeper.void(&account).await.map_err(BuyError::Journal)?;
                 if course.voided < VOIDED_MAX && !self.stop.is_wished() {
                     plan = self.order_anew(&account, &mut course).await;
                     stream = Some(self.first_connection(&mut course).await?);
@@ -221,7 +221,7 @@ impl Pursuit<'_> {
     /// terms are the same. Each order has a channel of its own; the old one's deposit comes back after grace.
     async fn order_anew(&mut self, account: &BuyerOrder, course: &mut Course) -> Plan {
         tracing::info!(order = %account.id(), "the seller has another menu by now and never took the order: ordering anew");
-        self.buyer.close_funding(course.funding.take().as_ref()).await;
+        self.buyer.give_back(account, course.funding.take().as_ref()).await;
         course.voided = course.voided.saturating_add(1);
         Plan::Place(Box::new(Request::again(account.terms())))
     }
@@ -290,7 +290,7 @@ impl Pursuit<'_> {
         let settled = purchase.ended == core::Ended::Settled;
         purchase.parked = is_parked(account, &purchase.ended);
         if !settled && !purchase.parked {
-            purchase.closing = self.buyer.close_funding(purchase.funding.as_ref()).await;
+            purchase.closing = self.buyer.give_back(account, purchase.funding.as_ref()).await;
         }
         purchase
     }
