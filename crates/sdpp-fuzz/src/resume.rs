@@ -126,7 +126,8 @@ fn connect(plan: Plan, sale: &Sale, (seller, buyer): (SellerOrder, BuyerOrder), 
     next.known = (Some(Box::new(seller)), Some(Box::new(buyer)));
     next.run(u64::MAX);
     if let Some(buyer) = next.buyer.order() {
-        assert!(buyer.paid() >= paid && buyer.paid() <= limit, "what was paid stays paid");
+        let now = buyer.paid();
+        assert!(now >= paid && now <= limit, "what was paid stays paid: {paid}, then {now} of {limit}");
     }
     if honest {
         let blamed = |offence| panic!("an honest side is blamed: {offence:?}");

@@ -681,10 +681,11 @@ impl BuyerOrder {
         }
     }
 
-    /// The invoice to pay next: one the rail was asked for already, else the newest.
+    /// The invoice to pay next: one the rail was asked for already, else the newest. Never less than was paid: only a
+    /// journal whose rows are not as they were written asks for that.
     pub(super) fn next_to_pay(&self) -> Option<&Signed<Invoice>> {
         let asked = self.payments.intent.and_then(|id| self.unpaid.iter().find(|invoice| invoice.id() == id));
-        asked.or(self.unpaid.back())
+        asked.or(self.unpaid.back()).filter(|invoice| invoice.due >= self.paid())
     }
 }
 
