@@ -366,6 +366,28 @@ fn a_restart_is_not_a_licence_to_have_messages_for_nothing() {
 }
 
 #[test]
+fn what_a_buyer_holds_begins_where_an_invoice_ends() {
+    for restarted in [false, true] {
+        for (base, next) in [(5, 5), (5, 7), (5, 3), (0, 11)] {
+            let mut world = AgainstSeller::live(product());
+            let order = world.liar.order.as_ref().unwrap().id();
+            world.again();
+            if restarted {
+                let restore = seller::SellerOrder::restore;
+                let account = restore(&key(1), &world.config.menu, &world.journal.entries, world.now).unwrap();
+                world.known = Some(Box::new(account));
+            }
+            let attach = world.liar.attach(order, 2);
+            let have = Have { base, next, ..Have::default() };
+            world.liar.send_signed(None, &Signed::sign(&key(2), sdpp_proto::statement::Attach { have, ..attach }));
+            world.pump();
+            let about = format!("{base} to {next}, restarted {restarted}");
+            assert_eq!(world.ended, Some(seller::Ended::Offence(Offence::BadAttach)), "{about}");
+        }
+    }
+}
+
+#[test]
 fn the_settlements_of_both_sides_say_the_same() {
     let mut world = World::new(product(), Suite::X25519);
     world.run();

@@ -13,6 +13,7 @@ mod kit;
 
 use kit::*;
 use sdpp_proto::codec::Bytes32;
+use sdpp_proto::limits;
 use sdpp_proto::message::Batch;
 use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::seller::Offered;
@@ -497,6 +498,25 @@ fn a_default_is_durable_before_it_leaves_and_stands_behind_its_invoice() {
     assert_eq!(world.seller_ended, Some(sdpp_proto::seller::Ended::Defaulted));
     let [default, invoice] = [Kind::Default, Kind::Invoice].map(|kind| has(&world.buyer_journal, kind).unwrap());
     assert!(default > invoice, "what it names is there: {default} and {invoice}");
+}
+
+#[test]
+fn a_side_that_has_nothing_to_say_is_heard_all_the_same() {
+    let mut world = World::new(product(), Suite::X25519);
+    (world.endless, world.source_end) = (true, 10);
+    world.run();
+    for (ms, speak) in [(limits::KEEPALIVE_MS - 1, false), (1, true), (limits::KEEPALIVE_MS - 1, false)] {
+        world.now = world.now.after_ms(ms);
+        world.seller.handle_timeout(world.now);
+        world.buyer.handle_timeout(world.now);
+        let (mut seller, mut buyer) = (Vec::new(), Vec::new());
+        world.seller.poll_transmit(world.now, &mut seller, 1 << 20);
+        world.buyer.poll_transmit(world.now, &mut buyer);
+        assert_eq!((!seller.is_empty(), !buyer.is_empty()), (speak, speak), "{:?}", world.now);
+        world.to_buyer.extend(seller);
+        world.to_seller.extend(buyer);
+        world.run();
+    }
 }
 
 #[test]
