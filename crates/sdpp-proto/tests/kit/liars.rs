@@ -345,18 +345,18 @@ impl AgainstBuyer {
 
     /// The same after a restart of the buyer: its account is what its journal holds.
     pub fn restarted(&mut self) {
-        let account = self.from_journal();
+        let account = self.reread_journal();
         self.again_with(Some(Box::new(account)));
     }
 
     /// The same where the journal is declared to come from a backup.
     pub fn restored(&mut self) {
-        let mut account = self.from_journal();
+        let mut account = self.reread_journal();
         account.declare_restored();
         self.again_with(Some(Box::new(account)));
     }
 
-    fn from_journal(&mut self) -> buyer::BuyerOrder {
+    fn reread_journal(&mut self) -> buyer::BuyerOrder {
         drop(self.buyer_gone());
         buyer::BuyerOrder::restore(&self.draft.sign_key, &self.liar.menu, &self.journal.entries).unwrap()
     }
