@@ -279,8 +279,16 @@ impl Market {
     }
 
     pub(crate) fn stop(&mut self, who: Who) {
-        if let Some(served) = self.slot(who).take() {
-            served.stop();
+        let armed = self.is_armed(who);
+        let Some(served) = self.slot(who).take() else { return };
+        if !armed {
+            return served.stop();
+        }
+        // One with a failpoint may get there on its way out.
+        let status = served.asked_to_end();
+        assert!(status.success() || was_killed(status), "the {who:?} ended with {status}");
+        if was_killed(status) {
+            self.killed.push(who);
         }
     }
 

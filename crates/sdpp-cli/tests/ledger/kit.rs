@@ -184,6 +184,12 @@ impl Served {
         until(|| self.said().contains("stopping"));
     }
 
+    /// Asks it to end, and says how it did.
+    pub(crate) fn asked_to_end(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait()
+    }
+
     /// Kills it without a word.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -154,7 +154,24 @@ pub(crate) fn play(scene: Scene, market: &mut Market, play: &Play) -> Vec<Who> {
     if matches!(play.who, Who::Ledger | Who::Witness) {
         proof::sound(market);
     }
+    if scene == Scene::FullTile {
+        // Parts of a full tile go last, and whenever there is time for it.
+        let tiles = market.folder.path("tiles");
+        until(|| {
+            market.tend();
+            !has_parts(&tiles)
+        });
+        sale.killed.extend(market.take_killed());
+    }
     sale.killed
+}
+
+/// Whether some tile is there both full and in part.
+fn has_parts(folder: &Path) -> bool {
+    std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).any(|path| {
+        let is_part = path.extension().is_some_and(|extension| extension == "p");
+        (is_part && path.with_extension("").exists()) || (path.is_dir() && has_parts(&path))
+    })
 }
 
 /// From now on the lives of the one it is about end as they are to.
