@@ -5,7 +5,7 @@ use sdpp_proto::money::Amount;
 
 use crate::rail::{Bill, PaymentStatus, Proof};
 
-use super::world::{coins, locked_at_rest, refused, request};
+use super::world::{coins, locked_at_rest, refused, request, settle_finally};
 use super::{RailWorld, Sale, insist, pay_carefully};
 
 pub(super) async fn cases(world: &dyn RailWorld) {
@@ -89,7 +89,11 @@ async fn an_invoice_may_be_come_to_by_another_way(world: &dyn RailWorld) {
     if world.payer().moves_money() {
         assert!(refused(&answer), "more would move: {answer:?}");
     } else {
-        assert_eq!(answer, Ok(proof), "a voucher is worth its total");
+        assert_eq!(answer, Ok(proof.clone()), "a voucher is worth its total");
+        let payment = sale.payment(&bill, &proof);
+        for way in [&bill, &other] {
+            settle_finally(world, way, &payment).await.expect("and is settled whatever the payee had credited");
+        }
     }
 }
 
