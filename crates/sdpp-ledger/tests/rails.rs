@@ -157,6 +157,19 @@ fn a_voucher_that_the_ledger_would_refuse_is_refused() {
 }
 
 #[test]
+fn whoever_asks_what_was_opened_locks_nothing() {
+    let ledger = funded(&Hand::new());
+    let payer = VoucherPayer::new(client(ledger.clone()), test_key(PAYER));
+    let request = request(payee(&ledger, &MemoryDisk::new()).option(), 1);
+    let has = || balance(&client(ledger.clone()), PAYER);
+    let before = has();
+    assert_eq!((block_on(payer.opened(&request)), has()), (Ok(None), before));
+    let funding = block_on(payer.open(&request)).unwrap();
+    assert_eq!(block_on(payer.opened(&request)), Ok(Some(funding)));
+    assert!(has() < before);
+}
+
+#[test]
 fn a_stranger_cannot_lock_the_channel_of_a_buyer() {
     let ledger = funded(&Hand::new());
     let payer = VoucherPayer::new(client(ledger.clone()), test_key(PAYER));

@@ -143,6 +143,12 @@ pub trait Payer: Send + Sync {
     /// Opens a channel and locks a deposit, or has nothing to do. Once per `reference`.
     fn open<'a>(&'a self, request: &'a OpenRequest) -> Reply<'a, Funding>;
 
+    /// What this request has opened, for a payer that died before it heard; none where nothing is there yet. By
+    /// default it opens again, which opens once. A rail that can look first locks no deposit for nothing.
+    fn opened<'a>(&'a self, request: &'a OpenRequest) -> Reply<'a, Option<Funding>> {
+        Box::pin(async move { self.open(request).await.map(Some) })
+    }
+
     /// Pays at most once per `bill.invoice`, however often it is called; the same invoice with
     /// other terms is [`RailError::Declined`]. Where money does not move, `bill.before` is none of the terms.
     fn pay<'a>(&'a self, bill: &'a Bill) -> Reply<'a, Proof>;

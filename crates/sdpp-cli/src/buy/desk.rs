@@ -118,8 +118,8 @@ impl Desk {
     }
 }
 
-/// The same, and those of purchases that died before their order was written. A running purchase keeps its
-/// journal, and looks itself.
+/// Has the deposits of older orders come back, and those of purchases that died before their order was written. A
+/// running purchase keeps its journal, and looks itself.
 pub(crate) async fn fetch_deposits_of(home: &Home, role: Role, remote: &Remote) -> Result<(), Failure> {
     if role == Role::Buyer {
         let payer = VoucherPayer::new(remote.client.clone(), remote.key.clone());

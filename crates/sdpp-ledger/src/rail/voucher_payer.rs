@@ -114,6 +114,11 @@ impl VoucherPayer {
         self.client.submit(&entry).await.map(|_| ())
     }
 
+    /// The channel that a request opens.
+    fn channel_of(&self, request: &OpenRequest) -> ChannelId {
+        channel_id(self.client.origin(), &self.key.public(), &request.reference)
+    }
+
     async fn open_channel(&self, request: &OpenRequest) -> Result<Funding, RailError> {
         let payee = payee_of(&self.client, &request.option, RAIL_VOUCHER)?;
         let open = Open {
@@ -124,7 +129,7 @@ impl VoucherPayer {
             grace_ms: request.option.grace_min_ms,
             reference: request.reference,
         };
-        let id = channel_id(self.client.origin(), &self.key.public(), &request.reference);
+        let id = self.channel_of(request);
         let wanted = open.clone();
         if self.client.fresh(|fold| Ok(fold.channel(&id)?.is_none())).await? {
             self.enter(Body::Open(open)).await?;
@@ -214,6 +219,16 @@ impl Payer for VoucherPayer {
 
     fn open<'a>(&'a self, request: &'a OpenRequest) -> Reply<'a, Funding> {
         Box::pin(self.open_channel(request))
+    }
+
+    fn opened<'a>(&'a self, request: &'a OpenRequest) -> Reply<'a, Option<Funding>> {
+        Box::pin(async move {
+            let id = self.channel_of(request);
+            if self.channel(&id).await?.is_none() {
+                return Ok(None);
+            }
+            self.open_channel(request).await.map(Some)
+        })
     }
 
     fn pay<'a>(&'a self, bill: &'a Bill) -> Reply<'a, Proof> {

@@ -49,8 +49,8 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Has the deposits come back that purchases of an earlier life opened and died over, before their order was
-/// in the journal: opening again with the same reference finds the channel, and then it is closed. Says how
-/// many. What another rail or key opened, or what the rail refuses, is left for later.
+/// in the journal: the rail knows the channel by its reference, and closes it. Says how many. What another rail or
+/// key opened, what the rail refuses, and what is not there, for it may still be on its way, is left for later.
 ///
 /// Only the first call of a journal's life does anything: from then on a purchase may have one under way. A
 /// purchase calls it by itself.
@@ -65,16 +65,17 @@ pub async fn reclaim(journal: &Journal, rail: &str, payer: &dyn Payer, signer: &
             continue;
         };
         failpoint::before(Deed::Open);
-        let opened = payer.open(&request).await;
+        let opened = payer.opened(&request).await;
         failpoint::after(Deed::Open);
         let closed = match opened {
-            Ok(funding) if funding.channel.is_some() => {
+            Ok(None) => continue,
+            Ok(Some(funding)) if funding.channel.is_some() => {
                 failpoint::before(Deed::Close);
                 let closed = payer.close(&funding).await;
                 failpoint::after(Deed::Close);
                 closed
             }
-            Ok(_) => Ok(()),
+            Ok(Some(_)) => Ok(()),
             Err(error) => Err(error),
         };
         match closed {

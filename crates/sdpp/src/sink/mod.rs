@@ -110,7 +110,8 @@ pub struct Mark {
 
 /// Takes what was bought.
 ///
-/// `begin` comes first, after a restart followed by `holds` and, once the seller goes on, `go_back`; then `room`, `write` for each message,
+/// `begin` comes first, after a restart followed by `holds` and, once the seller goes on, `go_back`; then `room`,
+/// `write` for each message,
 /// and now and then `held`, `flush` and `position`. Everything is called by one task, which nothing
 /// here may block: what takes long is a [`Ready`].
 ///

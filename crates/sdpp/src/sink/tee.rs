@@ -70,9 +70,7 @@ impl<A: Sink, B: Sink> Tee<A, B> {
             flushed => flushed,
         }
     }
-}
 
-impl<A: Sink, B: Sink> Tee<A, B> {
     /// A mark of both as one of each.
     fn apart(&self, mark: &Mark) -> io::Result<(Mark, Mark)> {
         let (first, second) = if mark.position.is_none() {
