@@ -159,7 +159,7 @@ pub(crate) fn play(scene: Scene, market: &mut Market, play: &Play) -> Vec<Who> {
         let tiles = market.folder.path("tiles");
         until(|| {
             market.tend();
-            !has_parts(&tiles)
+            ["tile/0/000", "tile/entries/000"].iter().all(|full| tiles.join(full).exists()) && !has_parts(&tiles)
         });
         sale.killed.extend(market.take_killed());
     }
