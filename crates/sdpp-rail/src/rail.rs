@@ -122,7 +122,7 @@ pub struct Redeemed {
     pub total: Amount,
 }
 
-/// Vouchers of one order that are not money yet.
+/// An order whose channel is not closed, and its vouchers that are not money yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outstanding {
     /// The order.
@@ -178,10 +178,10 @@ pub trait Payee: Send + Sync {
     /// `finished`, the order is over and its channel may be closed for both.
     fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed>;
 
-    /// Orders with vouchers that are not money yet, and those whose channel is about to be closed;
+    /// Every order whose channel is not closed, with what its vouchers are still to bring (it may be nothing);
     /// what is in a hurry comes first. It rests on what the payee keeps durably and on a fresh look
-    /// at the ledger, so it knows orders of an earlier life of the program too. A rail without
-    /// vouchers has none.
+    /// at the ledger, so it knows orders of an earlier life of the program too: who died before the channel of
+    /// an order that was over could be closed finds it here. A rail without vouchers has none.
     fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }

@@ -112,7 +112,7 @@ impl VoucherPayee {
         Ok(Redeemed { total: channel.redeemed })
     }
 
-    async fn unredeemed(&self) -> Result<Vec<Outstanding>, RailError> {
+    async fn unclosed(&self) -> Result<Vec<Outstanding>, RailError> {
         let served = self.book.served()?;
         let look = self.client.fresh(|fold| served.keys().map(|id| fold.channel(id)).collect::<Result<Vec<_>, _>>());
         let (mut found, mut closed) = (Vec::new(), Vec::new());
@@ -124,9 +124,7 @@ impl VoucherPayee {
             }
             let amount = self.book.total(order)?.saturating_sub(channel.redeemed);
             let closing = still_open(&channel).is_err();
-            if closing || !amount.is_zero() {
-                found.push(Outstanding { order: *order, amount, closing });
-            }
+            found.push(Outstanding { order: *order, amount, closing });
         }
         self.book.closed(&closed);
         found.sort_by_key(|one| !one.closing);
@@ -166,6 +164,6 @@ impl Payee for VoucherPayee {
     }
 
     fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
-        Box::pin(self.unredeemed())
+        Box::pin(self.unclosed())
     }
 }

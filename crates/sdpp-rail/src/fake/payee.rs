@@ -184,7 +184,7 @@ impl FakePayee {
                 let channel = book.channels.get(&channel?).filter(|channel| !channel.closed)?;
                 let amount = credited.min(channel.deposit).saturating_sub(channel.redeemed);
                 let closing = channel.closes_at_ms.is_some();
-                (closing || !amount.is_zero()).then_some(Outstanding { order, amount, closing })
+                Some(Outstanding { order, amount, closing })
             })
             .collect();
         found.sort_by_key(|one| !one.closing);

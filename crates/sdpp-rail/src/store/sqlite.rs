@@ -45,7 +45,7 @@ pub struct SqliteStore {
     // Fields are dropped in this order: the connections close before the lock is released.
     checkpointer: Checkpointer,
     db: Db,
-    _lock: File,
+    _lock: Lock,
     /// A transaction was begun and not ended by us. SQLite takes one back by itself after some errors, also
     /// of a read.
     open: bool,
@@ -260,8 +260,18 @@ fn create_file(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
+/// The lock beside the file, held.
+struct Lock(File);
+
+impl Drop for Lock {
+    /// By itself: closing the file is not enough while a child that was just forked still has it.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 /// Takes the lock beside the file. It stays in place afterwards: deleting it would let two in.
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path) -> Result<Lock, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);
@@ -280,7 +290,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     // A help for people: the lock holds without it.
     let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     drop(noted);
-    Ok(file)
+    Ok(Lock(file))
 }
 
 #[cfg(test)]

@@ -287,6 +287,18 @@ INSERT INTO row VALUES ('order/a', 0, x'01'), ('order/a', 1, x'0202'), ('order/b
 INSERT INTO head VALUES ('size', x'2a');
 ";
 
+/// A child has the files of its parent from the fork until it runs its own program.
+#[test]
+fn a_closed_store_can_be_opened_while_a_forked_child_still_has_its_lock() {
+    let folder = Folder::new();
+    let held = lock(&folder.file()).unwrap();
+    assert!(lock(&folder.file()).is_err());
+    let of_the_child = held.0.try_clone().unwrap();
+    drop(held);
+    open(&folder.file()).unwrap();
+    drop(of_the_child);
+}
+
 #[test]
 fn a_file_of_every_format_so_far_is_brought_up_to_date_with_all_it_holds() {
     let folder = Folder::new();

@@ -750,6 +750,9 @@ impl Seller {
                 Some(Slot::Over) => true,
                 None => false,
             };
+            if !finished && !one.closing && one.amount.is_zero() {
+                continue;
+            }
             self.redeem(ctx, &one.order, finished);
         }
     }

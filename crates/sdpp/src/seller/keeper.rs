@@ -1,13 +1,11 @@
 //! Looks after vouchers beside the sales: of orders whose buyers never return, of those that ended
-//! while the rail was away, and of channels that are about to be closed. It asks the payees what is
-//! outstanding, so it goes on where an earlier life of the program stopped.
+//! while the rail was away and whose channels are still open, and of channels that are about to be closed. It
+//! asks the payees what is outstanding, so it goes on where an earlier life of the program stopped.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sdpp_proto::codec::StatementId;
-use sdpp_proto::statement::PayOption;
 use sdpp_rail::failpoint::{self, Deed};
 use sdpp_rail::{Payee, RailError};
 use tokio::sync::watch;
@@ -15,34 +13,11 @@ use tracing::Instrument as _;
 
 use super::registry::Standstill;
 use super::reins::Word;
-use super::session::{is_same, redeem_once, redeem_span};
+use super::session::{redeem_once, redeem_span};
 use super::{Event, Shared};
 
 /// How often supplies whose buyers stay away are let go.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// Orders that are over and whose last redemption did not come through, so that their channel could
-/// not be closed, each with the option of the payee that must do it: others know nothing of it. After a restart the buyer closes it, when the grace period is over.
-#[derive(Default)]
-pub(crate) struct Unfinished(Mutex<HashMap<StatementId, PayOption>>);
-
-impl Unfinished {
-    pub(crate) fn add(&self, order: StatementId, payee: &Arc<dyn Payee>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(order, payee.option());
-    }
-
-    fn remove(&self, order: &StatementId, payee: &Arc<dyn Payee>) {
-        let option = payee.option();
-        let mut orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        orders.retain(|other, own| other != order || !is_same(own, &option));
-    }
-
-    fn of(&self, payee: &Arc<dyn Payee>) -> Vec<StatementId> {
-        let option = payee.option();
-        let orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        orders.iter().filter(|(_, own)| is_same(own, &option)).map(|(order, _)| *order).collect()
-    }
-}
 
 /// Looks at once, and then every so often until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
@@ -89,6 +64,8 @@ async fn tend(shared: &Shared) {
                         }
                         // Its own session redeems.
                         Standstill::Live => {}
+                        // Its buyer may still come back.
+                        Standstill::Parked if one.amount.is_zero() => {}
                         Standstill::Parked => redeem(shared, payee, one.order, false).await,
                         Standstill::Finished => redeem(shared, payee, one.order, true).await,
                     }
@@ -96,23 +73,14 @@ async fn tend(shared: &Shared) {
             }
             Err(error) => say(shared, &error),
         }
-        for order in shared.unfinished.of(payee) {
-            redeem(shared, payee, order, true).await;
-        }
     }
 }
 
 /// Harmless where there is nothing to redeem.
 async fn redeem(shared: &Shared, payee: &Arc<dyn Payee>, order: StatementId, finished: bool) {
     match redeem_once(shared, payee, (&order, finished)).instrument(redeem_span(&order)).await {
-        Ok(done) => {
-            if finished {
-                shared.unfinished.remove(&order, payee);
-            }
-            if !done.total.is_zero() {
-                (shared.settings.listener)(&Event::Redeemed { order, total: done.total });
-            }
-        }
+        Ok(done) if done.total.is_zero() => {}
+        Ok(done) => (shared.settings.listener)(&Event::Redeemed { order, total: done.total }),
         Err(error) => say(shared, &error),
     }
 }

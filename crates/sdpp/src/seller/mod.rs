@@ -52,7 +52,6 @@ pub use registry::Pools;
 pub use status::{OrderState, OrderStatus, PoolStatus, ProductStatus, Status, Totals};
 
 use door::{Door, Ticket};
-use keeper::Unfinished;
 use registry::Registry;
 use reins::{Reins, Word};
 use shelf::Shelf;
@@ -246,7 +245,6 @@ pub(crate) struct Shared {
     pub(crate) stock: Stock,
     pub(crate) registry: Registry,
     pub(crate) tally: Tally,
-    pub(crate) unfinished: Unfinished,
     pub(crate) shelf: Shelf,
     door: Door,
     since: Timestamp,
@@ -291,7 +289,6 @@ impl Seller {
                 stock,
                 registry,
                 tally,
-                unfinished: Unfinished::default(),
                 shelf: Shelf::default(),
                 door: Door::default(),
                 since: now(),

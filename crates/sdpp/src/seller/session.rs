@@ -35,7 +35,7 @@ mod supply;
 
 use admission::Decision;
 use money::Settled;
-pub(super) use money::{is_same, redeem_once, redeem_span};
+pub(super) use money::{redeem_once, redeem_span};
 pub(super) use supply::Supply;
 
 /// Time that rail and journal have for what arrived before a connection ended.

@@ -30,6 +30,13 @@ pub struct FileSink {
 /// A file that the journal syncs.
 struct SyncedFile(File);
 
+impl Drop for SyncedFile {
+    /// Unlocked by itself: closing it is not enough while a child that was just forked still has it.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 impl Barrier for SyncedFile {
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()

@@ -168,6 +168,36 @@ async fn redeemed_after_the_rail_was_away(others: &[Arc<dyn Payee>]) {
     }
 }
 
+/// All vouchers are money, only the close is left: nothing of the order is in the seller's hand any more but
+/// the rest of the buyer's deposit.
+#[tokio::test]
+async fn a_seller_that_died_before_the_close_closes_the_channel_in_its_next_life() {
+    let mut world = World::new(FakeMode::Voucher, product(10), 0);
+    world.tend_every = Duration::from_millis(5);
+    let tap = Tap::new();
+    let offers = || vec![offer(named("weather", 1), tap.source("weather"))];
+    let first = world.seller(offers()).await;
+    let (at, serving) = world.listen(&first).await;
+    let buying = Buying::start(&world, at, world.buyer(2), world.request(1000, 4));
+    tap.open(15);
+    until(|| earned(&world) == Amount::new(45)).await;
+    for _ in 0..200 {
+        world.bank.push_fault(Call::Redeem, Fault::REFUSED);
+    }
+    assert!(first.end(&first.status().orders[0].order));
+    assert_eq!(buying.done().await.ended, Ended::Settled);
+    serving.abort();
+    let _ = serving.await;
+    world.seller_disk.crash();
+    assert!(locked(&world, 2) > Amount::ZERO);
+    let second = world.seller(offers()).await;
+    let (_, serving) = world.listen(&second).await;
+    until(|| locked(&world, 2) == Amount::ZERO).await;
+    assert_eq!(earned(&world), Amount::new(45));
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
 /// The fourth payment starts a redemption, which holds the rail when the connection breaks behind the fifth.
 #[tokio::test]
 async fn a_payment_that_arrived_counts_although_a_redemption_holds_the_rail() {

@@ -87,9 +87,6 @@ impl Session {
         let payee = payee_of(&self.shared, account.terms());
         if let Some(payee) = payee.filter(|_| has_paid || finished) {
             let result = redeem_finally(&self.shared, &payee, (order, finished)).instrument(redeem_span(&order)).await;
-            if finished && result.is_err() {
-                self.shared.unfinished.add(order, &payee);
-            }
             self.redeemed(result);
         }
     }
@@ -103,13 +100,9 @@ pub(in crate::seller) fn redeem_span(order: &StatementId) -> tracing::Span {
 /// The payee of an order's option: by rail, asset and address, so that an order finds it again after
 /// a restart with other settings.
 pub(super) fn payee_of(shared: &Shared, terms: &Terms) -> Option<Arc<dyn Payee>> {
-    let same = |payee: &&Arc<dyn Payee>| is_same(&payee.option(), &terms.option);
+    let of = |option: &PayOption| (option.rail.clone(), option.asset.clone(), option.address.clone());
+    let same = |payee: &&Arc<dyn Payee>| of(&payee.option()) == of(&terms.option);
     shared.house.payees.iter().find(same).cloned()
-}
-
-/// Whether two options are one payee's, whatever their numbers and times.
-pub(in crate::seller) fn is_same(one: &PayOption, other: &PayOption) -> bool {
-    (&one.rail, &one.asset, &one.address) == (&other.rail, &other.asset, &other.address)
 }
 
 fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
