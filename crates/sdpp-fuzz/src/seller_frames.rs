@@ -57,7 +57,8 @@ struct Shop {
     known: Option<Box<SellerOrder>>,
     /// What is for sale, and the number of the next message.
     source: (Batch, u64),
-    heard: Vec<Heard>,
+    /// As they came, each verified once.
+    invoices: Vec<Signed<Invoice>>,
     disk: Disk,
     rail_says: bool,
     money: Money,
@@ -94,7 +95,7 @@ impl Shop {
             liar: raw([2; 32]),
             known: None,
             source: (Batch::new(), 0),
-            heard: Vec::new(),
+            invoices: Vec::new(),
             disk: Disk::default(),
             rail_says: true,
             money: Money::default(),
@@ -175,15 +176,10 @@ impl Shop {
         }
     }
 
-    fn invoices(&self) -> Vec<Signed<Invoice>> {
-        self.heard.iter().filter_map(Heard::statement::<Invoice>).collect()
-    }
-
     /// Any of the invoices heard, the newest where the input says nothing.
     fn some_invoice(&self, choices: &mut Choices<'_>) -> Option<Signed<Invoice>> {
-        let invoices = self.invoices();
-        let back = choices.below(invoices.len().max(1));
-        invoices.into_iter().nth_back(back)
+        let back = choices.below(self.invoices.len().max(1));
+        self.invoices.iter().nth_back(back).cloned()
     }
 
     /// One thing that the buyer, the rail, the disk or the clock does.
@@ -205,7 +201,7 @@ impl Shop {
     }
 
     fn pay(&mut self) {
-        if let Some(invoice) = self.invoices().last()
+        if let Some(invoice) = self.invoices.last()
             && self.liar.last_payment.as_ref().is_none_or(|last| last.invoice_id != invoice.id())
         {
             self.liar.pay(invoice);
@@ -336,7 +332,8 @@ impl Shop {
             let mut out = Vec::new();
             self.seller.poll_transmit(self.now, &mut out, usize::MAX);
             moved |= !out.is_empty();
-            self.heard.extend(self.liar.receive(&out));
+            let heard = self.liar.receive(&out);
+            self.invoices.extend(heard.iter().filter_map(Heard::statement::<Invoice>));
             let mut back = self.liar.line.take();
             moved |= !back.is_empty();
             match FrameHeader::peek(&back) {
@@ -397,7 +394,7 @@ impl Shop {
     }
 
     fn check(&mut self) {
-        for invoice in self.invoices() {
+        for invoice in &self.invoices {
             let first = *self.digests.entry(invoice.n).or_insert(invoice.digest);
             assert_eq!(first, invoice.digest, "invoice {} was signed twice", invoice.n);
         }
