@@ -433,6 +433,31 @@ fn a_restored_seller_forgives_no_more_than_may_be_outstanding() {
     }
 }
 
+/// The seller says that it was not paid, and dies; the buyer comes back without the invoice, which is void now, and
+/// with nothing that it would have to pay.
+#[test]
+fn a_default_whose_invoice_is_forgiven_ends_the_order_without_a_debt() {
+    let mut world = AgainstSeller::live(product());
+    world.now = world.now.after_ms(world.config.menu.options[0].pay_by_ms + 1);
+    world.seller.handle_timeout(world.now);
+    world.pump();
+    assert!(world.journal.entries.iter().any(|row| matches!(row, Entry::Statement(one) if one.kind == Kind::Default)));
+    let order = world.liar.order.as_ref().unwrap().id();
+    // The second time its journal says that it was forgiven.
+    for index in [2, 3] {
+        let account = SellerOrder::restore(&key(1), &world.config.menu, &world.journal.entries, world.now).unwrap();
+        world.again();
+        world.known = Some(Box::new(account));
+        let attach = world.liar.attach(order, index);
+        world.liar.send_signed(None, &Signed::sign(&key(2), Attach { have: Have::default(), ..attach }));
+        world.pump();
+        assert!(world.seller.is_live(), "{index}: {:?}", world.ended);
+        assert_eq!(world.messages_heard(), 0, "{index}: nothing more is sold");
+        let last = world.invoice();
+        assert!(last.last && last.due.is_zero(), "{index}: {last:?}");
+    }
+}
+
 #[test]
 fn a_seller_finds_the_order_in_its_journal_wherever_it_stands() {
     let mut world = middle(PLANS[2]);

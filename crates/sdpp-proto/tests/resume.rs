@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use kit::*;
 use sdpp_proto::buyer::BuyerOrder;
+use sdpp_proto::journal::Entry;
 use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::seller::SellerOrder;
 use sdpp_proto::statement::{Acceptance, AnyStatement, Invoice, Kind, Payment, Signed, Signing, Statement};
@@ -304,6 +305,32 @@ fn what_both_sides_lost_is_forgiven_and_not_signed_again() {
     assert!(invoices.iter().any(|invoice| invoice.end() == verified));
 }
 
+/// A connection that ends while a write is under way leaves it to the next one to write again: of any number of rows,
+/// the same ones follow. A buyer writes only payments again.
+#[test]
+fn rows_that_were_written_twice_change_nothing() {
+    let (mut world, ..) = with_forgiven(OPEN);
+    assert!(world.run_until(|w| w.seller.order().is_some_and(|order| order.paid() > Amount::new(60))));
+    let now = world.now;
+    let seller = |rows: &[Entry]| SellerOrder::restore(&key(1), &world.config.menu, rows, now).unwrap();
+    let buyer = |rows: &[Entry]| BuyerOrder::restore(&key(3), &world.config.menu, rows).unwrap();
+    let (sold, bought) = (&world.seller_journal.entries, &world.buyer_journal.entries);
+    assert!(all::<Acceptance>(&world.seller_journal.statements()).iter().any(|one| one.forgiven.is_some()));
+    let (once_sold, once_bought) = (format!("{:?}", seller(sold)), format!("{:?}", buyer(bought)));
+    let twice = |rows: &[Entry], from: usize, to: usize, may: fn(Kind) -> bool| {
+        let (from, to) = (from.min(rows.len()), to.min(rows.len()));
+        let comes_again = |row: &&Entry| matches!(row, Entry::Statement(one) if may(one.kind));
+        let again: Vec<_> = rows[from..to].iter().filter(comes_again).cloned().collect();
+        [&rows[..to], &again, &rows[to..]].concat()
+    };
+    for (from, length) in (0..sold.len().max(bought.len())).flat_map(|from| [(from, 1), (from, 2), (from, 3)]) {
+        let sold = twice(sold, from, from + length, |_| true);
+        assert_eq!(format!("{:?}", seller(&sold)), once_sold, "{length} rows at {from}");
+        let bought = twice(bought, from, from + length, |kind| kind == Kind::Payment);
+        assert_eq!(format!("{:?}", buyer(&bought)), once_bought, "{length} rows at {from}");
+    }
+}
+
 #[test]
 fn forgiving_survives_cuts_and_deaths_before_the_buyer_hears_of_it() {
     for direction in 0..2 {
@@ -492,6 +519,40 @@ fn time_without_messages_between_messages_is_no_obstacle() {
     world.run();
     is_over(&world, "empty spans");
     world.delivered_is_whole(3);
+}
+
+/// Both lose an invoice of time without messages and one with messages: both are void, and stay so in the seller's
+/// next life.
+#[test]
+fn forgiven_time_stays_forgiven() {
+    let mut product = product();
+    (product.unit, product.amount, product.window_ms) = (Unit::Second, Amount::new(2), 3_000);
+    let mut world = World::new(product, Suite::X25519);
+    world.draft.quantity = None;
+    world.admission.ramp = false;
+    (world.source_end, world.endless) = (1, true);
+    world.run();
+    tick(&mut world, 3_000);
+    let paid = world.seller.order().unwrap().paid();
+    assert!(paid > Amount::ZERO);
+    world.buyer_journal.hold = true;
+    for more in [1, 0] {
+        world.source_end += more;
+        tick(&mut world, 3_000);
+    }
+    world.buyer_journal.hold = false;
+    world.abrupt = true;
+    world.restart_buyer();
+    world.restart_seller();
+    world.run();
+    let acceptances = all::<Acceptance>(&world.seller_journal.statements());
+    let void = acceptances.last().unwrap().forgiven.unwrap().invoice.unwrap();
+    let invoices = all::<Invoice>(&world.seller_journal.statements());
+    let void = invoices.iter().find(|invoice| invoice.id() == void).unwrap();
+    assert_eq!((void.count, void.paid, invoices.last().unwrap().count), (0, paid, 1), "the first of the two");
+    let rows = &world.seller_journal.entries;
+    let again = SellerOrder::restore(&key(1), &world.config.menu, rows, world.now).unwrap();
+    assert_eq!((again.due(), again.paid()), (paid, paid));
 }
 
 #[test]
