@@ -500,3 +500,21 @@ fn anybody_may_redeem_for_the_payee() {
     assert_eq!(block_on(payee.redeem(&order.id(), false)).unwrap().total, Amount::new(40));
     assert_eq!(balance(&client(ledger), PAYEE), 40);
 }
+
+#[test]
+fn a_channel_that_nobody_asked_to_close_is_left_alone() {
+    let ledger = funded(&Hand::new());
+    let payer = VoucherPayer::new(client(ledger.clone()), test_key(PAYER));
+    let funding = block_on(payer.open(&request(payee(&ledger, &MemoryDisk::new()).option(), 1))).unwrap();
+    assert_eq!(block_on(payer.tend()), Ok(0), "none is waiting");
+    block_on(payer.close(&funding)).unwrap();
+    assert_eq!(block_on(payer.tend()), Ok(1), "its grace period runs");
+}
+
+#[test]
+fn a_client_shows_the_checkpoint_that_it_has_accepted() {
+    let ledger = funded(&Hand::new());
+    let client = client(ledger.clone());
+    assert_eq!(balance(&client, PAYER), 1_000);
+    assert_eq!(block_on(client.checkpoint()), Some(block_on(ledger.checkpoint()).unwrap()));
+}
