@@ -14,10 +14,11 @@ mod kit;
 use kit::*;
 use sdpp::audit::{Bundle, Trust, Verdict};
 use sdpp::buyer::{Buyer, Event, Reconnect};
-use sdpp::journal::{Journal, ORDERS};
+use sdpp::journal::{Journal, ORDERS, note_key, order_stream};
 use sdpp::sink::FileSink;
 use sdpp_proto::buyer::Ended;
-use sdpp_proto::journal::Entry;
+use sdpp_proto::codec::{Bytes32, StatementId};
+use sdpp_proto::journal::{Entry, StoreId};
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_rail::fake::{FakeMode, FakeWorld};
@@ -70,6 +71,26 @@ async fn audited(disk: &MemoryDisk) -> Verdict {
         }
     }
     bundle.audit(&Trust { seller: key(1).public(), log: None }).verdict
+}
+
+/// Each order has its own mark and its own note: one that is ordered later is as good as new.
+#[tokio::test]
+async fn an_order_behind_the_declaration_is_not_restored() {
+    let journal = Journal::start(MemoryDisk::new().open()).unwrap();
+    let (old, new) = (StatementId([1; 32]), StatementId([2; 32]));
+    let write = async |order| {
+        let (done, mut acks) = tokio::sync::mpsc::unbounded_channel();
+        journal.write(order_stream(&order), &[Entry::Salt(Bytes32(order.0))], StoreId(1), &done);
+        acks.recv().await.unwrap();
+        journal.put_note(note_key(&order), order.to_string()).await.unwrap();
+    };
+    write(old).await;
+    assert_eq!(journal.declare_restored().await.unwrap(), 1);
+    write(new).await;
+    assert!(journal.is_restored(&old).await.unwrap() && !journal.is_restored(&new).await.unwrap());
+    for order in [old, new] {
+        assert_eq!(journal.note(note_key(&order)).await.unwrap(), Some(order.to_string()));
+    }
 }
 
 #[tokio::test]
