@@ -96,7 +96,7 @@ impl Sale {
             moves: plan.moves,
             ramp: plan.ramp,
             source: 0,
-            batch: Batch::new(),
+            batch: Batch::new().sharing(0),
         }
     }
 

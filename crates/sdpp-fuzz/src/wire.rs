@@ -76,10 +76,9 @@ fn seal(plain: &[u8]) -> Vec<u8> {
     let body_len = plain.len() + limits::TAG_LEN;
     let mut whole = FrameHeader { kind: FrameKind::Sealed, body_len, counter: 0 }.to_bytes().to_vec();
     let header = whole.clone();
-    let mut body = plain.to_vec();
-    let tag = traffic().seal(&header, &mut body).expect("the first frame of a key");
+    let mut body = vec![0; body_len];
+    traffic().seal(&header, [plain, &[]], &mut body).expect("the first frame of a key");
     whole.extend_from_slice(&body);
-    whole.extend_from_slice(&tag);
     whole
 }
 

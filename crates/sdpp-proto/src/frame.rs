@@ -131,18 +131,16 @@ pub fn write_clear(out: &mut Vec<u8>, kind: FrameKind, body: &[u8]) {
 /// Appends a sealed frame of message bytes and control items. The caller keeps to
 /// [`limits::FRAME_PLAIN_MAX`]. `None` only when the counter is used up.
 pub fn write_sealed(out: &mut Vec<u8>, key: &mut TrafficKey, messages: &[u8], control: &[u8]) -> Option<()> {
-    let plain_len = messages.len().saturating_add(control.len()).saturating_add(CONTROL_TRAILER_LEN);
-    let body_len = plain_len.saturating_add(TAG_LEN);
+    let mut rest = Vec::with_capacity(control.len().saturating_add(CONTROL_TRAILER_LEN));
+    rest.extend_from_slice(control);
+    rest.extend_from_slice(&u32::try_from(control.len()).unwrap_or(u32::MAX).to_be_bytes());
+    let body_len = messages.len().saturating_add(rest.len()).saturating_add(TAG_LEN);
     let header = FrameHeader { kind: FrameKind::Sealed, body_len, counter: key.counter() }.to_bytes();
     out.reserve(body_len.saturating_add(FRAME_HEADER_LEN));
     out.extend_from_slice(&header);
     let start = out.len();
-    out.extend_from_slice(messages);
-    out.extend_from_slice(control);
-    out.extend_from_slice(&u32::try_from(control.len()).unwrap_or(u32::MAX).to_be_bytes());
-    let tag = key.seal(&header, out.get_mut(start..)?)?;
-    out.extend_from_slice(&tag);
-    Some(())
+    out.resize(start.saturating_add(body_len), 0);
+    key.seal(&header, [messages, &rest], out.get_mut(start..)?)
 }
 
 /// Appends sealed frames with as many of the items as fit each, until none is left.

@@ -120,12 +120,13 @@ impl TrafficKey {
         nonce
     }
 
-    /// Seals the next frame in place; `None` after 2^64 − 1 frames, which no connection reaches.
-    pub fn seal(&mut self, aad: &[u8], plain: &mut [u8]) -> Option<[u8; 16]> {
+    /// Seals the next frame: two slices, one behind the other, into `out`, which has room for both and
+    /// [`TAG_LEN`](crate::limits::TAG_LEN) bytes. `None` after 2^64 − 1 frames, which no connection reaches.
+    pub fn seal(&mut self, aad: &[u8], plain: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
         self.turn();
-        let tag = self.aead.seal(self.nonce(), aad, plain);
+        self.aead.seal(self.nonce(), aad, plain, out);
         self.counter = self.counter.checked_add(1)?;
-        Some(tag)
+        Some(())
     }
 
     /// Opens the next frame in place; gives the plaintext's length.

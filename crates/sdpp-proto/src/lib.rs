@@ -31,6 +31,7 @@ pub mod limits;
 pub mod message;
 pub mod money;
 pub mod offence;
+mod pieces;
 pub mod seller;
 pub mod span;
 pub mod statement;

@@ -51,6 +51,8 @@ pub const SPAN_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const BATCH_MESSAGES_MAX: usize = 65_536;
 /// Bytes that one `Batch` holds, a single larger message aside.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes from which on a batch is kept where it is until it is paid for, and not copied.
+pub const BATCH_SHARED_MIN: usize = 32 * 1024;
 
 /// Numbers of invoices left out after a journal was restored: more than can have been signed and not
 /// verified, for an invoice covers a window at least.

@@ -10,6 +10,7 @@ use crate::codec::StatementId;
 use crate::hash::sha256;
 use crate::identity::{PublicKey, SigningKey};
 use crate::limits::{self, MESSAGE_HEADER_LEN, SIGNATURE_LEN};
+use crate::pieces::{Block, Pieces};
 use crate::statement::Signing;
 
 /// One message, borrowed.
@@ -105,12 +106,17 @@ impl<'a> Iterator for Messages<'a> {
 /// Messages on their way from a source to a seller, already in canonical form.
 #[derive(Clone, Debug)]
 pub struct Batch {
+    /// Longer than what it holds where it held more before: what is overwritten is not zeroed first.
     data: Vec<u8>,
+    /// What it holds, in the place of `data`, once a span has a part of it.
+    shared: Option<Block>,
     /// End of each message in `data`.
     ends: Vec<usize>,
     /// Messages taken already.
     taken: usize,
     messages_max: usize,
+    /// What it holds is shared with spans where it is at least so many bytes, and copied otherwise.
+    shared_min: usize,
 }
 
 impl Default for Batch {
@@ -153,7 +159,21 @@ impl Batch {
             many if many > limits::BATCH_MESSAGES_MAX => limits::BATCH_MESSAGES_MAX,
             few => few,
         };
-        Self { data: Vec::new(), ends: Vec::new(), taken: 0, messages_max }
+        Self {
+            data: Vec::new(),
+            shared: None,
+            ends: Vec::new(),
+            taken: 0,
+            messages_max,
+            shared_min: limits::BATCH_SHARED_MIN,
+        }
+    }
+
+    /// The same batch, with another bound for what is kept where it is: for tests, whose messages are few.
+    #[doc(hidden)]
+    pub const fn sharing(mut self, bytes_min: usize) -> Self {
+        self.shared_min = bytes_min;
+        self
     }
 
     /// Adds a message by copying it.
@@ -161,32 +181,51 @@ impl Batch {
     /// # Errors
     /// [`BatchError`].
     pub fn push(&mut self, time_us: i64, bytes: &[u8]) -> Result<(), BatchError> {
-        self.slot(time_us, bytes.len())?.copy_from_slice(bytes);
+        self.room(time_us, bytes.len())?.copy_from_slice(bytes);
         Ok(())
     }
 
-    /// Adds a message and gives the place to write its payload into.
+    /// Bytes that it holds.
+    fn used(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// Adds a message and gives the place to write its payload into: zeros, until it is written.
     ///
     /// # Errors
     /// [`BatchError`].
     pub fn slot(&mut self, time_us: i64, length: usize) -> Result<&mut [u8], BatchError> {
+        let room = self.room(time_us, length)?;
+        room.fill(0);
+        Ok(room)
+    }
+
+    /// A message's place, with whatever was there before.
+    fn room(&mut self, time_us: i64, length: usize) -> Result<&mut [u8], BatchError> {
         let stated = u32::try_from(length).ok().filter(|length| *length <= limits::MESSAGE_MAX);
         let stated = stated.ok_or(BatchError::TooLong)?;
         if self.is_full() {
             return Err(BatchError::Full);
         }
-        self.data.extend_from_slice(&time_us.to_be_bytes());
-        self.data.extend_from_slice(&stated.to_be_bytes());
-        let start = self.data.len();
-        let end = start.saturating_add(length);
-        self.data.resize(end, 0);
+        self.own();
+        let start = self.used();
+        let end = start.saturating_add(MESSAGE_HEADER_LEN).saturating_add(length);
+        if self.data.len() < end {
+            self.data.resize(end, 0);
+        }
         self.ends.push(end);
-        Ok(self.data.get_mut(start..).unwrap_or_default())
+        let message = self.data.get_mut(start..end).unwrap_or_default();
+        let (header, payload) = message.split_at_mut(MESSAGE_HEADER_LEN.min(message.len()));
+        header
+            .iter_mut()
+            .zip(time_us.to_be_bytes().into_iter().chain(stated.to_be_bytes()))
+            .for_each(|(to, from)| *to = from);
+        Ok(payload)
     }
 
     /// Whether no further message is taken.
     pub fn is_full(&self) -> bool {
-        self.ends.len() >= self.messages_max || self.data.len() >= limits::BATCH_BYTES_MAX
+        self.ends.len() >= self.messages_max || self.used() >= limits::BATCH_BYTES_MAX
     }
 
     /// Messages not taken yet.
@@ -206,7 +245,7 @@ impl Batch {
 
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
-        self.data.clear();
+        self.shared = None;
         self.ends.clear();
         self.taken = 0;
     }
@@ -214,7 +253,7 @@ impl Batch {
     fn end_of(&self, messages: usize) -> usize {
         match messages.checked_sub(1) {
             None => 0,
-            Some(last) => self.ends.get(last).copied().unwrap_or(self.data.len()),
+            Some(last) => self.ends.get(last).copied().unwrap_or(self.used()),
         }
     }
 
@@ -226,7 +265,42 @@ impl Batch {
     /// Encoded bytes of the next `count` messages.
     pub(crate) fn peek(&self, count: usize) -> &[u8] {
         let (start, end) = (self.end_of(self.taken), self.end_of(self.taken.saturating_add(count)));
-        self.data.get(start..end).unwrap_or_default()
+        self.shared.as_deref().unwrap_or(&self.data).get(start..end).unwrap_or_default()
+    }
+
+    /// Adds the next `count` messages to a span's: without copying, where the memory is used well enough to be kept.
+    pub(crate) fn give(&mut self, count: usize, to: &mut Pieces) {
+        let used = self.used();
+        if self.shared.is_none() && used >= self.shared_min && used.saturating_mul(2) >= self.data.capacity() {
+            self.shared = Some(Block::new(core::mem::take(&mut self.data)));
+        }
+        match &self.shared {
+            Some(block) => {
+                to.share(block, self.end_of(self.taken)..self.end_of(self.taken.saturating_add(count)));
+            }
+            None => to.copy(self.peek(count)),
+        }
+    }
+
+    /// Takes memory to write into, if it has none.
+    pub(crate) fn write_into(&mut self, spare: &mut Vec<Vec<u8>>) {
+        if self.is_empty()
+            && self.data.capacity() == 0
+            && let Some(memory) = spare.pop()
+        {
+            self.data = memory;
+        }
+    }
+
+    /// Before it is written: what a span has a part of does not change any more, so what was not taken is copied.
+    fn own(&mut self) {
+        if let Some(block) = self.shared.take() {
+            let start = self.end_of(self.taken);
+            self.data = block.get(start..self.used()).unwrap_or_default().to_vec();
+            self.ends.drain(..self.taken);
+            self.ends.iter_mut().for_each(|end| *end = end.saturating_sub(start));
+            self.taken = 0;
+        }
     }
 
     /// How many of the next messages, at most `count`, have payloads of at most `bytes` in all.
@@ -317,6 +391,60 @@ mod tests {
             batch.clear();
             assert_eq!(batch.push(0, b""), Ok(()), "and takes more once it was emptied");
         }
+    }
+
+    /// What spans have is not written again, whatever happens to the batch.
+    #[test]
+    fn a_shared_batch_goes_on_beside_what_spans_have_of_it() {
+        let mut batch = Batch::new().sharing(0);
+        let mut spans = Pieces::default();
+        for name in [b"one", b"two", b"six"] {
+            batch.push(1, name).unwrap();
+        }
+        let whole = batch.canonical().to_vec();
+        batch.give(1, &mut spans);
+        batch.take(1);
+        batch.give(1, &mut spans);
+        batch.take(1);
+        assert_eq!((spans.slices().next().unwrap(), batch.len()), (&whole[..30], 1));
+        batch.push(2, b"new").unwrap();
+        assert_eq!(batch.messages().map(|m| m.bytes).collect::<Vec<_>>(), [b"six", b"new"]);
+        batch.give(2, &mut spans);
+        batch.take(2);
+        batch.push(3, b"end").unwrap();
+        batch.give(1, &mut spans);
+        let all = spans.slices().collect::<Vec<_>>().concat();
+        let names = Messages::new(&all, Signing::Window).map(|m| m.bytes.to_vec()).collect::<Vec<_>>();
+        assert_eq!(names, [b"one", b"two", b"six", b"new", b"end"]);
+    }
+
+    #[test]
+    fn memory_that_comes_back_is_written_again_and_a_slot_in_it_is_zero() {
+        let mut batch = Batch::new().sharing(0);
+        batch.push(1, &[7; 100]).unwrap();
+        let mut span = Pieces::default();
+        batch.give(1, &mut span);
+        batch.take(1);
+        let mut spare: Vec<Vec<u8>> = span.into_memory().collect();
+        assert_eq!(spare.len(), 1);
+        batch.write_into(&mut spare);
+        batch.write_into(&mut alloc::vec![alloc::vec![9; 9]]);
+        assert!(spare.is_empty());
+        assert_eq!(batch.slot(2, 50).unwrap(), [0; 50]);
+        batch.push(3, b"x").unwrap();
+        let all: Vec<_> = batch.messages().map(|m| (m.time_us, m.bytes.len())).collect();
+        assert_eq!((all, batch.is_full()), ([(2, 50), (3, 1)].to_vec(), false));
+    }
+
+    /// A block that holds little is not kept for it.
+    #[test]
+    fn memory_that_is_hardly_used_is_copied_from() {
+        let mut batch = Batch::new().sharing(0);
+        batch.write_into(&mut alloc::vec![alloc::vec![0; 1000]]);
+        batch.push(1, b"little").unwrap();
+        let mut span = Pieces::default();
+        batch.give(1, &mut span);
+        assert_eq!((span.len(), span.into_memory().count()), (18, 0));
     }
 
     #[test]

@@ -8,9 +8,17 @@ use alloc::vec::Vec;
 use crate::codec::{Bytes32, Digest, StatementId};
 use crate::hash::labelled;
 
-/// Small slices are gathered to this many bytes before they are hashed: per-message updates cost
+/// So many bytes are hashed at once, side by side: slices that end elsewhere are gathered. Updates per message cost
 /// seven times as much.
-const CARRY: usize = 16 * 1024;
+const GROUP: usize = 16 * 1024;
+/// Bytes before the first message.
+const HEADER: usize = 11 + 32 + 8 + 8 + 32;
+
+/// The last place at or before byte `end` of a span up to which it is hashed without gathering.
+pub(crate) fn aligned(end: usize) -> Option<usize> {
+    let all = end.saturating_add(HEADER);
+    end.checked_sub(all.checked_rem(GROUP).unwrap_or(0))
+}
 
 /// Where a span begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +46,9 @@ pub fn prefix_digest(digests: &[u8]) -> Digest {
 #[derive(Clone)]
 pub struct SpanHasher {
     hash: blake3::Hasher,
+    /// Message bytes that came.
+    length: usize,
+    /// The newest of them, which are not hashed yet.
     carry: Vec<u8>,
 }
 
@@ -50,26 +61,38 @@ impl SpanHasher {
         hash.update(&start.n.to_be_bytes());
         hash.update(&start.first.to_be_bytes());
         hash.update(salt.as_bytes());
-        Self { hash, carry: Vec::new() }
+        Self { hash, length: 0, carry: Vec::new() }
     }
 
     /// Adds message bytes.
     pub fn update(&mut self, mut data: &[u8]) {
-        if !self.carry.is_empty() {
-            let (head, rest) = data.split_at(data.len().min(CARRY.saturating_sub(self.carry.len())));
-            self.carry.extend_from_slice(head);
+        let aligned = self.aligned(data.len());
+        self.length = self.length.saturating_add(data.len());
+        if aligned > 0 {
+            let (head, rest) = data.split_at(aligned);
             data = rest;
-            if self.carry.len() < CARRY {
-                return;
-            }
+            self.hash_behind_carry(head);
+        }
+        self.carry.extend_from_slice(data);
+    }
+
+    /// How many of the next `length` bytes need not be gathered.
+    pub(crate) fn aligned(&self, length: usize) -> usize {
+        let end = aligned(self.length.saturating_add(length));
+        end.and_then(|end| end.checked_sub(self.length)).unwrap_or(0)
+    }
+
+    /// Hashes what was gathered, and this, up to the end of a group.
+    fn hash_behind_carry(&mut self, mut data: &[u8]) {
+        if !self.carry.is_empty() {
+            let rest = data.len().checked_rem(GROUP).unwrap_or(0);
+            let (head, behind) = data.split_at(rest);
+            self.carry.extend_from_slice(head);
             self.hash.update(&self.carry);
             self.carry.clear();
+            data = behind;
         }
-        if data.len() >= CARRY {
-            self.hash.update(data);
-        } else {
-            self.carry.extend_from_slice(data);
-        }
+        self.hash.update(data);
     }
 
     /// The digest of `count` messages; the hasher may go on.
@@ -107,7 +130,7 @@ mod tests {
             hasher.update(&data);
             hasher.digest(5)
         };
-        for size in [1, 7, 1000, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 50_000] {
+        for size in [1, 7, 1000, GROUP - HEADER, GROUP - 1, GROUP, GROUP + 1, 50_000] {
             let mut hasher = SpanHasher::new(&start, &Bytes32([4; 32]));
             data.chunks(size).for_each(|chunk| hasher.update(chunk));
             assert_eq!(hasher.digest(5), whole, "{size}");

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 /// Bytes read ahead: at least one whole frame fits.
 const READ_BUFFER: usize = 2 * FRAME_MAX;
 /// Frames are sealed ahead up to so many bytes.
-pub(crate) const WRITE_AHEAD: usize = 256 * 1024;
+pub(crate) const WRITE_AHEAD: usize = 64 * 1024;
 
 /// Time that the other side has to take what is left and to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);

@@ -12,14 +12,11 @@ pub(super) struct Fast;
 struct Key(LessSafeKey);
 
 impl Aead for Key {
-    fn seal(&self, nonce: [u8; 12], aad: &[u8], buffer: &mut [u8]) -> [u8; 16] {
-        let tag = self
-            .0
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), buffer)
+    fn seal(&self, nonce: [u8; 12], aad: &[u8], [first, rest]: [&[u8]; 2], out: &mut [u8]) {
+        let (sealed, tail) = out.split_at_mut(first.len());
+        self.0
+            .seal_out_of_place_scatter(Nonce::assume_unique_for_key(nonce), Aad::from(aad), first, sealed, rest, tail)
             .expect("AES-GCM seals anything below 64 GiB, and a frame is at most 128 KiB");
-        let mut out = [0; 16];
-        out.copy_from_slice(tag.as_ref());
-        out
     }
 
     fn open(&self, nonce: [u8; 12], aad: &[u8], buffer: &mut [u8]) -> Result<usize, NotAuthentic> {

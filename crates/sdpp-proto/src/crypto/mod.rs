@@ -17,8 +17,9 @@ pub struct NotAuthentic;
 
 /// AES-256-GCM under one key.
 pub trait Aead: Send + Sync {
-    /// Seals in place and gives the tag.
-    fn seal(&self, nonce: [u8; 12], aad: &[u8], buffer: &mut [u8]) -> [u8; 16];
+    /// Seals two slices, one behind the other, into `out`, which has room for both and the tag of 16 bytes, and for
+    /// nothing more: the plaintext is read where it lies.
+    fn seal(&self, nonce: [u8; 12], aad: &[u8], plain: [&[u8]; 2], out: &mut [u8]);
     /// Opens in place: the last 16 bytes of `buffer` are the tag; gives the length of the plaintext.
     ///
     /// # Errors

@@ -13,12 +13,16 @@ pub(super) struct Portable;
 struct Key(Aes256Gcm);
 
 impl Aead for Key {
-    fn seal(&self, nonce: [u8; 12], aad: &[u8], buffer: &mut [u8]) -> [u8; 16] {
+    fn seal(&self, nonce: [u8; 12], aad: &[u8], [first, rest]: [&[u8]; 2], out: &mut [u8]) {
+        let (sealed, tag_out) = out.split_at_mut(first.len().saturating_add(rest.len()));
+        let (to_first, to_rest) = sealed.split_at_mut(first.len());
+        to_first.copy_from_slice(first);
+        to_rest.copy_from_slice(rest);
         let tag = self
             .0
-            .encrypt_inout_detached(&Nonce::from(nonce), aad, buffer.into())
+            .encrypt_inout_detached(&Nonce::from(nonce), aad, sealed.into())
             .expect("AES-GCM seals anything below 64 GiB, and a frame is at most 128 KiB");
-        tag.into()
+        tag_out.copy_from_slice(&tag);
     }
 
     fn open(&self, nonce: [u8; 12], aad: &[u8], buffer: &mut [u8]) -> Result<usize, NotAuthentic> {

@@ -421,12 +421,20 @@ impl Live {
         }
         let spans = self.account.closed.iter().chain(&self.account.open);
         let span = spans.into_iter().find(|span| span.start.n == plan.n);
-        let data = span.and_then(|span| span.data.get(plan.start..plan.end)).unwrap_or_default();
+        let length = plan.end.saturating_sub(plan.start);
+        let data = span.and_then(|span| span.data.at(plan.start).get(..length)).unwrap_or_default();
         if frame::write_sealed(out, &mut self.send, data, &control).is_none() {
             return false;
         }
         self.cursor = after;
         true
+    }
+
+    /// Message bytes that wait to be sealed.
+    pub(super) fn unsent(&self) -> usize {
+        let spans = self.account.closed.iter().chain(&self.account.open).filter(|span| span.start.n >= self.cursor.n);
+        let sent = |span: &Span| if span.start.n == self.cursor.n { self.cursor.offset } else { 0 };
+        spans.map(|span| span.data.len().saturating_sub(sent(span))).fold(0, usize::saturating_add)
     }
 
     /// What of the spans goes into the next frame.
@@ -439,7 +447,7 @@ impl Live {
         };
         // A span that went away was paid: the next one is sent from its beginning.
         let start = if span.start.n == self.cursor.n { self.cursor.offset } else { 0 };
-        let end = start.saturating_add(full).min(span.data.len()).max(start);
+        let end = span.frame_end(start, full);
         let room = full.saturating_sub(end.saturating_sub(start));
         let cut = span.issued.is_some() && end >= span.data.len() && room >= CUT_ROOM;
         FramePlan { n: span.start.n, start, end, cut, room }

@@ -425,6 +425,12 @@ impl Seller {
         live.offer(&mut self.common, now, batch)
     }
 
+    /// Message bytes taken that wait to be sealed: a driver that takes no more while there are many seals them while
+    /// they are still near.
+    pub fn unsent(&self) -> usize {
+        if let State::Live(live) = &self.state { live.unsent() } else { 0 }
+    }
+
     /// The source has nothing at the moment: whole windows need not wait for more.
     pub fn idle(&mut self, now: Timestamp) {
         if let State::Live(live) = &mut self.state {

@@ -54,6 +54,9 @@ pub struct SellerOrder {
     pub(super) open: Option<Span>,
     /// Spans with an invoice, oldest first, until they are paid.
     pub(super) closed: VecDeque<Span>,
+    /// Memory of spans that were paid, for the next batches: fresh memory costs as much as hashing it. Never more than
+    /// what is unpaid: a quiet order keeps none.
+    spare: Vec<Vec<u8>>,
     /// The last payment credited.
     pub(super) last_payment: Option<Signed<Payment>>,
     /// The last invoice that was paid.
@@ -62,8 +65,6 @@ pub struct SellerOrder {
     pub(super) fresh: Vec<AnyStatement>,
     /// Set once the order can only be settled.
     pub(super) ending: Option<Ending>,
-    /// After a restart: unpaid messages are known by their invoices only.
-    pub(super) plaintext_lost: bool,
 }
 
 /// Where the chain of invoices goes on.
@@ -83,6 +84,8 @@ pub(super) struct Chain {
     pub(super) restored: bool,
     /// The payment credited last, where only an own invoice names it: the payment is lost.
     pub(super) credited: Option<StatementId>,
+    /// After a restart: unpaid messages are known by their invoices only.
+    pub(super) plaintext_lost: bool,
 }
 
 /// How far the end is.
@@ -117,6 +120,7 @@ impl SellerOrder {
             opened: false,
             restored: false,
             credited: None,
+            plaintext_lost: false,
         };
         Self {
             key,
@@ -129,11 +133,11 @@ impl SellerOrder {
             window: None,
             open: None,
             closed: VecDeque::new(),
+            spare: Vec::new(),
             last_payment: None,
             last_paid: None,
             fresh: Vec::new(),
             ending: None,
-            plaintext_lost: false,
         }
     }
 
@@ -270,20 +274,23 @@ impl SellerOrder {
         let order = self.order.id();
         let signing = self.terms.product.signing;
         let (Some(window), Some(span)) = (&mut self.window, &mut self.open) else { return };
-        let encoded = batch.peek(count);
         let headers = count.saturating_mul(limits::MESSAGE_HEADER_LEN);
-        let payload = u64::try_from(encoded.len().saturating_sub(headers)).unwrap_or(u64::MAX);
+        let payload = u64::try_from(batch.peek(count).len().saturating_sub(headers)).unwrap_or(u64::MAX);
         let messages = u64::try_from(count).unwrap_or(u64::MAX);
         if self.credit.spend(self.credit.units_of(messages, payload)).is_err() {
             return;
         }
         match signing {
-            Signing::Window => span.data.extend_from_slice(encoded),
+            Signing::Window => batch.give(count, &mut span.data),
             Signing::Message => {
-                message::append_signed(&mut span.data, encoded, &self.key, (&order, self.chain.next_seq));
+                let (encoded, from) = (batch.peek(count), (&order, self.chain.next_seq));
+                span.data.write(|out| message::append_signed(out, encoded, &self.key, from));
             }
         }
         batch.take(count);
+        if batch.is_empty() {
+            batch.write_into(&mut self.spare);
+        }
         span.hash_some();
         span.count = span.count.saturating_add(messages);
         span.bytes = span.bytes.saturating_add(payload);
@@ -554,6 +561,7 @@ impl SellerOrder {
         while let Some(span) = self.closed.pop_front() {
             windows = windows.saturating_add(u64::from(span.windows));
             full |= span.full;
+            self.spare.extend(span.data.into_memory());
             let Some(issued) = span.issued else { continue };
             let found = issued.invoice.id() == payment.invoice_id;
             self.last_paid = Some(issued.invoice);
@@ -561,9 +569,21 @@ impl SellerOrder {
                 break;
             }
         }
+        self.trim_spare();
         self.credit.grant(payment.total, windows, full);
         self.chain.credited = None;
         self.last_payment = Some(payment);
+    }
+
+    /// Lets go of memory beyond what is unpaid.
+    fn trim_spare(&mut self) {
+        let mut room = self.kept_bytes();
+        self.spare.retain(|memory| {
+            let bytes = u64::try_from(memory.capacity()).unwrap_or(u64::MAX);
+            let fits = bytes <= room;
+            room = room.saturating_sub(bytes);
+            fits
+        });
     }
 
     /// The oldest durable invoice without a payment: since when it waits.

@@ -175,7 +175,7 @@ impl SellerOrder {
         };
         self.forgive(base, &forgiven);
         self.chain.next_n = forgiven.next_n;
-        self.plaintext_lost = false;
+        self.chain.plaintext_lost = false;
         Ok(Resumption { start: have.next, first_n: forgiven.next_n, forgiven: Some(forgiven), behind: false })
     }
 
@@ -199,7 +199,7 @@ impl SellerOrder {
         if (have.base != reached && unheard.is_none()) || have.next < have.base {
             return Err(Offence::BadAttach);
         }
-        if self.plaintext_lost {
+        if self.chain.plaintext_lost {
             return self.resume_after_loss(have, base.as_ref(), (first_n, unheard));
         }
         match unheard {
@@ -223,7 +223,7 @@ impl SellerOrder {
         let void = unheard.and_then(|forgiven| forgiven.invoice);
         let void = void.or(behind.clone().find_map(|span| span.issued.as_ref()).map(|issued| issued.invoice.id()));
         if have.next == unheard.as_ref().map_or(have.base, forgiven_end) && behind.all(|span| span.count == 0) {
-            self.plaintext_lost = false;
+            self.chain.plaintext_lost = false;
             return Ok(Resumption { start: have.next, first_n, forgiven: unheard, behind: false });
         }
         let count = have.next.saturating_sub(have.base);
@@ -232,7 +232,7 @@ impl SellerOrder {
         }
         let forgiven = Forgiven { first: have.base, count, invoice: void, next_n: self.chain.next_n };
         self.forgive(base, &forgiven);
-        self.plaintext_lost = false;
+        self.chain.plaintext_lost = false;
         Ok(Resumption { start: have.next, first_n: self.chain.next_n, forgiven: Some(forgiven), behind: false })
     }
 
@@ -286,7 +286,7 @@ impl SellerOrder {
         let order = first::<Order>(entries)?.ok_or(RestoreError::Incomplete)?;
         let terms = Terms::resolve(menu, &order).ok_or(RestoreError::Incomplete)?;
         let mut account = Self::new(key.clone(), order, terms, salt.ok_or(RestoreError::Incomplete)?);
-        account.plaintext_lost = true;
+        account.chain.plaintext_lost = true;
         account.chain.opened = true;
         for entry in entries {
             if let Entry::Statement(statement) = entry {

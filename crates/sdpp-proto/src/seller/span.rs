@@ -1,8 +1,8 @@
 //! A span at the seller: the plaintext it keeps until it is paid, its digest and its invoice.
 
-use alloc::vec::Vec;
-
 use crate::codec::{Bytes32, Digest};
+use crate::message::Messages;
+use crate::pieces::Pieces;
 use crate::span::{SpanHasher, SpanStart, span_salt};
 use crate::statement::{Invoice, Signed, Signing};
 use crate::time::Timestamp;
@@ -15,7 +15,7 @@ const HASH_SLICE: usize = 64 * 1024;
 pub(super) struct Span {
     pub(super) start: SpanStart,
     /// Canonical messages; empty after a restart, when the plaintext is lost.
-    pub(super) data: Vec<u8>,
+    pub(super) data: Pieces,
     hashed: usize,
     hasher: SpanHasher,
     pub(super) count: u64,
@@ -44,7 +44,7 @@ impl Span {
     pub(super) fn new(start: SpanStart, order_salt: &Bytes32) -> Self {
         Self {
             start,
-            data: Vec::new(),
+            data: Pieces::default(),
             hashed: 0,
             hasher: SpanHasher::new(&start, &span_salt(order_salt, start.n)),
             count: 0,
@@ -77,16 +77,34 @@ impl Span {
         self.start.first.saturating_add(self.count)
     }
 
-    /// Hashes what waits, if it is worth it.
+    /// Hashes what waits, if it is worth it, while it is still near.
     pub(super) fn hash_some(&mut self) {
-        if self.data.len().saturating_sub(self.hashed) >= HASH_SLICE {
-            self.hash_all();
+        while self.data.len().saturating_sub(self.hashed) >= HASH_SLICE {
+            let slice = self.data.at(self.hashed);
+            let is_last = self.hashed.saturating_add(slice.len()) >= self.data.len();
+            let length = if is_last { self.hasher.aligned(slice.len()) } else { slice.len() };
+            if length == 0 {
+                return;
+            }
+            self.hasher.update(slice.get(..length).unwrap_or_default());
+            self.hashed = self.hashed.saturating_add(length);
         }
     }
 
     fn hash_all(&mut self) {
-        self.hasher.update(self.data.get(self.hashed..).unwrap_or_default());
-        self.hashed = self.data.len();
+        while self.hashed < self.data.len() {
+            let slice = self.data.at(self.hashed);
+            self.hasher.update(slice);
+            self.hashed = self.hashed.saturating_add(slice.len());
+        }
+    }
+
+    /// Where a frame ends that begins at `start` and has room for so many bytes: with the piece; and where more follows,
+    /// at a place from which the buyer hashes well, too.
+    pub(super) fn frame_end(&self, start: usize, room: usize) -> usize {
+        let piece = self.data.at(start).len();
+        let end = start.saturating_add(piece.min(room));
+        if end >= self.data.len() { end } else { crate::span::aligned(end).filter(|end| *end > start).unwrap_or(end) }
     }
 
     /// The digest of all its messages.
@@ -98,13 +116,14 @@ impl Span {
     /// The digest of its first `count` messages.
     pub(super) fn prefix_digest(&self, count: u64, order_salt: &Bytes32, signing: Signing) -> Digest {
         let mut hasher = SpanHasher::new(&self.start, &span_salt(order_salt, self.start.n));
-        let mut rest = self.data.as_slice();
-        for _ in 0..count {
-            let Some((_, behind)) = crate::message::split_first(rest, signing) else { break };
-            rest = behind;
+        let mut left = count;
+        for slice in self.data.slices() {
+            let mut messages = Messages::new(slice, signing);
+            while left > 0 && messages.next().is_some() {
+                left = left.saturating_sub(1);
+            }
+            hasher.update(slice.get(..slice.len().saturating_sub(messages.rest().len())).unwrap_or_default());
         }
-        let length = self.data.len().saturating_sub(rest.len());
-        hasher.update(self.data.get(..length).unwrap_or_default());
         hasher.digest(count)
     }
 }

@@ -267,7 +267,7 @@ impl World {
             source: 0,
             source_end: u64::MAX,
             endless: false,
-            batch: Batch::new(),
+            batch: Batch::new().sharing(0),
             offering: true,
             draft,
             admission: admission(),

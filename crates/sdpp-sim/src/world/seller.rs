@@ -231,7 +231,8 @@ impl Seller {
             last_store: None,
             settling: None,
             admitting: None,
-            batch: Batch::new(),
+            // Some keep what they sell where it is, as sellers of much do, and some copy it.
+            batch: if seed[0].is_multiple_of(2) { Batch::new().sharing(0) } else { Batch::new() },
             ended: None,
             stalled: false,
             sold_out: false,

@@ -38,6 +38,8 @@ use money::Settled;
 pub(super) use money::{redeem_once, redeem_span};
 pub(super) use supply::Supply;
 
+/// Times that a turn seals and writes: what was taken from the source goes out while it is near.
+const WRITES_PER_TURN: usize = 8;
 /// Time that rail and journal have for what arrived before a connection ended.
 const DRAIN_WAIT: Duration = Duration::from_secs(3);
 /// Time that records of a finished order have.
@@ -173,10 +175,16 @@ impl Session {
         moved |= self.outputs();
         moved |= self.sell();
         moved |= self.outputs();
-        if self.link.pending() < WRITE_AHEAD {
-            self.machine.poll_transmit(now(), self.link.output(), WRITE_AHEAD);
+        for _ in 0..WRITES_PER_TURN {
+            if self.link.pending() < WRITE_AHEAD {
+                self.machine.poll_transmit(now(), self.link.output(), WRITE_AHEAD);
+            }
+            let wrote = self.link.try_write()?;
+            moved |= wrote;
+            if !wrote || self.link.has_output() || self.machine.unsent() == 0 {
+                break;
+            }
         }
-        moved |= self.link.try_write()?;
         Ok(moved)
     }
 

@@ -86,7 +86,7 @@ impl Session {
         if self.supply.stalled {
             return self.supply.skips && self.skip();
         }
-        if self.link.pending() >= WRITE_AHEAD {
+        if self.link.pending() >= WRITE_AHEAD || self.machine.unsent() > 0 {
             return false;
         }
         let mut moved = self.refill();
