@@ -8,6 +8,8 @@
     reason = "a panic is how a test fails"
 )]
 
+#[path = "audit/corners.rs"]
+mod corners;
 #[path = "audit/falsehoods.rs"]
 mod falsehoods;
 #[path = "audit/gaps.rs"]
