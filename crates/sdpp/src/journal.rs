@@ -399,3 +399,24 @@ fn read_all(store: &impl Store, stream: &str) -> Result<Vec<Vec<u8>>, StoreError
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test that panics has failed")]
+mod tests {
+    use sdpp_rail::MemoryDisk;
+
+    use super::*;
+
+    #[test]
+    fn rows_and_heads_are_read_to_the_last_whatever_their_number() {
+        for count in [0, 1, READ_ROWS - 1, READ_ROWS, READ_ROWS + 1, 2 * READ_ROWS] {
+            let mut store = MemoryDisk::new().open();
+            for number in 0..count {
+                store.append("order/a", &[1]).unwrap();
+                store.put(&format!("note/{number:06}"), &[2]).unwrap();
+            }
+            assert_eq!(read_all(&store, "order/a").unwrap().len(), count);
+            assert_eq!(all_heads(&store, "note/").unwrap().len(), count);
+        }
+    }
+}

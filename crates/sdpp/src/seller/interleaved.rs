@@ -13,7 +13,8 @@ use sdpp_proto::money::{Amount, AssetId, Price};
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller::SellerOrder;
 use sdpp_proto::statement::{
-    Attach, Form, Have, Invoice, Menu, Order, PayOption, Product, RecordOffer, RecordPolicy, SealKey, Signed,
+    Attach, Form, Have, Invoice, Menu, Order, PayOption, Product, RecordOffer, RecordPolicy, SealKey, Settlement,
+    Signed,
 };
 use sdpp_proto::suite::{SealSecret, Suite};
 use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakeWorld};
@@ -131,6 +132,17 @@ impl Orders {
     fn account(&self, at: usize, owes: bool) -> Box<SellerOrder> {
         let mut entries = vec![Entry::Statement(self.orders[at].erase()), Entry::Salt(Bytes32([3; 32]))];
         entries.extend(owes.then(|| Entry::Statement(self.invoices[at].erase())));
+        Box::new(SellerOrder::restore(&key(1), &self.menu, &entries, now()).unwrap())
+    }
+
+    /// The seller has signed the end, and waits for the buyer's.
+    fn settled(&self, at: usize) -> Box<SellerOrder> {
+        let order_id = self.id(at);
+        let (due, paid) = (Amount::new(10), Amount::new(10));
+        let settlement = Settlement { order_id, invoice_id: self.invoices[at].id(), payment_id: None, due, paid };
+        let settlement = Signed::sign(&key(1), settlement).erase();
+        let order = Entry::Statement(self.orders[at].erase());
+        let entries = [order, Entry::Salt(Bytes32([3; 32])), Entry::Statement(settlement)];
         Box::new(SellerOrder::restore(&key(1), &self.menu, &entries, now()).unwrap())
     }
 
@@ -311,6 +323,66 @@ fn a_debt_is_in_its_pool_until_it_is_written_off_and_then_not_twice() {
         back.join().unwrap();
         let debt = if written_off.join().unwrap() { 10 } else { 20 };
         assert_eq!(registry.pools().0.used, Amount::new(debt));
+    });
+}
+
+/// Else a buyer could leave its debts behind, or be here more often than it may; and a crowd would fill the memory.
+#[test]
+fn a_buyer_is_remembered_while_it_owes_or_is_here_and_no_longer() {
+    let house = house(&[2, 2, 2]);
+    interleave(1, move || {
+        let limits = Limits { exposure_per_buyer: Amount::new(15), sessions_per_buyer: 1, ..Limits::default() };
+        let registry = Registry::new(pools(100), limits);
+        let come = |at: usize| {
+            let reins = Arc::new(Reins::default());
+            block_on(registry.take(&house.attaches[at][0], true, &reins)).map(|_| reins)
+        };
+        let reins = come(0).unwrap();
+        registry.park(house.id(0), (Some(house.account(0, true)), 0), &reins);
+        let reins = come(1).unwrap();
+        let wanted = |amount| registry.reserve(&house.id(1), &reins, (Amount::new(amount), Amount::ZERO)).is_some();
+        assert!(!wanted(6) && wanted(5), "ten are owed");
+        assert!(wanted(0) && registry.write_off(&house.id(0)).is_some());
+        assert!(come(2).is_err(), "it is here already");
+        registry.park(house.id(1), (None, 0), &reins);
+        assert_eq!(registry.buyers(), 0);
+    });
+}
+
+#[test]
+fn new_bounds_hold_from_now_on() {
+    let house = house(&[2]);
+    interleave(1, move || {
+        let registry = Registry::new(pools(1), Limits { exposure_per_buyer: Amount::new(1), ..Limits::default() });
+        let reins = Arc::new(Reins::default());
+        assert!(block_on(registry.take(&house.attaches[0][0], true, &reins)).is_ok());
+        let gets = || {
+            let granted = registry.reserve(&house.id(0), &reins, (Amount::new(100), Amount::ZERO));
+            granted.map(|granted| granted.exposure)
+        };
+        assert_eq!(gets(), Some(Amount::new(1)), "what a buyer may owe");
+        registry.bound(pools(100), Limits::default());
+        assert_eq!(gets(), Some(Amount::new(100)));
+        registry.bound(pools(50), Limits::default());
+        assert_eq!((gets(), registry.pools().0.limit), (None, Amount::new(50)));
+    });
+}
+
+/// Its channel may be closed: nothing more is sold or paid.
+#[test]
+fn an_order_that_the_seller_has_settled_is_finished_although_the_buyer_is_gone() {
+    let house = house(&[2]);
+    interleave(1, move || {
+        let registry = Registry::new(pools(100), Limits::default());
+        for (account, standstill) in
+            [(house.account(0, false), Standstill::Parked), (house.settled(0), Standstill::Finished)]
+        {
+            let reins = Arc::new(Reins::default());
+            let index = usize::from(standstill == Standstill::Finished);
+            assert!(block_on(registry.take(&house.attaches[0][index], true, &reins)).is_ok());
+            registry.park(house.id(0), (Some(account), 0), &reins);
+            assert_eq!(registry.standstill(&house.id(0)), standstill);
+        }
     });
 }
 

@@ -388,6 +388,12 @@ impl Registry {
         self.lock().limits
     }
 
+    /// Buyers that something is kept of.
+    #[cfg(test)]
+    pub(crate) fn buyers(&self) -> usize {
+        self.lock().buyers.len()
+    }
+
     /// Takes a parked order's debt out of its pool; gives the order, and up to which cumulative amount.
     pub(crate) fn write_off(&self, order: &StatementId) -> Option<(AnyStatement, Amount)> {
         let mut inner = self.lock();
