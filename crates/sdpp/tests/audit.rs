@@ -99,6 +99,8 @@ fn what_is_not_false_is_noted() {
         ..Edits::default()
     };
     assert_eq!(topics(&edits, &[]), [Topic::Exposure]);
+    let edits = Edits { acceptance: |_, _, body| body.exposure = Amount::new(32), ..Edits::default() };
+    assert_eq!(topics(&edits, &[]), []);
     let ends = ["settlement 0", "settlement 1", "payment 3"];
     assert_eq!(topics(&Edits::default(), &ends), [Topic::Unpaid]);
     let edits = Edits { with_default: true, ..Edits::default() };

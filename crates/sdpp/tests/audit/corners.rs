@@ -3,7 +3,9 @@
 use sdpp::audit::{Missing, Party, Report, Rule, Topic, Verdict};
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::{Amount, Unit};
-use sdpp_proto::statement::{Acceptance, Attach, Default as Unpaid, Forgiven, Have, Invoice, Payment, Signed};
+use sdpp_proto::statement::{
+    Acceptance, Attach, Default as Unpaid, Forgiven, Have, Invoice, Payment, Settlement, Signed,
+};
 
 use crate::world::{Edits, Sale, buyer, converse, finding, seller, trust};
 
@@ -132,6 +134,107 @@ fn a_start_behind_a_payment_that_is_left_out_is_a_gap() {
     };
     let found = finding(&converse(Unit::Message, &early));
     assert_eq!((found.rule, found.by), (Rule::AcceptanceStart, Party::Seller), "{found}");
+}
+
+/// Time is sold: a last invoice that closes nothing but the order bills none.
+#[test]
+fn an_empty_last_invoice_bills_no_time_and_any_other_does() {
+    let edits = Edits {
+        unit: Some(Unit::Second),
+        invoice: |_, n, body| {
+            if n == 5 {
+                (body.windows, body.count, body.bytes) = (0, 0, 0);
+                (body.t_start, body.t_end) = (None, None);
+                body.units_total -= 1000;
+                // Five seconds at 3 per 10.
+                body.due = Amount::new(2);
+            }
+        },
+        ..Edits::default()
+    };
+    let mut sale = converse(Unit::Second, &edits);
+    sale.bundle.messages.clear();
+    let report = audit(&sale);
+    assert!(report.is_clean(), "{report}");
+    let edits = Edits {
+        unit: Some(Unit::Second),
+        invoice: |_, n, body| {
+            if n == 5 {
+                (body.t_start, body.t_end) = (None, None);
+            }
+        },
+        ..Edits::default()
+    };
+    assert_eq!(finding(&converse(Unit::Second, &edits)).rule, Rule::InvoiceTime);
+}
+
+#[test]
+fn an_invoice_of_the_right_number_on_an_unknown_one_is_a_gap() {
+    let edits = Edits {
+        invoice: |_, n, body| {
+            if n == 0 {
+                body.prev = StatementId([7; 32]);
+            }
+        },
+        ..Edits::default()
+    };
+    let report = audit(&converse(Unit::Message, &edits));
+    let names = |id: &StatementId| *id == StatementId([7; 32]);
+    assert!(matches!(&report.verdict, Verdict::Incomplete(Missing::Statement { id, .. }) if names(id)), "{report}");
+}
+
+/// The buyer lost what it had paid for, or does not want it again.
+#[test]
+fn what_is_paid_need_not_be_repeated() {
+    let edits = Edits {
+        attach: |ctx, n, body| {
+            if n == 1 {
+                (body.have.base, body.have.next, body.have.last_invoice) = (30, 30, Some(ctx.id("invoice 1")));
+            }
+        },
+        acceptance: |_, n, body| {
+            if n == 1 {
+                (body.start, body.forgiven) = (37, None);
+            }
+        },
+        ..Edits::default()
+    };
+    let mut sale = converse(Unit::Message, &edits);
+    let behind = ["invoice 3", "invoice 4", "invoice 5", "payment 2", "payment 3", "settlement 0", "settlement 1"];
+    behind.iter().for_each(|label| sale.drop(label));
+    sale.bundle.messages.clear();
+    let report = audit(&sale);
+    assert!(report.is_clean(), "{report}");
+}
+
+/// What nobody has paid may have been forgiven, in an acceptance that was left out; what was paid may not.
+#[test]
+fn an_end_at_an_older_invoice_may_have_forgiven_the_newer_ones() {
+    for paid in [false, true] {
+        let mut sale = converse(Unit::Message, &Edits::default());
+        ["settlement 0", "settlement 1"].iter().for_each(|label| sale.drop(label));
+        if !paid {
+            sale.drop("payment 3");
+        }
+        let (invoice, payment) = (sale.body::<Invoice>("invoice 4"), sale.body::<Payment>("payment 2"));
+        let settlement = Settlement {
+            order_id: invoice.order_id,
+            invoice_id: sale.ctx.id("invoice 4"),
+            payment_id: Some(sale.ctx.id("payment 2")),
+            due: invoice.due,
+            paid: payment.total,
+        };
+        let behind = if paid { "payment 3" } else { "invoice 5" };
+        sale.insert(behind, "settlement", &seller(), settlement);
+        let report = audit(&sale);
+        match report.verdict {
+            Verdict::Incomplete(Missing::Forgiveness(named)) => {
+                assert_eq!((named, paid), (sale.ctx.id("settlement"), false))
+            }
+            Verdict::False(found) => assert_eq!((found.rule, paid), (Rule::SettlementTotals, true)),
+            Verdict::Clean | Verdict::Incomplete(_) => panic!("{report}"),
+        }
+    }
 }
 
 /// What another connection says that forgives from `first` on, behind a second one that did so before or without it.
