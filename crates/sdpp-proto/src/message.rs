@@ -213,13 +213,11 @@ impl Batch {
         if self.data.len() < end {
             self.data.resize(end, 0);
         }
-        self.ends.push(end);
         let message = self.data.get_mut(start..end).unwrap_or_default();
-        let (header, payload) = message.split_at_mut(MESSAGE_HEADER_LEN.min(message.len()));
-        header
-            .iter_mut()
-            .zip(time_us.to_be_bytes().into_iter().chain(stated.to_be_bytes()))
-            .for_each(|(to, from)| *to = from);
+        let (time, rest) = message.split_first_chunk_mut().ok_or(BatchError::Full)?;
+        let (length, payload) = rest.split_first_chunk_mut().ok_or(BatchError::Full)?;
+        (*time, *length) = (time_us.to_be_bytes(), stated.to_be_bytes());
+        self.ends.push(end);
         Ok(payload)
     }
 
@@ -248,6 +246,14 @@ impl Batch {
         self.shared = None;
         self.ends.clear();
         self.taken = 0;
+    }
+
+    /// Gives its memory back, if it is empty.
+    pub fn rest(&mut self) {
+        if self.is_empty() {
+            (self.data, self.ends) = (Vec::new(), Vec::new());
+            self.clear();
+        }
     }
 
     fn end_of(&self, messages: usize) -> usize {

@@ -10,8 +10,10 @@ use sdpp_rail::failpoint::{self, Deed};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Bytes read ahead: at least one whole frame fits.
-const READ_BUFFER: usize = 2 * FRAME_MAX;
+/// Bytes read ahead where much comes: several frames, so that the last one seldom has to be moved to the front.
+const READ_BUFFER: usize = 4 * FRAME_MAX;
+/// Bytes read ahead where little comes: thousands of quiet connections cost little.
+const READ_BUFFER_MIN: usize = 4 * 1024;
 /// Frames are sealed ahead up to so many bytes.
 pub(crate) const WRITE_AHEAD: usize = 64 * 1024;
 
@@ -32,6 +34,8 @@ pub(crate) struct Link {
     /// Unread bytes lie in `start..end` of the buffer.
     start: usize,
     end: usize,
+    /// The last read has filled the buffer.
+    grows: bool,
     out: Vec<u8>,
     written: usize,
 }
@@ -39,7 +43,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new(), start: 0, end: 0, out: Vec::new(), written: 0 })
+        Ok(Self { stream, buffer: Vec::new(), start: 0, end: 0, grows: false, out: Vec::new(), written: 0 })
     }
 
     /// Waits until there is something to read, or room to write what waits.
@@ -69,15 +73,7 @@ impl Link {
 
     /// Reads what is there, without waiting.
     pub(crate) fn try_read(&mut self) -> io::Result<Read> {
-        if self.buffer.is_empty() {
-            self.buffer.resize(READ_BUFFER, 0);
-        }
-        if self.start > 0 {
-            // What is left is less than one frame.
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end = self.end.saturating_sub(self.start);
-            self.start = 0;
-        }
+        self.make_room();
         let room = self.buffer.get_mut(self.end..).unwrap_or_default();
         if room.is_empty() {
             return Ok(Read::Nothing);
@@ -85,11 +81,45 @@ impl Link {
         match self.stream.try_read(room) {
             Ok(0) => Ok(Read::Closed),
             Ok(length) => {
+                // There may be more than the buffer has room for.
+                self.grows = length == room.len();
                 self.end = self.end.saturating_add(length);
                 Ok(Read::Some)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the buffer as large as what comes, and moves what is unread only where the rest of its frame has no room.
+    fn make_room(&mut self) {
+        let unread = self.end.saturating_sub(self.start);
+        if unread == 0 {
+            (self.start, self.end) = (0, 0);
+        }
+        // The rest of a frame that has begun, by its header; anything where none has.
+        let frame = self.buffer.get(self.start..self.end).and_then(|unread| FrameHeader::peek(unread).ok().flatten());
+        let wanted = frame.map_or(1, |header| header.frame_len().saturating_sub(unread).max(1));
+        if self.start > 0 && self.buffer.len().saturating_sub(self.end) < wanted {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, unread);
+        }
+        let size = self.buffer.len();
+        let grown = if self.grows { size.saturating_mul(4) } else { size };
+        let size_wanted = grown.max(self.end.saturating_add(wanted)).max(READ_BUFFER_MIN);
+        self.grows = false;
+        if size_wanted > size && size < READ_BUFFER {
+            self.buffer.resize(size_wanted.min(READ_BUFFER), 0);
+        }
+    }
+
+    /// Gives back what a quiet connection does not need.
+    pub(crate) fn rest(&mut self) {
+        if self.start == self.end {
+            (self.buffer, self.start, self.end) = (Vec::new(), 0, 0);
+        }
+        if !self.has_output() {
+            (self.out, self.written) = (Vec::new(), 0);
         }
     }
 

@@ -523,7 +523,8 @@ impl BuyerOrder {
         self.chain.restored
     }
 
-    /// Whether the pair that the seller shows has a payment of ours that this journal lacks.
+    /// Whether the pair that the seller shows has a payment of ours that this journal lacks. One of less than was paid
+    /// is old, whatever the order of the journal's rows: nothing is taken back.
     pub(super) fn is_lost(&self, (invoice, payment): (&Signed<Invoice>, &Signed<Payment>)) -> bool {
         let known = |id: StatementId| {
             self.payments.last.as_ref().is_some_and(|last| last.id() == id)
@@ -534,6 +535,7 @@ impl BuyerOrder {
         let newer = invoice.id() == answered && invoice.n >= self.chain.next_n;
         (newer || self.unpaid.iter().any(|invoice| invoice.id() == answered))
             && !known(payment.id())
+            && payment.total >= self.paid()
             && (payment.order_id, invoice.order_id) == (self.id(), self.id())
             && payment.verify(&self.key.public()).is_ok()
             && invoice.verify(&self.seller()).is_ok()
@@ -675,7 +677,7 @@ impl BuyerOrder {
         let waiting = self.unpaid.iter().find(|invoice| invoice.id() == payment.invoice_id).cloned();
         if payment.prev == self.payments.last.as_ref().map_or(self.order.id(), Signed::id) {
             self.book(payment);
-        } else if let Some(invoice) = waiting {
+        } else if let Some(invoice) = waiting.filter(|_| payment.total >= self.paid()) {
             // The journal has both already.
             drop(self.adopt((&invoice, &payment)));
         }

@@ -420,7 +420,10 @@ impl Session<'_, '_> {
                 Some(recorder) => recorder.next().await,
                 None => std::future::pending().await,
             }} => self.recorded(recorded),
-            () = sleep_until(timeout) => self.machine.handle_timeout(now()),
+            () = sleep_until(timeout) => {
+                self.machine.handle_timeout(now());
+                self.link.rest();
+            }
             () = self.stop.heard(late), if !self.end.asked => return late.is_none(),
         }
         true

@@ -369,7 +369,11 @@ impl Session {
                 Ok(Filled::End) => self.supply.ended = true,
                 Err(error) => self.supply.fail(&error),
             },
-            () = sleep_until(timeout) => self.machine.handle_timeout(now()),
+            () = sleep_until(timeout) => {
+                self.machine.handle_timeout(now());
+                self.link.rest();
+                self.supply.batch.rest();
+            }
             word = self.halt.reins.hear() => self.told(word),
             () = crate::stopped(stop), if !stopped => {
                 self.halt.stopped = true;
