@@ -194,3 +194,90 @@ impl Link {
         let _ = tokio::time::timeout(patience, drained).await;
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+mod tests {
+    use sdpp_proto::frame::{FrameKind, write_clear};
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, Link) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (one, two) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (one.unwrap(), Link::new(two.unwrap().0).unwrap())
+    }
+
+    /// A frame of type 7 with so long a body, not sealed at all.
+    fn frame(length: usize) -> Vec<u8> {
+        let mut frame = Vec::new();
+        write_clear(&mut frame, FrameKind::Sealed, &(0..length).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+        frame
+    }
+
+    async fn next(link: &mut Link) -> Vec<u8> {
+        loop {
+            if let Some(frame) = link.next_frame().unwrap() {
+                return frame.to_vec();
+            }
+            link.stream.readable().await.unwrap();
+            assert_ne!(link.try_read().unwrap(), Read::Closed);
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_of_all_sizes_come_whole_however_they_are_cut() {
+        let (mut peer, mut link) = pair().await;
+        let body_max = FrameKind::Sealed.body_max();
+        let lengths = [0, 1, 5_000, body_max, 17, body_max, 3 * READ_BUFFER_MIN, body_max, body_max, 2];
+        let all: Vec<u8> = lengths.iter().flat_map(|length| frame(*length)).collect();
+        for piece in [1 << 20, 70_001, 4_096, 997] {
+            let sent = all.clone();
+            let sending = tokio::spawn(async move {
+                for piece in sent.chunks(piece) {
+                    peer.write_all(piece).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                peer
+            });
+            for length in lengths {
+                assert!(next(&mut link).await == frame(length), "{length} in pieces of {piece}");
+                assert!(link.buffer.len() <= READ_BUFFER);
+            }
+            peer = sending.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_quiet_connection_keeps_little_and_loses_nothing() {
+        let (mut peer, mut link) = pair().await;
+        peer.write_all(&frame(200)).await.unwrap();
+        next(&mut link).await;
+        assert_eq!(link.buffer.len(), READ_BUFFER_MIN, "little comes");
+        peer.write_all(&[frame(100_000), frame(7)[..3].to_vec()].concat()).await.unwrap();
+        next(&mut link).await;
+        while link.start == link.end {
+            link.stream.readable().await.unwrap();
+            link.try_read().unwrap();
+        }
+        link.rest();
+        assert!(link.buffer.len() > 100_000, "something is unread");
+        peer.write_all(&frame(7)[3..]).await.unwrap();
+        assert!(next(&mut link).await == frame(7));
+        link.output().extend_from_slice(b"x");
+        link.rest();
+        assert_eq!((link.buffer.capacity(), link.pending()), (0, 1), "what waits to be written stays");
+        link.try_write().unwrap();
+        link.rest();
+        assert_eq!(link.out.capacity(), 0);
+        peer.write_all(&frame(9)).await.unwrap();
+        assert!(next(&mut link).await == frame(9));
+    }
+}
