@@ -15,6 +15,7 @@
 
 use std::time::{Duration, Instant};
 
+pub mod fanout;
 mod head;
 pub mod ledger;
 mod report;

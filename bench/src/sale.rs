@@ -101,7 +101,9 @@ pub(crate) fn run(spec: &Spec, journal: Journal) -> Result<Sold, Failure> {
             move || serve(spec, bank, seller_journal, (tell, stopped))
         })?;
         let bought = told.recv().map_err(Failure::from).and_then(|at| {
-            let purchaser = purchaser(&bank, journal.start(&folder.0, "buyer")?, marks.clone())?;
+            let hears = marks.clone();
+            let listener = Arc::new(move |event: &_| hears.event(event));
+            let purchaser = purchaser(&bank, journal.start(&folder.0, "buyer")?, &key(2), listener)?;
             let buying = named("bench-buyer").spawn_scoped(scope, move || buy(spec, &purchaser, at))?;
             buying.join().map_err(|_| "the buyer's thread panicked")?
         });
@@ -118,7 +120,7 @@ fn named(name: &str) -> thread::Builder {
     thread::Builder::new().name(name.into())
 }
 
-fn runtime() -> std::io::Result<Runtime> {
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
@@ -138,7 +140,7 @@ fn serve(
     })
 }
 
-fn settings(spec: &Spec, bank: &FakeBank, journal: sdpp::journal::Journal) -> seller::Settings {
+pub(crate) fn settings(spec: &Spec, bank: &FakeBank, journal: sdpp::journal::Journal) -> seller::Settings {
     let (size, messages) = (spec.size, spec.messages);
     let offer = Offer {
         product: product(spec),
@@ -185,8 +187,12 @@ fn product(spec: &Spec) -> Product {
     }
 }
 
-fn purchaser(bank: &FakeBank, journal: sdpp::journal::Journal, marks: Arc<Marks>) -> Result<Buyer, Failure> {
-    let key = key(2);
+pub(crate) fn purchaser(
+    bank: &FakeBank,
+    journal: sdpp::journal::Journal,
+    key: &SigningKey,
+    listener: buyer::Listener,
+) -> Result<Buyer, Failure> {
     let account = key.public().multibase();
     bank.fund(&account, &FakeWorld::asset(), PLENTY)?;
     Ok(Buyer::new(buyer::Settings {
@@ -198,23 +204,14 @@ fn purchaser(bank: &FakeBank, journal: sdpp::journal::Journal, marks: Arc<Marks>
         journal,
         reconnect: buyer::Reconnect { tries: Some(0), ..buyer::Reconnect::default() },
         progress: Arc::default(),
-        listener: Arc::new(move |event| marks.event(event)),
-        key,
+        listener,
+        key: key.clone(),
     }))
 }
 
 /// The buyer's thread.
 fn buy(spec: &Spec, buyer: &Buyer, at: SocketAddr) -> Result<(Instant, Instant), Failure> {
-    let address = Address { seller: Some(key(1).public()), host: at.to_string() };
-    let request = Request {
-        topic: TOPIC.into(),
-        quantity: Some(spec.messages),
-        windows: spec.windows,
-        exposure_max: None,
-        limit: None,
-        record: RecordPolicy { form: Form::Full, every: 0 },
-        agreed: None,
-    };
+    let (address, request) = (address(at), request(spec));
     let mut sink = Discard::default();
     let (_stop, stopped) = watch::channel(false);
     let runtime = runtime()?;
@@ -223,6 +220,22 @@ fn buy(spec: &Spec, buyer: &Buyer, at: SocketAddr) -> Result<(Instant, Instant),
     let end = Instant::now();
     check(spec, &purchase, &sink)?;
     Ok((start, end))
+}
+
+pub(crate) fn address(at: SocketAddr) -> Address {
+    Address { seller: Some(key(1).public()), host: at.to_string() }
+}
+
+pub(crate) fn request(spec: &Spec) -> Request {
+    Request {
+        topic: TOPIC.into(),
+        quantity: Some(spec.messages),
+        windows: spec.windows,
+        exposure_max: None,
+        limit: None,
+        record: RecordPolicy { form: Form::Full, every: 0 },
+        agreed: None,
+    }
 }
 
 /// A sale counts only when all was delivered, paid and settled.
@@ -236,11 +249,18 @@ fn check(spec: &Spec, purchase: &Purchase, sink: &Discard) -> Result<(), Failure
     if complete { Ok(()) } else { Err(format!("{spec:?} did not settle in full: {purchase:?}, {sink:?}").into()) }
 }
 
+/// One of many buyers.
+pub(crate) fn buyer_key(number: usize) -> SigningKey {
+    let mut seed = Zeroizing::new([2; 32]);
+    seed.iter_mut().zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
+    SigningKey::from_seed(&seed)
+}
+
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&Zeroizing::new([seed; 32]))
 }
 
-fn payload(size: usize) -> Vec<u8> {
+pub(crate) fn payload(size: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(size).collect()
 }
 
@@ -259,7 +279,7 @@ impl Journal {
         [Self::Process, Self::Power, Self::Memory].into_iter().find(|class| class.name() == name)
     }
 
-    fn start(self, folder: &Path, role: &str) -> Result<sdpp::journal::Journal, Failure> {
+    pub(crate) fn start(self, folder: &Path, role: &str) -> Result<sdpp::journal::Journal, Failure> {
         let path = folder.join(format!("{role}.sqlite"));
         Ok(match self {
             Self::Process => sdpp::journal::Journal::start(SqliteStore::open(path, Durability::Process)?)?,
