@@ -115,6 +115,21 @@ fn receipts_and_proofs_show_what_the_log_has_and_nothing_else() {
     }
 }
 
+/// The registered numbers of COSE and of RFC 9942, as other readers look for them.
+#[test]
+fn a_receipt_is_written_with_the_registered_labels() {
+    let receipt = House::new().receipt(1);
+    // Tag 18, an array of four; the protected map: alg -8, kid of 32 bytes.
+    assert_eq!(receipt[..2], [0xd2, 0x84]);
+    let protected =
+        receipt.windows(7).position(|bytes| bytes == [0xa4, 0x01, 0x27, 0x04, 0x58, 0x20, public(LOG).as_bytes()[0]]);
+    assert!(protected.is_some_and(|at| at < 8), "{receipt:02x?}");
+    let has = |bytes: &[u8]| receipt.windows(bytes.len()).any(|window| window == bytes);
+    assert!(has(&[0x0f, 0xa2, 0x01]), "15: {{1: issuer, 2: subject}}");
+    assert!(has(&[0x19, 0x01, 0x8b, 0x01]), "395: 1");
+    assert!(has(&[0xa1, 0x19, 0x01, 0x8c, 0xa1, 0x20, 0x81]), "396: {{-1: [proof]}}");
+}
+
 #[test]
 fn no_changed_byte_of_a_receipt_or_its_entry_passes() {
     let house = House::new();
