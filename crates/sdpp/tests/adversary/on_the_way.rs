@@ -211,7 +211,8 @@ async fn a_spoilt_handshake_costs_a_resumed_order_nothing() {
 async fn an_order_that_is_always_spoilt_is_kept() {
     let world = World::new(FakeMode::Voucher, product(10), 100);
     let (at, serving) = world.serve().await;
-    let plans = (0..100).map(|connection| Plan { connection, way: Way::ToBuyer, frame: 4, deed: changed as Deed });
+    // The first frame behind the handshake: no connection brings anything.
+    let plans = (0..100).map(|connection| Plan { connection, way: Way::ToBuyer, frame: 2, deed: changed as Deed });
     let (on_the_way, made) = meddler(at, plans.collect()).await;
     let disk = MemoryDisk::new();
     let settings =
