@@ -4,9 +4,11 @@
 //! current-thread runtime and one journal in memory. First all sessions go live and nothing is sold: what the process
 //! has grown by, divided by them, is both ends of a quiet session. Then every order's source opens at once.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -28,9 +30,6 @@ use crate::sale::{self, Journal, Spec};
 const HANDSHAKES: usize = 64;
 /// How often it is looked whether all are live.
 const LOOK: Duration = Duration::from_millis(5);
-/// For the memory of the handshakes to be given back.
-const SETTLE: Duration = Duration::from_millis(500);
-
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -44,6 +43,9 @@ pub struct Options {
     pub k: u32,
     /// Outstanding windows of a buyer.
     pub windows: u32,
+    /// How long the sessions are left quiet before their memory is looked at: connections give back what their
+    /// handshakes took when they have been quiet for the time of a keep-alive, 15 s.
+    pub quiet: Duration,
 }
 
 /// One run.
@@ -51,8 +53,9 @@ pub struct Options {
 pub struct Row {
     /// Buyers at once.
     pub buyers: usize,
-    /// Bytes that the process grew by for each: both ends of a session.
-    pub quiet_bytes: u64,
+    /// Bytes that the process grew by for each: both ends of a session. Only of the first run: others write where it has
+    /// written.
+    pub quiet_bytes: Option<u64>,
     /// Messages per second of all, from the opening of the sources to the last settlement.
     pub rate: f64,
     /// When the first and the last buyer had all it wanted, by the time of the last.
@@ -77,7 +80,7 @@ impl fmt::Display for Report {
             "buyers", "quiet, KiB a session", "messages/s", "first done / last done"
         )?;
         self.rows.iter().try_for_each(|row| {
-            let kib = row.quiet_bytes.div_ceil(1024);
+            let kib = row.quiet_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.div_ceil(1024).to_string());
             writeln!(f, "{:>7} {:>22} {:>12.0} {:>22.2}", row.buyers, kib, row.rate, row.first)
         })
     }
@@ -91,7 +94,9 @@ pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Fai
     let mut report = Report { options: options.clone(), rows: Vec::new() };
     for buyers in &options.buyers {
         progress(&format!("{buyers} buyers"));
-        report.rows.push(run(options, *buyers)?);
+        let mut row = run(options, *buyers)?;
+        row.quiet_bytes = row.quiet_bytes.filter(|_| report.rows.is_empty());
+        report.rows.push(row);
     }
     Ok(report)
 }
@@ -128,12 +133,12 @@ fn run(options: &Options, buyers: usize) -> Result<Row, Failure> {
         let settings = settings(&spec, &bank, buyers, (gated, live.clone()))?;
         let selling = scope.spawn(move || serve(settings, tell, stopped));
         let bought = told.recv().map_err(Failure::from).and_then(|at| {
-            let (spec, bank, here) = (&spec, &bank, live.clone());
-            let buying = scope.spawn(move || buy(spec, bank, at, (buyers, here)));
-            while live.load(Ordering::SeqCst) < buyers && !buying.is_finished() {
+            let (spec, bank, here, opener) = (&spec, &bank, live.clone(), gate.clone());
+            let buying = scope.spawn(move || buy(spec, bank, at, (buyers, here, opener)));
+            while live.load(Ordering::SeqCst) < buyers && !*gate.borrow() && !buying.is_finished() {
                 thread::sleep(LOOK);
             }
-            thread::sleep(SETTLE);
+            thread::sleep(options.quiet);
             let (quiet, start) = (resident(), Instant::now());
             let _ = gate.send(true);
             let ends = buying.join().map_err(|_| "the buyers' thread panicked")??;
@@ -148,7 +153,7 @@ fn run(options: &Options, buyers: usize) -> Result<Row, Failure> {
     let count = each.saturating_mul(u64::try_from(buyers)?);
     Ok(Row {
         buyers,
-        quiet_bytes: quiet.saturating_sub(before).checked_div(u64::try_from(buyers)?).unwrap_or(0),
+        quiet_bytes: quiet.saturating_sub(before).checked_div(u64::try_from(buyers)?),
         rate: crate::per_second(count, Duration::from_secs_f64(last)),
         first: first / last.max(1e-9),
     })
@@ -198,22 +203,29 @@ fn buy(
     spec: &Spec,
     bank: &FakeBank,
     at: SocketAddr,
-    (buyers, live): (usize, Arc<AtomicUsize>),
+    (buyers, live, gate): (usize, Arc<AtomicUsize>, watch::Sender<bool>),
 ) -> Result<Vec<Instant>, Failure> {
     let journal = Journal::Memory.start(std::path::Path::new(""), "buyer")?;
     let (_stop, stopped) = watch::channel(false);
     LocalSet::new().block_on(&sale::runtime()?, async move {
-        let mut tasks = Vec::new();
+        let (mut tasks, failed) = (Vec::new(), Rc::new(Cell::new(false)));
         for number in 0..buyers {
             // One more may come for each that is live.
-            while number.saturating_sub(live.load(Ordering::SeqCst)) >= HANDSHAKES {
+            while number.saturating_sub(live.load(Ordering::SeqCst)) >= HANDSHAKES && !failed.get() {
                 tokio::time::sleep(LOOK).await;
             }
+            let gate = gate.clone();
             let buyer = sale::purchaser(bank, journal.clone(), &sale::buyer_key(number), Arc::new(|_: &_| {}))?;
             let (request, stopped) = (sale::request(spec), stopped.clone());
+            let failed = failed.clone();
             tasks.push(tokio::task::spawn_local(async move {
                 let mut sink = Discard::default();
                 let bought = buyer.buy(&sale::address(at), &request, &mut sink, stopped).await;
+                if bought.is_err() {
+                    // The others wait for a gate that waits for all.
+                    failed.set(true);
+                    gate.send_replace(true);
+                }
                 (bought, sink.messages, Instant::now())
             }));
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its result")]
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sdpp_bench::Failure;
 use sdpp_bench::fanout::{Options, measure};
@@ -17,6 +18,7 @@ cargo run --release -p sdpp-bench --bin fanout -- [OPTION]...
   --size N            bytes of a message (1024)
   --k N               messages per window (100)
   --windows N         outstanding windows of a buyer (8)
+  --quiet-s N         seconds of silence before a session's memory is looked at (20)
   --help";
 
 fn main() -> ExitCode {
@@ -30,7 +32,14 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let mut options = Options { buyers: vec![1, 10, 100, 1000], messages: 2_000_000, size: 1024, k: 100, windows: 8 };
+    let mut options = Options {
+        buyers: vec![1, 10, 100, 1000],
+        messages: 2_000_000,
+        size: 1024,
+        k: 100,
+        windows: 8,
+        quiet: Duration::from_secs(20),
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value: see --help"));
@@ -40,6 +49,7 @@ fn run() -> Result<(), Failure> {
             "--size" => options.size = value()?.parse()?,
             "--k" => options.k = value()?.parse()?,
             "--windows" => options.windows = value()?.parse()?,
+            "--quiet-s" => options.quiet = Duration::from_secs(value()?.parse()?),
             "--help" | "-h" => {
                 println!("{HELP}");
                 return Ok(());

@@ -122,6 +122,9 @@ impl TrafficKey {
 
     /// Seals the next frame: two slices, one behind the other, into `out`, which has room for both and
     /// [`TAG_LEN`](crate::limits::TAG_LEN) bytes. `None` after 2^64 − 1 frames, which no connection reaches.
+    ///
+    /// # Panics
+    /// If `out` is longer or shorter.
     pub fn seal(&mut self, aad: &[u8], plain: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
         self.turn();
         self.aead.seal(self.nonce(), aad, plain, out);

@@ -25,6 +25,8 @@ struct Piece {
     start: usize,
     block: Block,
     range: Range<usize>,
+    /// A batch's memory, and not a tail.
+    is_shared: bool,
 }
 
 impl Piece {
@@ -63,7 +65,7 @@ impl Pieces {
             Some(last) if Arc::ptr_eq(&last.block, block) && last.range.end == range.start => {
                 last.range.end = range.end;
             }
-            Some(_) | None => self.pieces.push(Piece { start, block: block.clone(), range }),
+            Some(_) | None => self.pieces.push(Piece { start, block: block.clone(), range, is_shared: true }),
         }
     }
 
@@ -72,7 +74,7 @@ impl Pieces {
             let tail = core::mem::take(&mut self.tail);
             let start = self.len.saturating_sub(tail.len());
             let range = 0..tail.len();
-            self.pieces.push(Piece { start, block: Arc::new(tail), range });
+            self.pieces.push(Piece { start, block: Arc::new(tail), range, is_shared: false });
         }
     }
 
@@ -92,9 +94,15 @@ impl Pieces {
         self.pieces.iter().map(Piece::bytes).chain([self.tail.as_slice()])
     }
 
-    /// The memory that nobody else holds, to be written anew.
+    /// Bytes of memory that it keeps from being used otherwise: blocks whole, however little of them it has.
+    pub(crate) fn memory(&self) -> usize {
+        let blocks = self.pieces.iter().map(|piece| piece.block.capacity());
+        blocks.fold(self.tail.capacity(), usize::saturating_add)
+    }
+
+    /// The memory of batches that nobody else holds, to be written anew.
     pub(crate) fn into_memory(self) -> impl Iterator<Item = Vec<u8>> {
-        self.pieces.into_iter().filter_map(|piece| Arc::try_unwrap(piece.block).ok())
+        self.pieces.into_iter().filter(|piece| piece.is_shared).filter_map(|piece| Arc::try_unwrap(piece.block).ok())
     }
 }
 
@@ -131,8 +139,9 @@ mod tests {
         }
         assert_eq!(pieces.at(22), [0u8; 0]);
         drop((first, second));
-        // One block is in two pieces; the last one of them is alone when it comes.
-        assert_eq!(pieces.into_memory().map(|memory| memory.len()).collect::<Vec<_>>(), [10, 3, 10]);
+        assert!(pieces.memory() > 10 + 10 + 3 + 10, "blocks count whole");
+        // One block is in two pieces; the last one of them is alone when it comes. A tail is nobody's batch.
+        assert_eq!(pieces.into_memory().map(|memory| memory.len()).collect::<Vec<_>>(), [10, 10]);
     }
 
     #[test]

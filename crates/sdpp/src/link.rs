@@ -97,9 +97,9 @@ impl Link {
         if unread == 0 {
             (self.start, self.end) = (0, 0);
         }
-        // The rest of a frame that has begun, by its header; anything where none has.
+        // The rest of a frame that has begun, by its header: nothing of one that is here. Anything where none has.
         let frame = self.buffer.get(self.start..self.end).and_then(|unread| FrameHeader::peek(unread).ok().flatten());
-        let wanted = frame.map_or(1, |header| header.frame_len().saturating_sub(unread).max(1));
+        let wanted = frame.map_or(1, |header| header.frame_len().saturating_sub(unread));
         if self.start > 0 && self.buffer.len().saturating_sub(self.end) < wanted {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, unread);

@@ -432,7 +432,9 @@ impl Live {
 
     /// Message bytes that wait to be sealed.
     pub(super) fn unsent(&self) -> usize {
-        let spans = self.account.closed.iter().chain(&self.account.open).filter(|span| span.start.n >= self.cursor.n);
+        // The newest first: those that were sent and wait for their payment may be many.
+        let newest = self.account.open.iter().chain(self.account.closed.iter().rev());
+        let spans = newest.take_while(|span| span.start.n >= self.cursor.n);
         let sent = |span: &Span| if span.start.n == self.cursor.n { self.cursor.offset } else { 0 };
         spans.map(|span| span.data.len().saturating_sub(sent(span))).fold(0, usize::saturating_add)
     }

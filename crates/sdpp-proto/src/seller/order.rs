@@ -55,7 +55,7 @@ pub struct SellerOrder {
     /// Spans with an invoice, oldest first, until they are paid.
     pub(super) closed: VecDeque<Span>,
     /// Memory of spans that were paid, for the next batches: fresh memory costs as much as hashing it. Never more than
-    /// what is unpaid: a quiet order keeps none.
+    /// what is unpaid, and none between connections.
     spare: Vec<Vec<u8>>,
     /// The last payment credited.
     pub(super) last_payment: Option<Signed<Payment>>,
@@ -206,7 +206,7 @@ impl SellerOrder {
         self.index
     }
 
-    /// Takes messages as far as credit goes. Whole slices are copied once.
+    /// Takes messages as far as credit goes. They stay in the batch's memory, or few are copied, whole slices once.
     pub(super) fn offer(&mut self, now: Timestamp, batch: &mut Batch) -> Offered {
         self.advance_time(now);
         loop {
@@ -308,9 +308,10 @@ impl SellerOrder {
         self.terms.order.quantity.unwrap_or(u64::MAX).saturating_sub(self.chain.next_seq)
     }
 
+    /// Memory that unpaid messages take.
     fn kept_bytes(&self) -> u64 {
         let spans = self.closed.iter().chain(&self.open);
-        spans.map(|span| u64::try_from(span.data.len()).unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
+        spans.map(|span| u64::try_from(span.data.memory()).unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
     }
 
     /// Starts a window if there is none and one may start.
@@ -478,6 +479,7 @@ impl SellerOrder {
 
     /// A connection has ended: time that passes until the next one is not billed.
     pub(super) fn detach(&mut self, now: Timestamp) {
+        self.spare = Vec::new();
         if self.is_timed() && self.ending.is_none() {
             self.bill_time(now);
             self.close_window(false);
@@ -580,9 +582,9 @@ impl SellerOrder {
         let mut room = self.kept_bytes();
         self.spare.retain(|memory| {
             let bytes = u64::try_from(memory.capacity()).unwrap_or(u64::MAX);
-            let fits = bytes <= room;
-            room = room.saturating_sub(bytes);
-            fits
+            let rest = room.checked_sub(bytes);
+            room = rest.unwrap_or(room);
+            rest.is_some()
         });
     }
 

@@ -56,6 +56,8 @@ pub(super) struct Chain {
     void: HashSet<StatementId>,
     /// What was forgiven last.
     forgiven: Option<Forgiven>,
+    /// The first of the messages that were forgiven one behind the other, the last one of them last.
+    forgiven_from: u64,
 }
 
 impl Chain {
@@ -69,6 +71,7 @@ impl Chain {
             waiting: VecDeque::new(),
             void: HashSet::new(),
             forgiven: None,
+            forgiven_from: 0,
         }
     }
 
@@ -84,8 +87,20 @@ impl Chain {
         self.forgiven
     }
 
+    /// How many messages from `first` on were forgiven before, without a gap.
+    pub(super) fn forgiven_since(&self, first: u64) -> u64 {
+        let end = self.forgiven.map_or(0, |before| before.first.saturating_add(before.count));
+        end.saturating_sub(first.max(self.forgiven_from))
+    }
+
     /// The chain goes on behind messages that are forgiven.
-    pub(super) const fn forgive(&mut self, acceptance: StatementId, start: u64, forgiven: &Forgiven) {
+    pub(super) fn forgive(&mut self, acceptance: StatementId, start: u64, forgiven: &Forgiven) {
+        let goes_on = self.forgiven.is_some_and(|before| {
+            (self.forgiven_from..=before.first.saturating_add(before.count)).contains(&forgiven.first)
+        });
+        if !goes_on {
+            self.forgiven_from = forgiven.first;
+        }
         self.restart = Some(acceptance);
         self.next_n = forgiven.next_n;
         self.next_first = start;

@@ -196,8 +196,7 @@ impl Sale {
             let text = format!("number of the next invoice: {} is used up", forgiven.next_n);
             return Err(case.breaks(Rule::Forgiven, text));
         }
-        // All between what is invoiced and `behind` was forgiven before.
-        let same = behind.saturating_sub(forgiven.first);
+        let same = since.map_or(0, |_| self.chain.forgiven_since(forgiven.first));
         let total = &mut book.totals.forgiven;
         *total = total.saturating_sub(same).saturating_add(forgiven.count);
         self.chain.forgive(case.head.id, start, forgiven);
