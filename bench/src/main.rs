@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sdpp_bench::{Failure, Journal, Options, measure};
+use sdpp_bench::{Failure, Journal, Kind, Options, measure};
 
 const HELP: &str = "\
 Messages per second of whole sales over loopback, beside rustls and TCP in the same run.
@@ -19,6 +19,7 @@ cargo run --release -p sdpp-bench -- [OPTION]...
   --sizes N[,N...]        bytes of a message (100,1024)
   --journal CLASS         process (survives a kill), power (survives a power cut), memory (process)
   --round-ms N            roughly how long a round of a sale takes (350)
+  --rivals NAME[,NAME...] tcp,rustls (all that are there)
   --json                  JSON lines in place of the table
   --help";
 
@@ -70,9 +71,20 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), Failure> {
             let class = Journal::of_name(value);
             options.journal = class.ok_or("--journal takes process, power or memory")?;
         }
+        "--rivals" => options.rivals = rivals(value)?,
         _ => return Err(format!("{name} is unknown: see --help").into()),
     }
     Ok(())
+}
+
+/// Once each, in the order of the table.
+fn rivals(value: &str) -> Result<Vec<Kind>, Failure> {
+    let names: Vec<&str> = value.split(',').map(str::trim).collect();
+    if let Some(name) = names.iter().find(|name| Kind::ALL.iter().all(|kind| kind.group() != **name)) {
+        let groups: Vec<&str> = Kind::ALL.into_iter().map(Kind::group).collect();
+        return Err(format!("--rivals does not know '{name}': choose from {}", groups.join(", ")).into());
+    }
+    Ok(Kind::ALL.into_iter().filter(|kind| names.contains(&kind.group())).collect())
 }
 
 fn list<T: FromStr + Default + PartialEq>(name: &str, value: &str) -> Result<Vec<T>, Failure> {
