@@ -70,12 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_counts_and_waiting_does_not() {
-        let (worked, watch) = (own_cpu(), Stopwatch::start());
-        while own_cpu().saturating_sub(worked) < Duration::from_millis(20) {}
-        assert!(watch.stop().cpu.unwrap() >= Duration::from_millis(19));
-        std::thread::sleep(Duration::from_millis(20));
-        assert!(watch.stop().wall >= Duration::from_millis(20));
+    fn work_counts() {
+        let watch = Stopwatch::start();
+        while watch.stop().cpu.unwrap() < Duration::from_millis(20) {
+            assert!(watch.stop().wall < Duration::from_secs(60));
+        }
     }
 
     #[test]

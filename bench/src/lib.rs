@@ -8,8 +8,10 @@
 //!   mode, so payments are signed, verified and stored, but no ledger stands behind them. Nothing is
 //!   recorded. A round runs from the connection to both settlements: handshake and the new buyer's
 //!   ramp are in it.
-//! - Its *rivals* write the same payload bytes in large slices: TCP, and TLS 1.3 by rustls. A round of
+//! - Two *rivals* write the same payload bytes in large slices: TCP, and TLS 1.3 by rustls. A round of
 //!   theirs runs from the connection to the last byte, handshake included.
+//! - The others move messages, each as one: a paid request of HTTP for each. They are far slower, so a
+//!   round of theirs has as many as fill its time.
 //! - Processor time counts beside time: both ends of all rows are in this process.
 //!
 //! All sales and rivals take turns, round by round, so that a busy machine slows all of them.
@@ -105,7 +107,7 @@ pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Fai
         let rows = report.rows.iter().filter(|row| row.spec.size == *size);
         let bytes = rows.map(|row| row.spec.payload_bytes()).max().unwrap_or_default();
         for kind in &options.rivals {
-            report.rivals.push(rivals.warm_up(*kind, *size, bytes)?);
+            report.rivals.push(rivals.warm_up(*kind, *size, bytes, options.round)?);
         }
     }
     for round in 1..=options.rounds {

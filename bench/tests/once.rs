@@ -15,7 +15,7 @@ use sdpp_bench::{Journal, Kind, Options, measure};
 
 fn tiny(journal: Journal, sizes: &[usize], ks: &[u32]) -> Options {
     let (sizes, ks) = (sizes.to_vec(), ks.to_vec());
-    let rivals = vec![Kind::Tcp, Kind::Tls64, Kind::Tls16];
+    let rivals = vec![Kind::Tcp, Kind::Tls64, Kind::Tls16, Kind::Http];
     Options { rounds: 1, round: Duration::from_millis(1), sizes, ks, windows: vec![4], journal, rivals }
 }
 
@@ -31,7 +31,10 @@ fn all_rows_and_rivals_are_reported() {
     }
     let (table, json) = (report.to_string(), report.json());
     assert!(table.contains("journal: process") && table.contains("rustls-16K"), "{table}");
-    assert_eq!(json.lines().filter(|line| line.starts_with('{') && line.ends_with('}')).count(), 1 + 6 + 6);
+    assert_eq!(json.lines().filter(|line| line.starts_with('{') && line.ends_with('}')).count(), 1 + 6 + 8);
+    for rival in &report.rivals {
+        assert!(rival.rates.median() > 0.0 && rival.cpu_us.median() > 0.0, "{rival:?}");
+    }
 }
 
 #[test]

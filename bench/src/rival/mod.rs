@@ -1,11 +1,17 @@
 //! What a sale is measured against.
 
+use std::time::Duration;
+
 use crate::clock::Took;
 use crate::{Failure, Rival};
 
+mod http;
 mod stream;
 
 use stream::{Streams, Writes};
+
+/// Whoever does nothing for so long is given up.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One way to move messages, or bytes that count as messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,11 +22,13 @@ pub enum Kind {
     Tls64,
     /// TLS 1.3, 16 KiB a write: one record.
     Tls16,
+    /// HTTP/1.1, a signed payment with each request, one request at a time.
+    Http,
 }
 
 impl Kind {
     /// All, in the order in which they take their turns.
-    pub const ALL: [Self; 3] = [Self::Tcp, Self::Tls64, Self::Tls16];
+    pub const ALL: [Self; 4] = [Self::Tcp, Self::Tls64, Self::Tls16, Self::Http];
 
     /// Its name in the output.
     pub const fn name(self) -> &'static str {
@@ -28,6 +36,7 @@ impl Kind {
             Self::Tcp => "tcp-64K",
             Self::Tls64 => "rustls-64K",
             Self::Tls16 => "rustls-16K",
+            Self::Http => "http-paid",
         }
     }
 
@@ -36,7 +45,13 @@ impl Kind {
         match self {
             Self::Tcp => "tcp",
             Self::Tls64 | Self::Tls16 => "rustls",
+            Self::Http => "http",
         }
+    }
+
+    /// Whether it knows no messages: these are counted by their bytes.
+    const fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls64 | Self::Tls16)
     }
 }
 
@@ -50,10 +65,16 @@ impl Rivals {
         Ok(Self { streams: Streams::new()? })
     }
 
-    /// Runs it without counting, and finds how many messages make a round: those of the largest sale.
-    pub(crate) fn warm_up(&self, kind: Kind, size: usize, bytes: u64) -> Result<Rival, Failure> {
-        let messages = bytes.checked_div(u64::try_from(size)?).unwrap_or_default();
-        self.run(kind, size, messages)?;
+    /// Runs it without counting, and finds how many messages make a round: those of the largest sale for a
+    /// stream, as many as it moves in such a time for the others, which are far slower.
+    pub(crate) fn warm_up(&self, kind: Kind, size: usize, bytes: u64, round: Duration) -> Result<Rival, Failure> {
+        let messages = if kind.is_stream() {
+            let messages = bytes.checked_div(u64::try_from(size)?).unwrap_or_default();
+            self.run(kind, size, messages)?;
+            messages
+        } else {
+            crate::search(1, round, |messages| Ok(self.run(kind, size, messages)?.wall))?
+        };
         Ok(Rival::new(kind, size, messages))
     }
 
@@ -64,6 +85,7 @@ impl Rivals {
             Kind::Tcp => self.streams.run(Writes { bytes: 64 * 1024, tls: false }, bytes),
             Kind::Tls64 => self.streams.run(Writes { bytes: 64 * 1024, tls: true }, bytes),
             Kind::Tls16 => self.streams.run(Writes { bytes: 16 * 1024, tls: true }, bytes),
+            Kind::Http => http::run(size, messages),
         }
     }
 }
