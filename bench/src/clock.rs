@@ -28,6 +28,11 @@ impl Stopwatch {
         Self { cpu: own_cpu(), server: None, wall: Instant::now() }
     }
 
+    /// For what a server of this process id has a part in.
+    pub(crate) fn start_with_server(id: u32) -> Self {
+        Self { server: Some((id, cpu_of(id))), ..Self::start() }
+    }
+
     pub(crate) const fn started(&self) -> Instant {
         self.wall
     }

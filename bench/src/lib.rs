@@ -10,9 +10,11 @@
 //!   ramp are in it.
 //! - Two *rivals* write the same payload bytes in large slices: TCP, and TLS 1.3 by rustls. A round of
 //!   theirs runs from the connection to the last byte, handshake included.
-//! - The others move messages, each as one: a paid request of HTTP for each. They are far slower, so a
-//!   round of theirs has as many as fill its time.
-//! - Processor time counts beside time: both ends of all rows are in this process.
+//! - The others move messages, each as one: NATS, and a paid request of HTTP for each. They are far
+//!   slower, so a round of theirs has as many as fill its time. Servers between their ends are the real
+//!   ones; `tools/` fetches those that the system does not have, and a row says which are not there.
+//! - Processor time counts beside time: both ends of all rows are in this process, and a server's own time
+//!   is added.
 //!
 //! All sales and rivals take turns, round by round, so that a busy machine slows all of them.
 
@@ -97,7 +99,7 @@ impl Options {
 /// # Errors
 /// [`Failure`]: a sale that did not settle in full, or the system's.
 pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Failure> {
-    let rivals = Rivals::new()?;
+    let rivals = Rivals::new(&options.rivals)?;
     let mut report = Report::new(head::read(options));
     for size in &options.sizes {
         progress(&format!("warming up with {size} bytes"));

@@ -82,6 +82,10 @@ impl Rival {
         Self { kind, size, messages, rates: Rates::default(), cpu_us: Rates::default(), absent: None }
     }
 
+    pub(crate) fn absent(kind: Kind, size: usize, why: &str) -> Self {
+        Self { absent: Some(why.to_owned()), ..Self::new(kind, size, 0) }
+    }
+
     pub(crate) fn push(&mut self, took: Took) {
         push(&mut self.rates, &mut self.cpu_us, self.messages, took);
     }

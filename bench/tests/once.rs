@@ -3,6 +3,7 @@
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     clippy::too_many_lines,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
@@ -35,6 +36,31 @@ fn all_rows_and_rivals_are_reported() {
     for rival in &report.rivals {
         assert!(rival.rates.median() > 0.0 && rival.cpu_us.median() > 0.0, "{rival:?}");
     }
+}
+
+/// A server's row: measured, or what to do for it. Where the switch is set it is there.
+fn one_row_each(rivals: &[Kind], switch: &str, tool: &str) {
+    let options = Options { rivals: rivals.to_vec(), ..tiny(Journal::Memory, &[100], &[10]) };
+    let report = measure(&options, &|_| {}).unwrap();
+    assert_eq!(report.rivals.iter().map(|rival| rival.kind).collect::<Vec<_>>(), rivals);
+    for rival in &report.rivals {
+        match &rival.absent {
+            None => assert!(rival.rates.median() > 0.0, "{rival:?}"),
+            Some(why) => {
+                assert!(std::env::var_os(switch).is_none() && why.contains(tool), "{why}");
+                assert!(report.to_string().contains(&format!("not there: {why}")), "{report}");
+                assert!(report.json().contains("\"absent\":"), "{}", report.json());
+                eprintln!("not measured: {why}");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a server of NATS: SDPP_NATS=$(tools/nats), then with --ignored"]
+fn nats_moves_messages() {
+    assert!(std::env::var_os("SDPP_NATS").is_some(), "SDPP_NATS=$(tools/nats)");
+    one_row_each(&[Kind::Nats], "SDPP_NATS", "tools/nats");
 }
 
 #[test]

@@ -6,8 +6,11 @@ use crate::clock::Took;
 use crate::{Failure, Rival};
 
 mod http;
+mod nats;
+mod server;
 mod stream;
 
+use server::{Program, Server};
 use stream::{Streams, Writes};
 
 /// Whoever does nothing for so long is given up.
@@ -22,13 +25,15 @@ pub enum Kind {
     Tls64,
     /// TLS 1.3, 16 KiB a write: one record.
     Tls16,
+    /// NATS core, through a real server.
+    Nats,
     /// HTTP/1.1, a signed payment with each request, one request at a time.
     Http,
 }
 
 impl Kind {
     /// All, in the order in which they take their turns.
-    pub const ALL: [Self; 4] = [Self::Tcp, Self::Tls64, Self::Tls16, Self::Http];
+    pub const ALL: [Self; 5] = [Self::Tcp, Self::Tls64, Self::Tls16, Self::Nats, Self::Http];
 
     /// Its name in the output.
     pub const fn name(self) -> &'static str {
@@ -36,6 +41,7 @@ impl Kind {
             Self::Tcp => "tcp-64K",
             Self::Tls64 => "rustls-64K",
             Self::Tls16 => "rustls-16K",
+            Self::Nats => "nats",
             Self::Http => "http-paid",
         }
     }
@@ -45,6 +51,7 @@ impl Kind {
         match self {
             Self::Tcp => "tcp",
             Self::Tls64 | Self::Tls16 => "rustls",
+            Self::Nats => "nats",
             Self::Http => "http",
         }
     }
@@ -55,19 +62,46 @@ impl Kind {
     }
 }
 
-/// Everything that is made once.
+/// Everything that is made once. Servers are stopped when it is dropped.
 pub(crate) struct Rivals {
     streams: Streams,
+    nats: Found,
 }
 
+/// A server, or why there is none.
+type Found = Result<Server, String>;
+
 impl Rivals {
-    pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self { streams: Streams::new()? })
+    /// Starts the servers of those that were chosen. One that is not there is no error, one that does not
+    /// start is.
+    pub(crate) fn new(chosen: &[Kind]) -> Result<Self, Failure> {
+        let found = |kind: Kind, program: &Program| -> Result<Found, Failure> {
+            if chosen.iter().all(|one| one.group() != kind.group()) {
+                return Ok(Err("not chosen".to_owned()));
+            }
+            match program.find() {
+                Ok(path) => Ok(Ok(Server::start(program, &path)?)),
+                Err(why) => Ok(Err(why)),
+            }
+        };
+        Ok(Self { streams: Streams::new()?, nats: found(Kind::Nats, &nats::PROGRAM)? })
+    }
+
+    /// The server that this one needs and has not.
+    fn missing(&self, kind: Kind) -> Option<&str> {
+        let found = match kind {
+            Kind::Tcp | Kind::Tls64 | Kind::Tls16 | Kind::Http => return None,
+            Kind::Nats => &self.nats,
+        };
+        found.as_ref().err().map(String::as_str)
     }
 
     /// Runs it without counting, and finds how many messages make a round: those of the largest sale for a
     /// stream, as many as it moves in such a time for the others, which are far slower.
     pub(crate) fn warm_up(&self, kind: Kind, size: usize, bytes: u64, round: Duration) -> Result<Rival, Failure> {
+        if let Some(why) = self.missing(kind) {
+            return Ok(Rival::absent(kind, size, why));
+        }
         let messages = if kind.is_stream() {
             let messages = bytes.checked_div(u64::try_from(size)?).unwrap_or_default();
             self.run(kind, size, messages)?;
@@ -85,6 +119,7 @@ impl Rivals {
             Kind::Tcp => self.streams.run(Writes { bytes: 64 * 1024, tls: false }, bytes),
             Kind::Tls64 => self.streams.run(Writes { bytes: 64 * 1024, tls: true }, bytes),
             Kind::Tls16 => self.streams.run(Writes { bytes: 16 * 1024, tls: true }, bytes),
+            Kind::Nats => nats::run(self.nats.as_ref().map_err(String::as_str)?, size, messages),
             Kind::Http => http::run(size, messages),
         }
     }
