@@ -10,7 +10,7 @@
 //!   ramp are in it.
 //! - Two *rivals* write the same payload bytes in large slices: TCP, and TLS 1.3 by rustls. A round of
 //!   theirs runs from the connection to the last byte, handshake included.
-//! - The others move messages, each as one: NATS, and a paid request of HTTP for each. They are far
+//! - The others move messages, each as one: NATS, MQTT, and a paid request of HTTP for each. They are far
 //!   slower, so a round of theirs has as many as fill its time. Servers between their ends are the real
 //!   ones; `tools/` fetches those that the system does not have, and a row says which are not there.
 //! - Processor time counts beside time: both ends of all rows are in this process, and a server's own time

@@ -9,8 +9,8 @@ use std::time::Duration;
 use sdpp_bench::{Failure, Journal, Kind, Options, measure};
 
 const HELP: &str = "\
-Messages per second of whole sales over loopback, beside others in the same run: TCP, rustls, NATS, and a
-request of HTTP with a signed payment for each message.
+Messages per second of whole sales over loopback, beside others in the same run: TCP, rustls, NATS, MQTT,
+and a request of HTTP with a signed payment for each message.
 
 cargo run --release -p sdpp-bench -- [OPTION]...
 
@@ -20,7 +20,8 @@ cargo run --release -p sdpp-bench -- [OPTION]...
   --sizes N[,N...]        bytes of a message (100,1024)
   --journal CLASS         process (survives a kill), power (survives a power cut), memory (process)
   --round-ms N            roughly how long a round of a sale takes (350)
-  --rivals NAME[,NAME...] tcp,rustls,nats,http (all that are there; tools/nats fetches a server)
+  --rivals NAME[,NAME...] tcp,rustls,nats,mqtt,http (all that are there); tools/nats and tools/mosquitto
+                          fetch a server
   --json                  JSON lines in place of the table
   --help";
 

@@ -64,6 +64,11 @@ fn nats_moves_messages() {
 }
 
 #[test]
+fn mqtt_moves_messages_with_both_qualities_of_service() {
+    one_row_each(&[Kind::MqttQos0, Kind::MqttQos1], "SDPP_MOSQUITTO", "tools/mosquitto");
+}
+
+#[test]
 fn every_class_of_journal_works() {
     for journal in [Journal::Power, Journal::Memory] {
         let report = measure(&tiny(journal, &[100], &[10]), &|_| {}).unwrap();

@@ -6,10 +6,12 @@ use crate::clock::Took;
 use crate::{Failure, Rival};
 
 mod http;
+mod mqtt;
 mod nats;
 mod server;
 mod stream;
 
+use sdpp_mqtt::Qos;
 use server::{Program, Server};
 use stream::{Streams, Writes};
 
@@ -27,13 +29,18 @@ pub enum Kind {
     Tls16,
     /// NATS core, through a real server.
     Nats,
+    /// MQTT with quality of service 0, through a real broker.
+    MqttQos0,
+    /// MQTT with quality of service 1, through the same.
+    MqttQos1,
     /// HTTP/1.1, a signed payment with each request, one request at a time.
     Http,
 }
 
 impl Kind {
     /// All, in the order in which they take their turns.
-    pub const ALL: [Self; 5] = [Self::Tcp, Self::Tls64, Self::Tls16, Self::Nats, Self::Http];
+    pub const ALL: [Self; 7] =
+        [Self::Tcp, Self::Tls64, Self::Tls16, Self::Nats, Self::MqttQos0, Self::MqttQos1, Self::Http];
 
     /// Its name in the output.
     pub const fn name(self) -> &'static str {
@@ -42,6 +49,8 @@ impl Kind {
             Self::Tls64 => "rustls-64K",
             Self::Tls16 => "rustls-16K",
             Self::Nats => "nats",
+            Self::MqttQos0 => "mqtt-qos0",
+            Self::MqttQos1 => "mqtt-qos1",
             Self::Http => "http-paid",
         }
     }
@@ -52,6 +61,7 @@ impl Kind {
             Self::Tcp => "tcp",
             Self::Tls64 | Self::Tls16 => "rustls",
             Self::Nats => "nats",
+            Self::MqttQos0 | Self::MqttQos1 => "mqtt",
             Self::Http => "http",
         }
     }
@@ -66,6 +76,7 @@ impl Kind {
 pub(crate) struct Rivals {
     streams: Streams,
     nats: Found,
+    mqtt: Found,
 }
 
 /// A server, or why there is none.
@@ -84,7 +95,8 @@ impl Rivals {
                 Err(why) => Ok(Err(why)),
             }
         };
-        Ok(Self { streams: Streams::new()?, nats: found(Kind::Nats, &nats::PROGRAM)? })
+        let (nats, mqtt) = (found(Kind::Nats, &nats::PROGRAM)?, found(Kind::MqttQos0, &mqtt::PROGRAM)?);
+        Ok(Self { streams: Streams::new()?, nats, mqtt })
     }
 
     /// The server that this one needs and has not.
@@ -92,6 +104,7 @@ impl Rivals {
         let found = match kind {
             Kind::Tcp | Kind::Tls64 | Kind::Tls16 | Kind::Http => return None,
             Kind::Nats => &self.nats,
+            Kind::MqttQos0 | Kind::MqttQos1 => &self.mqtt,
         };
         found.as_ref().err().map(String::as_str)
     }
@@ -114,12 +127,15 @@ impl Rivals {
 
     /// Moves so many messages.
     pub(crate) fn run(&self, kind: Kind, size: usize, messages: u64) -> Result<Took, Failure> {
+        let broker = || self.mqtt.as_ref().map_err(String::as_str);
         let bytes = messages.saturating_mul(u64::try_from(size)?);
         match kind {
             Kind::Tcp => self.streams.run(Writes { bytes: 64 * 1024, tls: false }, bytes),
             Kind::Tls64 => self.streams.run(Writes { bytes: 64 * 1024, tls: true }, bytes),
             Kind::Tls16 => self.streams.run(Writes { bytes: 16 * 1024, tls: true }, bytes),
             Kind::Nats => nats::run(self.nats.as_ref().map_err(String::as_str)?, size, messages),
+            Kind::MqttQos0 => mqtt::run(broker()?, Qos::AtMostOnce, size, messages),
+            Kind::MqttQos1 => mqtt::run(broker()?, Qos::AtLeastOnce, size, messages),
             Kind::Http => http::run(size, messages),
         }
     }
