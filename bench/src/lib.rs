@@ -100,7 +100,9 @@ impl Options {
 /// [`Failure`]: a sale that did not settle in full, or the system's.
 pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Failure> {
     let rivals = Rivals::new(&options.rivals)?;
-    let mut report = Report::new(head::read(options));
+    let mut head = head::read(options);
+    head.extend(rivals.versions());
+    let mut report = Report::new(head);
     for size in &options.sizes {
         progress(&format!("warming up with {size} bytes"));
         for spec in options.specs(*size) {

@@ -83,7 +83,8 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), Failure> {
 fn rivals(value: &str) -> Result<Vec<Kind>, Failure> {
     let names: Vec<&str> = value.split(',').map(str::trim).collect();
     if let Some(name) = names.iter().find(|name| Kind::ALL.iter().all(|kind| kind.group() != **name)) {
-        let groups: Vec<&str> = Kind::ALL.into_iter().map(Kind::group).collect();
+        let mut groups: Vec<&str> = Kind::ALL.into_iter().map(Kind::group).collect();
+        groups.dedup();
         return Err(format!("--rivals does not know '{name}': choose from {}", groups.join(", ")).into());
     }
     Ok(Kind::ALL.into_iter().filter(|kind| names.contains(&kind.group())).collect())

@@ -110,7 +110,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(head: Vec<(&'static str, String)>) -> Self {
+    pub(crate) const fn new(head: Vec<(&'static str, String)>) -> Self {
         Self { head, rows: Vec::new(), rivals: Vec::new() }
     }
 
@@ -232,7 +232,9 @@ Medians, [lowest highest] of the rounds; payload bytes only. A sale runs from th
 steady: from the first invoice after the new buyer's ramp to the last; outside it: handshake + ramp + end. None for a
 sale shorter than four times its credit (K x windows): the seller's head start would count.
 /rustls and /TCP: by the whole sale's median, to writes of 64 KiB; a message of theirs is so many bytes of them.
-CPU us: microseconds of processor time per message, of both ends and of the server between them.";
+CPU us: microseconds of processor time per message, of both ends and of the server between them.
+nats, mqtt: a message each, from one publisher to one subscriber; qos1 with 200 in flight. http-paid: a request and a
+signed payment each, one in flight.";
 
 impl Report {
     fn write_row(&self, f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {

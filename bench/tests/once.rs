@@ -45,7 +45,10 @@ fn one_row_each(rivals: &[Kind], switch: &str, tool: &str) {
     assert_eq!(report.rivals.iter().map(|rival| rival.kind).collect::<Vec<_>>(), rivals);
     for rival in &report.rivals {
         match &rival.absent {
-            None => assert!(rival.rates.median() > 0.0, "{rival:?}"),
+            None => {
+                assert!(rival.rates.median() > 0.0, "{rival:?}");
+                assert!(report.to_string().contains(": 2."), "the server's version: {report}");
+            }
             Some(why) => {
                 assert!(std::env::var_os(switch).is_none() && why.contains(tool), "{why}");
                 assert!(report.to_string().contains(&format!("not there: {why}")), "{report}");

@@ -99,6 +99,13 @@ impl Rivals {
         Ok(Self { streams: Streams::new()?, nats, mqtt })
     }
 
+    /// The servers that are there, and their versions.
+    pub(crate) fn versions(&self) -> Vec<(&'static str, String)> {
+        let servers = [(&nats::PROGRAM, &self.nats), (&mqtt::PROGRAM, &self.mqtt)].into_iter();
+        let there = servers.filter_map(|(program, found)| Some((program.name, found.as_ref().ok()?)));
+        there.map(|(name, server)| (name, server.version().unwrap_or_else(|| "unknown".to_owned()))).collect()
+    }
+
     /// The server that this one needs and has not.
     fn missing(&self, kind: Kind) -> Option<&str> {
         let found = match kind {

@@ -4,7 +4,7 @@
 //! per message. Each message is a `PUB` of its own; the publisher gathers 64 KiB of them for a write and
 //! the subscriber reads 256 KiB at once, as good clients do. NATS core acknowledges nothing.
 
-use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write};
+use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::sync::mpsc;
@@ -50,12 +50,12 @@ pub(super) fn run(server: &Server, size: usize, messages: u64) -> Result<Took, F
 fn publish(port: u16, size: usize, messages: u64) -> Result<(), Failure> {
     let mut client = Client::connect(port)?;
     client.round_trip("")?;
-    let payload: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
+    let mut message = format!("PUB {SUBJECT} {size}\r\n").into_bytes();
+    message.extend((0..=u8::MAX).cycle().take(size));
+    message.extend(b"\r\n");
     let mut out = BufWriter::with_capacity(WRITE_BYTES, &client.stream);
     for _ in 0..messages {
-        write!(out, "PUB {SUBJECT} {size}\r\n")?;
-        out.write_all(&payload)?;
-        out.write_all(b"\r\n")?;
+        out.write_all(&message)?;
     }
     out.flush()?;
     drop(out);

@@ -89,6 +89,13 @@ impl Server {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// What it logs of itself.
+    pub(super) fn version(&self) -> Option<String> {
+        let log = self.log();
+        let (_, behind) = log.split_once("ersion")?;
+        behind.split([':', ' ', '\n']).find(|word| !word.is_empty()).map(str::to_owned)
+    }
+
     pub(super) const fn port(&self) -> u16 {
         self.port
     }
