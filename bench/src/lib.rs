@@ -8,14 +8,21 @@
 //!   mode, so payments are signed, verified and stored, but no ledger stands behind them. Nothing is
 //!   recorded. A round runs from the connection to both settlements: handshake and the new buyer's
 //!   ramp are in it.
-//! - Its *rivals* write the same payload bytes in large slices: TCP, and TLS 1.3 by rustls. A round of
+//! - Two *rivals* write the same payload bytes in large slices: TCP, and TLS 1.3 by rustls. A round of
 //!   theirs runs from the connection to the last byte, handshake included.
+//! - The others move messages, each as one: NATS, MQTT, and a paid request of HTTP for each. They are far
+//!   slower, so a round of theirs has as many as fill its time. Servers between their ends are the real
+//!   ones; `tools/` fetches those that the system does not have, and a row says which are not there.
+//! - Processor time counts beside time: both ends of all rows are in this process, and a server's own time
+//!   is added.
 //!
 //! All sales and rivals take turns, round by round, so that a busy machine slows all of them.
 
 use std::time::{Duration, Instant};
 
+mod clock;
 pub mod fanout;
+mod folder;
 mod head;
 pub mod ledger;
 mod report;
@@ -55,6 +62,8 @@ pub struct Options {
     pub windows: Vec<u32>,
     /// How durable the journals of both sides are.
     pub journal: Journal,
+    /// What sales are measured against.
+    pub rivals: Vec<Kind>,
 }
 
 impl Default for Options {
@@ -66,6 +75,7 @@ impl Default for Options {
             ks: vec![1, 10, 100, 1000],
             windows: vec![64],
             journal: Journal::Process,
+            rivals: Kind::ALL.to_vec(),
         }
     }
 }
@@ -89,8 +99,10 @@ impl Options {
 /// # Errors
 /// [`Failure`]: a sale that did not settle in full, or the system's.
 pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Failure> {
-    let rivals = Rivals::new()?;
-    let mut report = Report::new(head::read(options));
+    let rivals = Rivals::new(&options.rivals)?;
+    let mut head = head::read(options);
+    head.extend(rivals.versions());
+    let mut report = Report::new(head);
     for size in &options.sizes {
         progress(&format!("warming up with {size} bytes"));
         for spec in options.specs(*size) {
@@ -98,9 +110,8 @@ pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Fai
         }
         let rows = report.rows.iter().filter(|row| row.spec.size == *size);
         let bytes = rows.map(|row| row.spec.payload_bytes()).max().unwrap_or_default();
-        for kind in Kind::ALL {
-            rivals.run(kind, bytes)?;
-            report.rivals.push(Rival { kind, size: *size, bytes, rates: Rates::default() });
+        for kind in &options.rivals {
+            report.rivals.push(rivals.warm_up(*kind, *size, bytes, options.round)?);
         }
     }
     for round in 1..=options.rounds {
@@ -116,7 +127,7 @@ pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Fai
 fn take_turns(report: &mut Report, size: usize, journal: Journal, rivals: &Rivals) -> Result<(), Failure> {
     for row in report.rows.iter_mut().filter(|row| row.spec.size == size) {
         let sold = sale::run(&row.spec, journal)?;
-        row.rates.push(per_second(row.spec.messages, sold.whole));
+        row.push(sold.whole);
         if let Some(sale::Parts { handshake, ramp, steady: (messages, time), end }) = sold.parts {
             if row.spec.messages >= row.spec.outstanding().saturating_mul(STEADY_CREDITS) {
                 row.steady.push(per_second(messages, time));
@@ -126,29 +137,36 @@ fn take_turns(report: &mut Report, size: usize, journal: Journal, rivals: &Rival
             }
         }
     }
-    for rival in report.rivals.iter_mut().filter(|rival| rival.size == size) {
-        let took = rivals.run(rival.kind, rival.bytes)?;
-        rival.rates.push(per_second(rival.messages(), took));
+    for rival in report.rivals.iter_mut().filter(|rival| rival.size == size && rival.absent.is_none()) {
+        rival.push(rivals.run(rival.kind, size, rival.messages)?);
     }
     Ok(())
 }
 
 /// Runs a sale that does not count, and finds how many messages make a round of the right length.
 fn warm_up(mut spec: Spec, options: &Options) -> Result<Spec, Failure> {
-    let wanted = options.round.as_nanos();
-    spec.messages = u64::from(spec.k).saturating_mul(4).max(64);
+    spec.messages = search(u64::from(spec.k), options.round, |messages| {
+        Ok(sale::run(&Spec { messages, ..spec }, options.journal)?.whole.wall)
+    })?;
+    Ok(spec)
+}
+
+/// How many messages, in whole steps, make a round of this length.
+fn search(step: u64, wanted: Duration, mut run: impl FnMut(u64) -> Result<Duration, Failure>) -> Result<u64, Failure> {
+    let wanted = wanted.as_nanos();
+    let mut messages = step.saturating_mul(4).max(64);
     for _ in 0..SEARCHES_MAX {
-        let took = sale::run(&spec, options.journal)?.whole.as_nanos().max(1);
+        let took = run(messages)?.as_nanos().max(1);
         let growth = wanted.checked_div(took).unwrap_or(1);
-        let scaled = u128::from(spec.messages).saturating_mul(wanted).checked_div(took).unwrap_or(1);
-        let most = u128::from(spec.messages).saturating_mul(GROWTH_MAX);
-        let windows = u64::try_from(scaled.min(most)).unwrap_or(u64::MAX).checked_div(u64::from(spec.k)).unwrap_or(1);
-        spec.messages = windows.max(4).saturating_mul(u64::from(spec.k));
+        let scaled = u128::from(messages).saturating_mul(wanted).checked_div(took).unwrap_or(1);
+        let most = u128::from(messages).saturating_mul(GROWTH_MAX);
+        let steps = u64::try_from(scaled.min(most)).unwrap_or(u64::MAX).checked_div(step).unwrap_or(1);
+        messages = steps.max(4).saturating_mul(step);
         if growth < 2 {
             break;
         }
     }
-    Ok(spec)
+    Ok(messages)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sdpp_bench::{Failure, Journal, Options, measure};
+use sdpp_bench::{Failure, Journal, Kind, Options, measure};
 
 const HELP: &str = "\
-Messages per second of whole sales over loopback, beside rustls and TCP in the same run.
+Messages per second of whole sales over loopback, beside others in the same run: TCP, rustls, NATS, MQTT,
+and a request of HTTP with a signed payment for each message.
 
 cargo run --release -p sdpp-bench -- [OPTION]...
 
@@ -19,6 +20,8 @@ cargo run --release -p sdpp-bench -- [OPTION]...
   --sizes N[,N...]        bytes of a message (100,1024)
   --journal CLASS         process (survives a kill), power (survives a power cut), memory (process)
   --round-ms N            roughly how long a round of a sale takes (350)
+  --rivals NAME[,NAME...] tcp,rustls,nats,mqtt,http (all that are there); tools/nats and tools/mosquitto
+                          fetch a server
   --json                  JSON lines in place of the table
   --help";
 
@@ -70,9 +73,21 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), Failure> {
             let class = Journal::of_name(value);
             options.journal = class.ok_or("--journal takes process, power or memory")?;
         }
+        "--rivals" => options.rivals = rivals(value)?,
         _ => return Err(format!("{name} is unknown: see --help").into()),
     }
     Ok(())
+}
+
+/// Once each, in the order of the table.
+fn rivals(value: &str) -> Result<Vec<Kind>, Failure> {
+    let names: Vec<&str> = value.split(',').map(str::trim).collect();
+    if let Some(name) = names.iter().find(|name| Kind::ALL.iter().all(|kind| kind.group() != **name)) {
+        let mut groups: Vec<&str> = Kind::ALL.into_iter().map(Kind::group).collect();
+        groups.dedup();
+        return Err(format!("--rivals does not know '{name}': choose from {}", groups.join(", ")).into());
+    }
+    Ok(Kind::ALL.into_iter().filter(|kind| names.contains(&kind.group())).collect())
 }
 
 fn list<T: FromStr + Default + PartialEq>(name: &str, value: &str) -> Result<Vec<T>, Failure> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::clock::Took;
 use crate::rival::Kind;
 use crate::sale::Spec;
 
@@ -43,11 +44,18 @@ pub struct Row {
     pub steady: Rates,
     /// Milliseconds outside that: handshake, ramp, end.
     pub parts_ms: [Rates; 3],
+    /// Microseconds of processor time per message: seller, buyer and their journals.
+    pub cpu_us: Rates,
 }
 
 impl Row {
     pub(crate) fn new(spec: Spec) -> Self {
-        Self { spec, rates: Rates::default(), steady: Rates::default(), parts_ms: Default::default() }
+        let (rates, steady, cpu_us) = (Rates::default(), Rates::default(), Rates::default());
+        Self { spec, rates, steady, parts_ms: Default::default(), cpu_us }
+    }
+
+    pub(crate) fn push(&mut self, whole: Took) {
+        push(&mut self.rates, &mut self.cpu_us, self.spec.messages, whole);
     }
 }
 
@@ -56,18 +64,38 @@ impl Row {
 pub struct Rival {
     /// Which.
     pub kind: Kind,
-    /// Bytes that count as one message.
+    /// Bytes of one message, or that count as one.
     pub size: usize,
-    /// Bytes moved in a round: as many as the largest sale of this size.
-    pub bytes: u64,
+    /// Messages of a round.
+    pub messages: u64,
     /// Messages per second.
     pub rates: Rates,
+    /// Microseconds of processor time per message: both ends, and the server between them. None where a
+    /// server's is not to be had.
+    pub cpu_us: Rates,
+    /// What it lacks to be measured, and how to get it.
+    pub absent: Option<String>,
 }
 
 impl Rival {
-    pub(crate) fn messages(&self) -> u64 {
-        let size = u64::try_from(self.size).unwrap_or(u64::MAX);
-        self.bytes.checked_div(size).unwrap_or_default()
+    pub(crate) fn new(kind: Kind, size: usize, messages: u64) -> Self {
+        Self { kind, size, messages, rates: Rates::default(), cpu_us: Rates::default(), absent: None }
+    }
+
+    pub(crate) fn absent(kind: Kind, size: usize, why: &str) -> Self {
+        Self { absent: Some(why.to_owned()), ..Self::new(kind, size, 0) }
+    }
+
+    pub(crate) fn push(&mut self, took: Took) {
+        push(&mut self.rates, &mut self.cpu_us, self.messages, took);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a time per message need not be exact")]
+fn push(rates: &mut Rates, cpu_us: &mut Rates, messages: u64, took: Took) {
+    rates.push(crate::per_second(messages, took.wall));
+    if let Some(cpu) = took.cpu {
+        cpu_us.push(cpu.as_secs_f64() * 1e6 / messages.max(1) as f64);
     }
 }
 
@@ -82,14 +110,15 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(head: Vec<(&'static str, String)>) -> Self {
+    pub(crate) const fn new(head: Vec<(&'static str, String)>) -> Self {
         Self { head, rows: Vec::new(), rivals: Vec::new() }
     }
 
-    /// A sale's rate by a rival's, medians.
-    pub fn ratio(&self, row: &Row, kind: Kind) -> f64 {
-        let rival = self.rivals.iter().find(|rival| rival.kind == kind && rival.size == row.spec.size);
-        rival.map_or(0.0, |rival| row.rates.median() / rival.rates.median())
+    /// A sale's rate by a rival's, medians; none without that rival.
+    pub fn ratio(&self, row: &Row, kind: Kind) -> Option<f64> {
+        let mut rivals = self.rivals.iter().filter(|rival| !rival.rates.is_empty());
+        let rival = rivals.find(|rival| rival.kind == kind && rival.size == row.spec.size)?;
+        Some(row.rates.median() / rival.rates.median())
     }
 
     /// One JSON object a line: the head, then sales and rivals.
@@ -101,18 +130,24 @@ impl Report {
             let [handshake, ramp, end] = row.parts_ms.each_ref().map(Rates::median);
             lines.push(format!(
                 "{{\"what\":\"sdpp\",\"bytes\":{size},\"k\":{k},\"windows\":{windows},\"messages\":{messages},\
-                 {},\"steady_per_s\":{},\"handshake_ms\":{handshake:.2},\"ramp_ms\":{ramp:.2},\"end_ms\":{end:.2},\
-                 \"to_rustls\":{:.4},\"to_tcp\":{:.4}}}",
+                 {},{},\"steady_per_s\":{},\"handshake_ms\":{handshake:.2},\"ramp_ms\":{ramp:.2},\"end_ms\":{end:.2},\
+                 \"to_rustls\":{},\"to_tcp\":{}}}",
                 rates(&row.rates, size),
-                if row.steady.is_empty() { "null".to_owned() } else { format!("{:.0}", row.steady.median()) },
-                self.ratio(row, Kind::Tls64),
-                self.ratio(row, Kind::Tcp),
+                cpu(&row.cpu_us),
+                or((!row.steady.is_empty()).then(|| row.steady.median()), 0, "null"),
+                or(self.ratio(row, Kind::Tls64), 4, "null"),
+                or(self.ratio(row, Kind::Tcp), 4, "null"),
             ));
         }
         for rival in &self.rivals {
-            let (name, size, messages) = (text(rival.kind.name()), rival.size, rival.messages());
-            let rates = rates(&rival.rates, size);
-            lines.push(format!("{{\"what\":{name},\"bytes\":{size},\"messages\":{messages},{rates}}}"));
+            let (name, size, messages) = (text(rival.kind.name()), rival.size, rival.messages);
+            let found = match &rival.absent {
+                Some(why) => format!("\"absent\":{}", text(why)),
+                None => {
+                    format!("\"messages\":{messages},{},{}", rates(&rival.rates, size), cpu(&rival.cpu_us))
+                }
+            };
+            lines.push(format!("{{\"what\":{name},\"bytes\":{size},{found}}}"));
         }
         lines.join("\n")
     }
@@ -122,6 +157,18 @@ fn rates(rates: &Rates, size: usize) -> String {
     let (low, high) = rates.range();
     let (median, bytes) = (rates.median(), megabytes(rates.median(), size));
     format!("\"per_s\":{median:.0},\"lowest\":{low:.0},\"highest\":{high:.0},\"mb_per_s\":{bytes:.2}")
+}
+
+fn cpu(cpu_us: &Rates) -> String {
+    let (low, high) = cpu_us.range();
+    let figure = |figure| or((!cpu_us.is_empty()).then_some(figure), 4, "null");
+    let (median, low, high) = (figure(cpu_us.median()), figure(low), figure(high));
+    format!("\"cpu_us\":{median},\"cpu_us_lowest\":{low},\"cpu_us_highest\":{high}")
+}
+
+/// A number with so many decimals, or what stands for none.
+fn or(number: Option<f64>, decimals: usize, none: &str) -> String {
+    number.map_or_else(|| none.to_owned(), |number| format!("{number:.decimals$}"))
 }
 
 /// A JSON string.
@@ -134,6 +181,11 @@ fn text(value: &str) -> String {
 #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
 fn megabytes(rate: f64, size: usize) -> f64 {
     rate * size as f64 / 1e6
+}
+
+/// Megabytes a second: whole ones where there are many.
+fn short(megabytes: f64) -> String {
+    if megabytes < 1000.0 { format!("{megabytes:.1}") } else { grouped(megabytes) }
 }
 
 /// A whole number with its digits in groups of three.
@@ -154,8 +206,19 @@ impl fmt::Display for Report {
         writeln!(f, "{LEGEND}\n")?;
         writeln!(
             f,
-            "{:>5} {:>5} {:>7} {:>9} {:>11} {:>25} {:>7} {:>11} {:>16} {:>7} {:>6}",
-            "bytes", "K", "windows", "messages", "messages/s", "", "MB/s", "steady/s", "outside ms", "/rustls", "/TCP"
+            "{:>5} {:>5} {:>7} {:>9} {:>11} {:>25} {:>7} {:>8} {:>11} {:>16} {:>7} {:>6}",
+            "bytes",
+            "K",
+            "windows",
+            "messages",
+            "messages/s",
+            "",
+            "MB/s",
+            "CPU us",
+            "steady/s",
+            "outside ms",
+            "/rustls",
+            "/TCP"
         )?;
         self.rows.iter().try_for_each(|row| self.write_row(f, row))?;
         self.rivals.iter().try_for_each(|rival| write_rival(f, rival))
@@ -168,7 +231,10 @@ const LEGEND: &str = "\
 Medians, [lowest highest] of the rounds; payload bytes only. A sale runs from the connection to both settlements;
 steady: from the first invoice after the new buyer's ramp to the last; outside it: handshake + ramp + end. None for a
 sale shorter than four times its credit (K x windows): the seller's head start would count.
-/rustls and /TCP: by the whole sale's median, to writes of 64 KiB; a message of theirs is so many bytes of them.";
+/rustls and /TCP: by the whole sale's median, to writes of 64 KiB; a message of theirs is so many bytes of them.
+CPU us: microseconds of processor time per message, of both ends and of the server between them.
+nats, mqtt: a message each, from one publisher to one subscriber; qos1 with 200 in flight. http-paid: a request and a
+signed payment each, one in flight.";
 
 impl Report {
     fn write_row(&self, f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
@@ -177,29 +243,33 @@ impl Report {
         let outside = row.parts_ms.each_ref().map(|part| format!("{:.0}", part.median()));
         writeln!(
             f,
-            "{size:>5} {k:>5} {windows:>7} {messages:>9} {:>11} {:>25} {:>7.1} {:>11} {:>16} {:>7.3} {:>6.3}",
+            "{size:>5} {k:>5} {windows:>7} {messages:>9} {:>11} {:>25} {:>7} {:>8.3} {:>11} {:>16} {:>7} {:>6}",
             grouped(row.rates.median()),
             format!("[{} {}]", grouped(low), grouped(high)),
-            megabytes(row.rates.median(), size),
+            short(megabytes(row.rates.median(), size)),
+            row.cpu_us.median(),
             if row.steady.is_empty() { "-".to_owned() } else { grouped(row.steady.median()) },
             outside.join(" + "),
-            self.ratio(row, Kind::Tls64),
-            self.ratio(row, Kind::Tcp),
+            or(self.ratio(row, Kind::Tls64), 3, "-"),
+            or(self.ratio(row, Kind::Tcp), 3, "-"),
         )
     }
 }
 
 fn write_rival(f: &mut fmt::Formatter<'_>, rival: &Rival) -> fmt::Result {
+    let (size, name) = (rival.size, rival.kind.name());
+    if let Some(why) = &rival.absent {
+        return writeln!(f, "{size:>5} {name:<13} not there: {why}");
+    }
     let (low, high) = rival.rates.range();
     writeln!(
         f,
-        "{:>5} {:<13} {:>9} {:>11} {:>25} {:>7}",
-        rival.size,
-        rival.kind.name(),
-        rival.messages(),
+        "{size:>5} {name:<13} {:>9} {:>11} {:>25} {:>7} {:>8}",
+        rival.messages,
         grouped(rival.rates.median()),
         format!("[{} {}]", grouped(low), grouped(high)),
-        grouped(megabytes(rival.rates.median(), rival.size)),
+        short(megabytes(rival.rates.median(), rival.size)),
+        or((!rival.cpu_us.is_empty()).then(|| rival.cpu_us.median()), 3, "-"),
     )
 }
 

@@ -1,9 +1,7 @@
 //! One sale from the connection to both settlements, by crate `sdpp`.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +21,8 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::Failure;
+use crate::clock::{Stopwatch, Took};
+use crate::folder::Folder;
 
 const TOPIC: &str = "bench";
 const ACCOUNT: &str = "seller";
@@ -70,7 +70,7 @@ impl Spec {
 /// How long a sale took.
 pub(crate) struct Sold {
     /// From the connection to both settlements.
-    pub(crate) whole: Duration,
+    pub(crate) whole: Took,
     /// What it consists of; none for a sale that was all ramp.
     pub(crate) parts: Option<Parts>,
 }
@@ -89,21 +89,21 @@ pub(crate) struct Parts {
 
 /// Runs one sale. What comes before the connection and after the settlements is not timed.
 pub(crate) fn run(spec: &Spec, journal: Journal) -> Result<Sold, Failure> {
-    let folder = Folder::new()?;
+    let folder = Folder::new("bench-journals")?;
     let bank = FakeBank::new();
     let marks = Arc::new(Marks::new(spec.k));
-    let (start, end) = thread::scope(|scope| {
+    let (start, whole) = thread::scope(|scope| {
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = watch::channel(false);
         let selling = named("bench-seller").spawn_scoped(scope, {
-            let seller_journal = journal.start(&folder.0, "seller")?;
+            let seller_journal = journal.start(folder.path(), "seller")?;
             let bank = &bank;
             move || serve(spec, bank, seller_journal, (tell, stopped))
         })?;
         let bought = told.recv().map_err(Failure::from).and_then(|at| {
             let hears = marks.clone();
             let listener = Arc::new(move |event: &_| hears.event(event));
-            let purchaser = purchaser(&bank, journal.start(&folder.0, "buyer")?, &key(2), listener)?;
+            let purchaser = purchaser(&bank, journal.start(folder.path(), "buyer")?, &key(2), listener)?;
             let buying = named("bench-buyer").spawn_scoped(scope, move || buy(spec, &purchaser, at))?;
             buying.join().map_err(|_| "the buyer's thread panicked")?
         });
@@ -112,8 +112,17 @@ pub(crate) fn run(spec: &Spec, journal: Journal) -> Result<Sold, Failure> {
         selling.join().map_err(|_| "the seller's thread panicked")??;
         bought
     })?;
-    folder.wait_for_journals();
-    Ok(Sold { whole: end.saturating_duration_since(start), parts: marks.parts(start, end) })
+    wait_for_journals(folder.path());
+    Ok(Sold { whole, parts: marks.parts(start, whole.wall) })
+}
+
+/// A journal's thread closes its file after the sale: the next round must not pay for that.
+fn wait_for_journals(folder: &Path) {
+    let start = Instant::now();
+    let open = || ["seller", "buyer"].iter().any(|role| folder.join(format!("{role}.sqlite-wal")).exists());
+    while open() && crate::since(start) < CLOSE_WAIT {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn named(name: &str) -> thread::Builder {
@@ -210,16 +219,16 @@ pub(crate) fn purchaser(
 }
 
 /// The buyer's thread.
-fn buy(spec: &Spec, buyer: &Buyer, at: SocketAddr) -> Result<(Instant, Instant), Failure> {
+fn buy(spec: &Spec, buyer: &Buyer, at: SocketAddr) -> Result<(Instant, Took), Failure> {
     let (address, request) = (address(at), request(spec));
     let mut sink = Discard::default();
     let (_stop, stopped) = watch::channel(false);
     let runtime = runtime()?;
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     let purchase = runtime.block_on(buyer.buy(&address, &request, &mut sink, stopped))?;
-    let end = Instant::now();
+    let whole = watch.stop();
     check(spec, &purchase, &sink)?;
-    Ok((start, end))
+    Ok((watch.started(), whole))
 }
 
 pub(crate) fn address(at: SocketAddr) -> Address {
@@ -321,7 +330,7 @@ impl Marks {
         }
     }
 
-    fn parts(&self, start: Instant, end: Instant) -> Option<Parts> {
+    fn parts(&self, start: Instant, whole: Duration) -> Option<Parts> {
         let seen = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let (live, (first, from), (last, to)) = (seen.live?, seen.first?, seen.last?);
         let messages = last.checked_sub(first).filter(|messages| *messages > 0)?;
@@ -329,7 +338,7 @@ impl Marks {
             handshake: live.saturating_duration_since(start),
             ramp: from.saturating_duration_since(live),
             steady: (messages, to.saturating_duration_since(from)),
-            end: end.saturating_duration_since(to),
+            end: whole.saturating_sub(to.saturating_duration_since(start)),
         })
     }
 }
@@ -345,36 +354,5 @@ impl Seen {
         }
         self.ramped |= messages.saturating_sub(self.messages) >= k;
         self.messages = messages;
-    }
-}
-
-/// A folder for journals below `target/`, gone when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> std::io::Result<Self> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
-        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let folder = target.join("bench-journals").join(name);
-        fs::create_dir_all(&folder)?;
-        Ok(Self(folder))
-    }
-
-    /// A journal's thread closes its file after the sale: the next round must not pay for that.
-    fn wait_for_journals(&self) {
-        let start = Instant::now();
-        let open = || ["seller", "buyer"].iter().any(|role| self.0.join(format!("{role}.sqlite-wal")).exists());
-        while open() && crate::since(start) < CLOSE_WAIT {
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be deleted stays below target/.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

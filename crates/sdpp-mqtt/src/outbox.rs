@@ -85,11 +85,13 @@ impl Outbox {
     /// session, it is told so.
     pub(crate) fn begin(&mut self, connack: &ConnAck) {
         self.sent = 0;
-        let usual = match (self.version, self.qos) {
-            (Version::V3, Qos::ExactlyOnce) => IN_FLIGHT_V3,
-            (Version::V3 | Version::V5, _) => IN_FLIGHT_MAX,
+        let broker_max = usize::from(connack.receive_max).max(1);
+        self.in_flight_max = match (self.version, self.qos) {
+            // Nothing is in flight without acknowledgements, and none would wake us for the rest.
+            (Version::V3 | Version::V5, Qos::AtMostOnce) => usize::MAX,
+            (Version::V3, Qos::ExactlyOnce) => IN_FLIGHT_V3.min(broker_max),
+            (Version::V3 | Version::V5, Qos::AtLeastOnce | Qos::ExactlyOnce) => IN_FLIGHT_MAX.min(broker_max),
         };
-        self.in_flight_max = usual.min(usize::from(connack.receive_max).max(1));
         self.packet_max = connack.packet_max;
         for kept in &mut self.kept {
             kept.again |= kept.stage == Stage::Sent;
@@ -226,6 +228,15 @@ mod tests {
         answer(&mut outbox, Step::Ack, 3);
         assert_eq!((outbox.acknowledged(), outbox.is_empty(), outbox.bytes), (3, true, 0));
         answer(&mut outbox, Step::Ack, 9);
+    }
+
+    #[test]
+    fn without_acknowledgements_all_is_sent_at_once() {
+        let mut outbox = outbox(Qos::AtMostOnce, 1000);
+        outbox.begin(&connack(false));
+        assert_eq!(written(&mut outbox).len(), 1000 * b"\x30\x04\0\x01t\0".len());
+        outbox.written();
+        assert_eq!((outbox.is_empty(), outbox.acknowledged()), (true, 1000));
     }
 
     #[test]

@@ -1,58 +1,36 @@
-//! What a sale is measured against: TCP, and TLS 1.3 over it, with one thread on each side.
+//! TCP, and TLS 1.3 over it: bytes without messages, with one thread on each side.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::Failure;
+use crate::clock::{Stopwatch, Took};
 
 const HOST: &str = "localhost";
 /// As much as SDPP's own connection reads at once.
 const READ_BYTES: usize = 256 * 1024;
 
-/// One way to move bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// Plain TCP, 64 KiB a write.
-    Tcp,
-    /// TLS 1.3, 64 KiB a write.
-    Tls64,
-    /// TLS 1.3, 16 KiB a write: one record.
-    Tls16,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Tcp, Self::Tls64, Self::Tls16];
-
-    /// Its name in the output.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp-64K",
-            Self::Tls64 => "rustls-64K",
-            Self::Tls16 => "rustls-16K",
-        }
-    }
-
-    const fn write_bytes(self) -> usize {
-        match self {
-            Self::Tcp | Self::Tls64 => 64 * 1024,
-            Self::Tls16 => 16 * 1024,
-        }
-    }
+/// How bytes are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Writes {
+    /// So many at once.
+    pub(crate) bytes: usize,
+    /// Through TLS.
+    pub(crate) tls: bool,
 }
 
 /// Everything that is made once.
-pub(crate) struct Rivals {
+pub(crate) struct Streams {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
-impl Rivals {
+impl Streams {
     /// Makes a certificate that signs itself; the client trusts it alone.
     pub(crate) fn new() -> Result<Self, Failure> {
         let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()])?;
@@ -76,39 +54,37 @@ impl Rivals {
     }
 
     /// Moves so many bytes; from the connection to the last byte read.
-    pub(crate) fn run(&self, kind: Kind, bytes: u64) -> Result<Duration, Failure> {
+    pub(crate) fn run(&self, writes: Writes, bytes: u64) -> Result<Took, Failure> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let at = listener.local_addr()?;
         thread::scope(|scope| {
             let sending = scope.spawn(move || {
                 let (stream, _) = listener.accept()?;
-                self.send(kind, stream, bytes)
+                self.send(writes, stream, bytes)
             });
-            let start = Instant::now();
+            let watch = Stopwatch::start();
             let stream = TcpStream::connect(at)?;
             stream.set_nodelay(true)?;
-            let received = match kind {
-                Kind::Tcp => receive(stream, bytes),
-                Kind::Tls64 | Kind::Tls16 => {
-                    let name = ServerName::try_from(HOST)?;
-                    receive(StreamOwned::new(ClientConnection::new(self.client.clone(), name)?, stream), bytes)
-                }
+            let received = if writes.tls {
+                let name = ServerName::try_from(HOST)?;
+                receive(StreamOwned::new(ClientConnection::new(self.client.clone(), name)?, stream), bytes)
+            } else {
+                receive(stream, bytes)
             };
-            let took = crate::since(start);
+            let took = watch.stop();
             sending.join().map_err(|_| "the sending thread panicked")??;
             received?;
             Ok(took)
         })
     }
 
-    fn send(&self, kind: Kind, stream: TcpStream, bytes: u64) -> Result<(), Failure> {
+    fn send(&self, writes: Writes, stream: TcpStream, bytes: u64) -> Result<(), Failure> {
         stream.set_nodelay(true)?;
-        match kind {
-            Kind::Tcp => send(stream, kind.write_bytes(), bytes)?,
-            Kind::Tls64 | Kind::Tls16 => {
-                let connection = ServerConnection::new(self.server.clone())?;
-                send(StreamOwned::new(connection, stream), kind.write_bytes(), bytes)?;
-            }
+        if writes.tls {
+            let connection = ServerConnection::new(self.server.clone())?;
+            send(StreamOwned::new(connection, stream), writes.bytes, bytes)?;
+        } else {
+            send(stream, writes.bytes, bytes)?;
         }
         Ok(())
     }
