@@ -60,9 +60,7 @@ fn one_row_each(rivals: &[Kind], switch: &str, tool: &str) {
 }
 
 #[test]
-#[ignore = "needs a server of NATS: SDPP_NATS=$(tools/nats), then with --ignored"]
 fn nats_moves_messages() {
-    assert!(std::env::var_os("SDPP_NATS").is_some(), "SDPP_NATS=$(tools/nats)");
     one_row_each(&[Kind::Nats], "SDPP_NATS", "tools/nats");
 }
 
