@@ -17,6 +17,8 @@ pub(crate) struct Pieces {
     /// What was copied, behind the pieces.
     tail: Vec<u8>,
     len: usize,
+    /// Bytes of memory of all blocks; kept, because it is asked for with every window.
+    blocks: usize,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,7 @@ impl Pieces {
             Some(last) if Arc::ptr_eq(&last.block, block) && last.range.end == range.start => {
                 last.range.end = range.end;
             }
-            Some(_) | None => self.pieces.push(Piece { start, block: block.clone(), range, is_shared: true }),
+            Some(_) | None => self.push(Piece { start, block: block.clone(), range, is_shared: true }),
         }
     }
 
@@ -74,8 +76,13 @@ impl Pieces {
             let tail = core::mem::take(&mut self.tail);
             let start = self.len.saturating_sub(tail.len());
             let range = 0..tail.len();
-            self.pieces.push(Piece { start, block: Arc::new(tail), range, is_shared: false });
+            self.push(Piece { start, block: Arc::new(tail), range, is_shared: false });
         }
+    }
+
+    fn push(&mut self, piece: Piece) {
+        self.blocks = self.blocks.saturating_add(piece.block.capacity());
+        self.pieces.push(piece);
     }
 
     /// The bytes behind the first `offset`, as far as they lie in one piece.
@@ -95,9 +102,8 @@ impl Pieces {
     }
 
     /// Bytes of memory that it keeps from being used otherwise: blocks whole, however little of them it has.
-    pub(crate) fn memory(&self) -> usize {
-        let blocks = self.pieces.iter().map(|piece| piece.block.capacity());
-        blocks.fold(self.tail.capacity(), usize::saturating_add)
+    pub(crate) const fn memory(&self) -> usize {
+        self.blocks.saturating_add(self.tail.capacity())
     }
 
     /// The memory of batches that nobody else holds, to be written anew.

@@ -18,7 +18,7 @@ use kit::*;
 use sdpp_proto::buyer::BuyerOrder;
 use sdpp_proto::journal::Entry;
 use sdpp_proto::money::{Amount, Unit};
-use sdpp_proto::seller::SellerOrder;
+use sdpp_proto::seller::{Seller, SellerOrder};
 use sdpp_proto::statement::{Acceptance, AnyStatement, Invoice, Kind, Payment, Signed, Signing, Statement};
 use sdpp_proto::suite::Suite;
 
@@ -329,6 +329,29 @@ fn rows_that_were_written_twice_change_nothing() {
         let bought = twice(bought, from, from + length, |kind| kind == Kind::Payment);
         assert_eq!(format!("{:?}", buyer(&bought)), once_bought, "{length} rows at {from}");
     }
+}
+
+/// Memory that comes back is for the next batches: as much as is unpaid at most, and none between connections.
+#[test]
+fn memory_of_what_is_paid_is_not_kept_for_nothing() {
+    let spare = |account: &SellerOrder| !format!("{account:?}").contains("spare: []");
+    let mut world = world(Plan { windows: 8, ramp: false, ..PLAN });
+    world.draft.quantity = Some(400);
+    let kept = |w: &World| w.seller.order().is_some_and(|order| order.due() > order.paid() && spare(order));
+    assert!(world.run_until(kept), "some is unpaid, and some memory is there for the next");
+    let now = world.now;
+    let fresh = Seller::new(world.config.clone(), [9; 32], now);
+    let account = std::mem::replace(&mut world.seller, fresh).into_order(now).unwrap();
+    assert!(account.due() > account.paid() && !spare(&account));
+    let mut world = self::world(Plan { windows: 8, ramp: false, ..PLAN });
+    world.draft.quantity = Some(4000);
+    (world.source_end, world.endless) = (2000, true);
+    world.run();
+    let account = world.seller.order().unwrap();
+    assert!(
+        account.due() == account.paid() && !account.is_settled() && !spare(account),
+        "all is paid, and it is quiet"
+    );
 }
 
 #[test]

@@ -30,13 +30,6 @@ pub struct FileSink {
 /// A file that the journal syncs.
 struct SyncedFile(File);
 
-impl Drop for SyncedFile {
-    /// Unlocked by itself: closing it is not enough while a child that was just forked still has it.
-    fn drop(&mut self) {
-        let _ = self.0.unlock();
-    }
-}
-
 impl Barrier for SyncedFile {
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
@@ -231,6 +224,18 @@ mod tests {
         let positions: Vec<Position> = messages.iter().map(message).collect();
         sink.flush().unwrap();
         (1..).zip(positions).map(|(messages, position)| Mark { messages, position }).collect()
+    }
+
+    /// A child has the files of its parent from the fork until it runs its own program.
+    #[test]
+    fn a_closed_file_can_be_opened_while_a_forked_child_still_has_it() {
+        let file = Temporary::new("forked", b"");
+        let sink = FileSink::lines(&file.0).unwrap();
+        assert!(FileSink::lines(&file.0).is_err());
+        let of_the_child = sink.file.0.try_clone().unwrap();
+        drop(sink);
+        FileSink::lines(&file.0).unwrap();
+        drop(of_the_child);
     }
 
     #[test]
