@@ -178,6 +178,22 @@ fn parse_protected(protected: &[u8]) -> Result<(&str, &str, &str), minicbor::dec
     Ok((content_type, issuer, d.str()?))
 }
 
+/// Verifies a statement that was taken apart before, by the issuer that was found in it then.
+///
+/// # Errors
+/// [`CoseError::BadSignature`].
+pub(crate) fn verify(statement: &[u8], issuer: &PublicKey) -> Result<(), CoseError> {
+    let (protected, payload, signature) =
+        parse_outer(&mut Decoder::new(statement)).map_err(|_| CoseError::Malformed)?;
+    let signature = <[u8; 64]>::try_from(signature).map_err(|_| CoseError::Malformed)?;
+    check(protected, payload, (issuer, &signature))
+}
+
+fn check(protected: &[u8], payload: &[u8], (issuer, signature): (&PublicKey, &[u8; 64])) -> Result<(), CoseError> {
+    let signed = sig_structure(protected, payload);
+    if issuer.verify(&signed, signature) { Ok(()) } else { Err(CoseError::BadSignature) }
+}
+
 impl Parsed<'_> {
     /// The statement's id: SHA-256 of what was signed.
     pub fn id(&self) -> StatementId {
@@ -189,14 +205,21 @@ impl Parsed<'_> {
     /// # Errors
     /// [`CoseError::BadSignature`].
     pub fn verify(&self) -> Result<(), CoseError> {
-        let signed = sig_structure(self.protected, self.payload);
-        if self.issuer.verify(&signed, &self.signature) { Ok(()) } else { Err(CoseError::BadSignature) }
+        check(self.protected, self.payload, (&self.issuer, &self.signature))
     }
 }
 
+const TYPE_PREFIX: &str = "application/sdpp-";
+const TYPE_SUFFIX: &str = "+cbor";
+
 /// `application/sdpp-NAME+cbor`.
 pub fn content_type(name: &str) -> String {
-    alloc::format!("application/sdpp-{name}+cbor")
+    [TYPE_PREFIX, name, TYPE_SUFFIX].concat()
+}
+
+/// The name in a content type.
+pub fn name_of(content_type: &str) -> Option<&str> {
+    content_type.strip_prefix(TYPE_PREFIX)?.strip_suffix(TYPE_SUFFIX)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use minicbor::{Decode, Encode};
 
@@ -105,7 +106,8 @@ impl Kind {
 
     /// The kind that a content type names.
     pub fn of_content_type(content_type: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| cose::content_type(kind.name()) == content_type)
+        let name = cose::name_of(content_type)?;
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -169,14 +171,40 @@ pub struct Signed<T> {
     bytes: Arc<[u8]>,
     id: StatementId,
     issuer: PublicKey,
+    verified: Verified,
 }
+
+/// That the issuer's signature was verified. Nothing of a [`Signed`] ever changes, so it is verified once, however many
+/// rooms ask: the machine, the rail and the ledger's client each do.
+struct Verified(AtomicBool);
+
+impl Verified {
+    const fn not_yet() -> Self {
+        Self(AtomicBool::new(false))
+    }
+}
+
+impl Clone for Verified {
+    fn clone(&self) -> Self {
+        Self(AtomicBool::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl PartialEq for Verified {
+    /// Statements are the same, whoever has looked at them.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Verified {}
 
 impl<T: Statement> Signed<T> {
     /// Signs a payload.
     pub fn sign(key: &SigningKey, body: T) -> Self {
         let payload = codec::encode(&body);
         let (bytes, id) = cose::sign(key, &cose::content_type(T::KIND.name()), &body.subject(), &payload);
-        Self { body, bytes: bytes.into(), id, issuer: key.public() }
+        Self { body, bytes: bytes.into(), id, issuer: key.public(), verified: Verified::not_yet() }
     }
 
     /// Takes a statement apart **without** verifying its signature: for chains in which the newest
@@ -196,10 +224,11 @@ impl<T: Statement> Signed<T> {
         if !body.is_within_limits() {
             return Err(StatementError::OutOfLimits);
         }
-        Ok(Self { body, id: parsed.id(), issuer: parsed.issuer, bytes: bytes.into() })
+        let (id, issuer) = (parsed.id(), parsed.issuer);
+        Ok(Self { body, id, issuer, bytes: bytes.into(), verified: Verified::not_yet() })
     }
 
-    /// Verifies the issuer's signature.
+    /// Verifies the issuer's signature, if that was not done yet.
     ///
     /// # Errors
     /// [`CoseError::BadSignature`], [`CoseError::WrongIssuer`] if somebody else signed.
@@ -207,7 +236,11 @@ impl<T: Statement> Signed<T> {
         if self.issuer != *issuer {
             return Err(CoseError::WrongIssuer.into());
         }
-        Ok(cose::parse(&self.bytes)?.verify()?)
+        if !self.verified.0.load(Ordering::Relaxed) {
+            cose::verify(&self.bytes, issuer)?;
+            self.verified.0.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Takes a statement apart and verifies the signature of whoever it names.
@@ -292,4 +325,42 @@ fn order_subject(order: &StatementId) -> String {
 /// Text within its limit.
 fn text_ok(text: &str) -> bool {
     !text.is_empty() && text.len() <= limits::TEXT_MAX && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test that panics has failed")]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    #[test]
+    fn a_signature_is_verified_once_and_for_its_issuer_only() {
+        let [key, other] = [1, 2].map(|seed| SigningKey::from_seed(&Zeroizing::new([seed; 32])));
+        let order_id = StatementId([3; 32]);
+        let signed = Signed::sign(&key, Ack { order_id, invoice_id: order_id });
+        let mut forged = signed.bytes().to_vec();
+        *forged.last_mut().unwrap() ^= 1;
+        let forged = Signed::<Ack>::parse_unverified(&forged).unwrap();
+        let fresh = Signed::<Ack>::parse_unverified(signed.bytes()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(forged.verify(&key.public()), Err(CoseError::BadSignature.into()), "never believed");
+            assert_eq!(forged.clone().verify(&key.public()), Err(CoseError::BadSignature.into()));
+            assert_eq!(fresh.verify(&other.public()), Err(CoseError::WrongIssuer.into()), "whoever asked before");
+            assert_eq!(fresh.verify(&key.public()), Ok(()));
+        }
+        assert!(fresh.verified.0.load(Ordering::Relaxed) && fresh.clone().verified.0.load(Ordering::Relaxed));
+        assert!(!forged.verified.0.load(Ordering::Relaxed));
+        assert_eq!(fresh, signed, "one that nobody has verified is the same statement");
+    }
+
+    #[test]
+    fn a_kind_is_known_by_its_content_type_only() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_content_type(&cose::content_type(kind.name())), Some(kind));
+            assert_eq!(Kind::of_content_type(kind.name()), None);
+        }
+        for text in ["", "application/sdpp-", "application/sdpp-+cbor", "application/sdpp-order", "order+cbor"] {
+            assert_eq!(Kind::of_content_type(text), None, "{text}");
+        }
+    }
 }
