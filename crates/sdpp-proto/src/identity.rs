@@ -168,7 +168,10 @@ mod tests {
         for at in 0..=text.len() {
             for new in (0..=0x7f_u8).map(char::from) {
                 let (before, after) = text.split_at(at);
-                for changed in [alloc::format!("{before}{new}{after}"), alloc::format!("{before}{new}{}", after.get(1..).unwrap_or(""))] {
+                for changed in [
+                    alloc::format!("{before}{new}{after}"),
+                    alloc::format!("{before}{new}{}", after.get(1..).unwrap_or("")),
+                ] {
                     let parsed = changed.parse::<PublicKey>();
                     assert!(parsed.is_err() || parsed.is_ok_and(|key| key.multibase() == changed), "{changed}");
                 }

@@ -1,7 +1,8 @@
-//! The journal of one role: a thread that owns its [`Store`] and commits for everybody at once.
+//! The journal of one role: rows of everybody who writes, committed for all at once.
 //!
-//! Sessions hand rows over and go on; the thread writes all that has gathered, flushes once and
-//! answers. A flush takes 0.3 to 3 ms, so it is never in series with messages.
+//! A flush of class `power` takes 0.3 to 3 ms, so it is never in series with messages: sessions hand rows over and go
+//! on; a thread writes all that has gathered, flushes once and answers. A flush of class `process` takes 20 µs, less than
+//! it takes to wake that thread: a session that alone writes makes it by itself.
 //!
 //! What must be durable before what stands in `spec/protocol.md` §9.1; what the files hold, and how to
 //! read them with `sqlite3`, in `docs/journal.md`.
@@ -17,9 +18,7 @@
 //! Once a write has failed, a journal is frozen: it answers [`Ack::Failed`] to everything, and sessions
 //! on it sign nothing more. Open it again when the medium works.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::{Arc, Weak};
 
 use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::journal::{BadEntry, Entry, StoreId};
@@ -28,6 +27,11 @@ use sdpp_rail::failpoint::Deed;
 use sdpp_rail::{GroupCommit, GroupWrite, Head, Store, StoreError};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
+use crate::sync;
+
+mod desk;
+
+use desk::{Answer, AnyDesk, Desk, Write};
 pub use sdpp_rail::{Barrier, Beside};
 
 /// Writes that one commit gathers at most.
@@ -46,33 +50,6 @@ pub enum Ack {
     Failed(StoreError),
 }
 
-struct Write {
-    rows: GroupWrite,
-    id: StoreId,
-    answer: Answer,
-}
-
-/// Owed to a session. Dropped without one, because the journal's thread has ended over it, it says so: a
-/// session that waits for a dead thread would wait for ever.
-struct Answer(Option<mpsc::UnboundedSender<Ack>>);
-
-impl Answer {
-    fn give(mut self, ack: Ack) {
-        if let Some(done) = self.0.take() {
-            // A session that has ended does not listen.
-            let _ = done.send(ack);
-        }
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        if let Some(done) = self.0.take() {
-            let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
-        }
-    }
-}
-
 enum Request {
     Write(Write),
     Read(String, oneshot::Sender<Result<Vec<Vec<u8>>, StoreError>>),
@@ -85,7 +62,8 @@ enum Request {
 #[derive(Clone)]
 pub struct Journal {
     requests: mpsc::UnboundedSender<Request>,
-    failed: Arc<AtomicBool>,
+    /// The thread's: gone when it is.
+    desk: Weak<dyn AnyDesk>,
     /// Set once the openings that earlier lives left were looked for.
     looked: Arc<OnceCell<()>>,
 }
@@ -156,16 +134,16 @@ impl Journal {
     /// The system's, if it gives no thread.
     pub fn start(store: impl Store + 'static) -> std::io::Result<Self> {
         let (requests, queue) = mpsc::unbounded_channel();
-        let failed = Arc::new(AtomicBool::new(false));
-        let told = failed.clone();
-        thread::Builder::new().name("sdpp-journal".into()).spawn(move || run(store, queue, &told))?;
-        Ok(Self { requests, failed, looked: Arc::default() })
+        let desk = Arc::new(Desk::new(GroupCommit::telling(store, deeds_of)));
+        let shared: Arc<dyn AnyDesk> = desk.clone();
+        sync::spawn("sdpp-journal", move || run(&desk, queue))?;
+        Ok(Self { requests, desk: Arc::downgrade(&shared), looked: Arc::default() })
     }
 
     /// Whether a write has failed, or the thread is gone: what sessions say of their orders may then be more
     /// than a restart will find. It is so before anybody is told.
     pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire) || self.requests.is_closed()
+        self.requests.is_closed() || self.desk.upgrade().is_none_or(|desk| desk.has_failed())
     }
 
     /// Hands rows over. The answer comes to `done`; answers of one session come in order.
@@ -182,9 +160,13 @@ impl Journal {
         beside: Beside,
     ) {
         let rows = entries.iter().map(Entry::to_bytes).collect();
-        let write = Write { rows: GroupWrite { stream, rows, beside }, id, answer: Answer(Some(done.clone())) };
+        let write = Write { rows: GroupWrite { stream, rows, beside }, id, answer: Answer::to(done.clone()) };
         // Without a thread it comes back at once, and its answer is given where it is dropped.
-        drop(self.requests.send(Request::Write(write)));
+        let Some(desk) = self.desk.upgrade() else { return };
+        if let Err(write) = desk.commit_now(write) {
+            desk.queue();
+            drop(self.requests.send(Request::Write(write)));
+        }
     }
 
     /// All rows of a stream.
@@ -288,39 +270,25 @@ impl Journal {
     }
 }
 
-fn run(store: impl Store, mut queue: mpsc::UnboundedReceiver<Request>, failed: &AtomicBool) {
-    let mut commits = GroupCommit::telling(store, deeds_of);
+fn run(desk: &Desk<impl Store>, mut queue: mpsc::UnboundedReceiver<Request>) {
     let mut group: Vec<Write> = Vec::new();
-    while let Some(first) = queue.blocking_recv() {
+    while let Some(first) = sync::receive(&mut queue) {
         let mut next = Some(first);
+        let Some(mut place) = desk.enter() else { return };
         while let Some(request) = next.take() {
             match request {
                 Request::Write(write) => group.push(write),
                 request @ (Request::Read(..) | Request::Streams(..) | Request::Note(..) | Request::Notes(..)) => {
                     // Whoever asks sees what was handed over before, or that it failed.
-                    commit((&mut commits, failed), &mut group);
-                    look(commits.store(), request);
+                    desk.commit_queued(&mut place, &mut group);
+                    look(place.store(), request);
                 }
             }
             if group.len() < GROUP_MAX {
                 next = queue.try_recv().ok();
             }
         }
-        commit((&mut commits, failed), &mut group);
-    }
-}
-
-/// Makes a group durable and answers all who wait for it.
-fn commit((commits, failed): (&mut GroupCommit<impl Store>, &AtomicBool), group: &mut Vec<Write>) {
-    let committed = commits.commit(group.iter().map(|write| &write.rows));
-    if committed.is_err() {
-        failed.store(true, Ordering::Release);
-    }
-    for write in group.drain(..) {
-        write.answer.give(match &committed {
-            Ok(()) => Ack::Durable(write.id),
-            Err(error) => Ack::Failed(error.clone()),
-        });
+        desk.commit_queued(&mut place, &mut group);
     }
 }
 
@@ -399,6 +367,9 @@ fn read_all(store: &impl Store, stream: &str) -> Result<Vec<Vec<u8>>, StoreError
         }
     }
 }
+
+#[cfg(test)]
+mod interleaved;
 
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "a test that panics has failed")]

@@ -3,6 +3,8 @@
 //! `interleave` only. Everywhere else they are the usual ones.
 
 #[cfg(not(test))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize};
+#[cfg(not(test))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
 #[cfg(not(test))]
 pub(crate) use tokio::sync::Notify;
@@ -10,4 +12,19 @@ pub(crate) use tokio::sync::Notify;
 #[cfg(test)]
 mod shuttled;
 #[cfg(test)]
-pub(crate) use shuttled::{Mutex, MutexGuard, Notify, interleave, once};
+pub(crate) use shuttled::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Notify, interleave, once, receive, spawn};
+
+/// Starts a thread that nobody waits for.
+///
+/// # Errors
+/// The system's, if it gives no thread.
+#[cfg(not(test))]
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}
+
+/// Waits in a thread of its own for what comes next; none when nobody can send any more.
+#[cfg(not(test))]
+pub(crate) fn receive<T>(queue: &mut tokio::sync::mpsc::UnboundedReceiver<T>) -> Option<T> {
+    queue.blocking_recv()
+}

@@ -321,6 +321,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn is_quick(&self) -> bool {
+        true
+    }
+
     fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
         drop(self.reading()?);
         Ok(Box::new(DurableReader(self.clone())))

@@ -231,6 +231,11 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    /// In class `process`, until the log is so long that the writer itself has to move it.
+    fn is_quick(&self) -> bool {
+        self.db.durability == Durability::Process && !self.checkpointer.is_long()
+    }
+
     fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
         Ok(Box::new(Db::open_reader(&self.db.path)?))
     }

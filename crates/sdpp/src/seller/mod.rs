@@ -472,11 +472,13 @@ mod tests {
 
     #[test]
     fn a_seller_that_records_says_where() {
-        let records: Arc<dyn Records> = Arc::new(FakeRecords::new(&FakeBank::new()));
-        let settings = settings().record_in(records.clone());
-        assert_eq!(settings.record_offer.backend, records.backend());
-        assert_eq!(settings.record_offer.origin, records.origin());
-        assert!(settings.records.is_some());
+        crate::sync::once(|| {
+            let records: Arc<dyn Records> = Arc::new(FakeRecords::new(&FakeBank::new()));
+            let settings = settings().record_in(records.clone());
+            assert_eq!(settings.record_offer.backend, records.backend());
+            assert_eq!(settings.record_offer.origin, records.origin());
+            assert!(settings.records.is_some());
+        });
     }
 
     #[test]

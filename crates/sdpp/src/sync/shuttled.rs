@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use shuttle::sync::atomic::{AtomicUsize, Ordering};
+use shuttle::sync::atomic::Ordering;
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize};
 pub(crate) use shuttle::sync::{Mutex, MutexGuard};
 use shuttle::{Config, MaxSteps, Runner};
 use tokio::sync::futures::Notified;
@@ -76,4 +77,16 @@ pub(crate) fn once(test: impl Fn() + Send + Sync + 'static) {
     let mut config = Config::new();
     config.stack_size = STACK_BYTES;
     Runner::new(RandomScheduler::new_from_seed(1, 1), config).run(test);
+}
+
+/// A thread of the interleaving.
+#[expect(clippy::unnecessary_wraps, reason = "as the real one")]
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    drop(shuttle::thread::Builder::new().name(name.to_owned()).spawn(work).expect("a thread"));
+    Ok(())
+}
+
+/// Waits as the real one does. Each look is a step.
+pub(crate) fn receive<T>(queue: &mut tokio::sync::mpsc::UnboundedReceiver<T>) -> Option<T> {
+    shuttle::future::block_on(queue.recv())
 }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sdpp::journal::Journal;
+use sdpp::journal::{Ack, Journal};
 use sdpp::seller::{Event, Seller};
 use sdpp_proto::buyer::Ended;
-use sdpp_proto::journal::Entry;
+use sdpp_proto::codec::Bytes32;
+use sdpp_proto::journal::{Entry, StoreId};
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::{Fault, Reason};
 use sdpp_proto::statement::{Kind, Payment, Signed};
 use sdpp_rail::fake::{self, Call, FakeMode, FakeWorld};
 use sdpp_rail::{FlushFault, Head, MemoryDisk, MemoryStore, Row, Store, StoreError, StoreReader};
+use tokio::sync::mpsc;
 
 use crate::kit::*;
 use crate::tap::*;
@@ -122,11 +124,13 @@ async fn a_buyer_whose_journal_fails_pays_nothing_more_and_goes_on_after_a_resta
     }
 }
 
-/// A store that takes its thread with it when it is told to, or fails at the end of an order.
+/// A store that takes the thread that commits with it when it is told to, or fails at the end of an order.
 struct Dying {
     store: MemoryStore,
     dies: Arc<AtomicBool>,
     takes_ends: bool,
+    /// Writers commit by themselves.
+    quick: bool,
 }
 
 impl StoreReader for Dying {
@@ -169,15 +173,43 @@ impl Store for Dying {
         self.store.flush()
     }
 
+    fn is_quick(&self) -> bool {
+        self.quick
+    }
+
     fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
         self.store.reader()
+    }
+}
+
+#[tokio::test]
+async fn whoever_panics_while_it_commits_by_itself_leaves_a_journal_that_has_failed() {
+    let dies = Arc::new(AtomicBool::new(true));
+    let store = Dying { store: MemoryStore::new(), dies: dies.clone(), takes_ends: true, quick: true };
+    let journal = Journal::start(store).unwrap();
+    let (done, mut acks) = mpsc::unbounded_channel();
+    let write = |id, done: &mpsc::UnboundedSender<Ack>| {
+        let entries = [Entry::Salt(Bytes32([1; 32]))];
+        journal.write("order/a".to_owned(), &entries, StoreId(id), done);
+    };
+    // So long that the journal is quiet.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| write(0, &done)));
+    assert!(panicked.is_err(), "it was in this thread");
+    assert!(journal.has_failed());
+    dies.store(false, Ordering::SeqCst);
+    write(1, &done);
+    drop(done);
+    while let Some(ack) = acks.recv().await {
+        assert!(matches!(ack, Ack::Failed(_)), "{ack:?}");
     }
 }
 
 /// Puts a journal on this disk in its place; gives what kills its thread.
 fn replace_by_dying(journal: &mut Journal, disk: &MemoryDisk) -> Arc<AtomicBool> {
     let dies = Arc::new(AtomicBool::new(false));
-    *journal = Journal::start(Dying { store: disk.open(), dies: dies.clone(), takes_ends: true }).unwrap();
+    *journal =
+        Journal::start(Dying { store: disk.open(), dies: dies.clone(), takes_ends: true, quick: false }).unwrap();
     dies
 }
 
@@ -240,7 +272,8 @@ async fn end_is_lost(away: usize) {
     let offers = || vec![offer(named("weather", 1), world_source(30))];
     let mut settings = world.seller_settings(offers());
     let dies = Arc::new(AtomicBool::new(false));
-    settings.journal = Journal::start(Dying { store: world.seller_disk.open(), dies, takes_ends: false }).unwrap();
+    settings.journal =
+        Journal::start(Dying { store: world.seller_disk.open(), dies, takes_ends: false, quick: false }).unwrap();
     settings.tend_every = Duration::from_millis(20);
     let (at, serving) = world.listen(&Seller::start(settings).await.unwrap()).await;
     let disk = MemoryDisk::new();

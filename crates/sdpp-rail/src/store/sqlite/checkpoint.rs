@@ -63,6 +63,11 @@ impl Checkpointer {
         self.writes = self.writes.saturating_add(1);
     }
 
+    /// Whether the next commit moves pages, which waits for the disk.
+    pub(super) fn is_long(&self) -> bool {
+        self.long.load(Ordering::Relaxed)
+    }
+
     /// A transaction of the writer has ended, and no other has begun.
     pub(super) fn committed(&mut self, writer: &Connection) -> rusqlite::Result<()> {
         if self.long.load(Ordering::Relaxed) {
