@@ -4,6 +4,7 @@
 //! Answers of one session stay in order all the same, because nobody commits past a write that waits. Where many sessions
 //! write, one flush for all of them is cheaper, so the next one to come in a row hands over.
 
+use std::mem;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,15 @@ pub(super) struct Desk<S> {
     failed: AtomicBool,
 }
 
+/// Raised when it is dropped: also by a panic.
+struct Alarm<'a>(&'a AtomicBool);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// The desk of a store of any kind.
 pub(super) trait AnyDesk: Send + Sync {
     /// Commits in the caller's thread, and answers; gives the write back where the journal's thread is to do it.
@@ -113,9 +123,11 @@ impl<S: Store> Desk<S> {
     }
 
     fn commit(&self, place: &mut Place<S>, group: &mut Vec<Write>) {
+        let alarm = Alarm(&self.failed);
         let committed = place.commits.commit(group.iter().map(|write| &write.rows));
-        if committed.is_err() {
-            self.failed.store(true, Ordering::Release);
+        match &committed {
+            Ok(()) => mem::forget(alarm),
+            Err(_) => drop(alarm),
         }
         if let Some(last) = group.last() {
             place.left_by(&last.rows.stream);
@@ -149,6 +161,6 @@ impl<S: Store> AnyDesk for Desk<S> {
     }
 
     fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire) || self.place.is_poisoned()
+        self.failed.load(Ordering::Acquire)
     }
 }
