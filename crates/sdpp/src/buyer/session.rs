@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sdpp_proto::buyer::{self as core, BuyerOrder, Output};
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::journal::{Entry, StoreId};
@@ -172,13 +173,8 @@ impl Session<'_, '_> {
             moved |= read == Read::Some;
             moved |= self.frames();
         }
-        while let Ok(ack) = self.acks.1.try_recv() {
-            self.ack(ack);
-            moved = true;
-        }
         self.end_if_wished();
         moved |= self.outputs();
-        moved |= self.advance();
         self.machine.poll_transmit(now(), self.link.output());
         moved |= self.link.try_write()?;
         if read == Read::Closed && self.end.how.is_none() && self.keeper.has_room() {
@@ -242,40 +238,54 @@ impl Session<'_, '_> {
             }
             Ack::Failed(error) => {
                 tracing::error!(%error, "the journal has failed; the session freezes");
+                // No other answer comes: nothing may wait for one.
+                self.last_store = None;
                 self.machine.stop(Reason::Frozen);
             }
         }
     }
 
+    /// Does what the machine asks for, and what follows from it at once: sink, journal and rail may have answered
+    /// already.
     fn outputs(&mut self) -> bool {
         let mut moved = false;
-        while let Some(output) = self.machine.poll_output(now()) {
-            moved = true;
-            match output {
-                Output::Menu(menu) => self.menu = Some(menu),
-                Output::Sample(_) | Output::Quote(_) => {}
-                Output::Store { id, entries, delivered_through } => self.store(id, (entries, delivered_through)),
-                Output::RecordOrder(order) => {
-                    let id = order.id;
-                    let records = self.recording.recorder.as_mut().is_some_and(|recorder| recorder.record(order));
-                    if records {
-                        self.recording.order = Some(id);
-                    } else {
-                        self.machine.recorded(id, None);
-                    }
+        loop {
+            let output = self.machine.poll_output(now());
+            match (output, self.acks.1.try_recv()) {
+                (None, Err(_)) if !self.advance() => return moved,
+                (output, ack) => {
+                    output.into_iter().for_each(|output| self.output(output));
+                    ack.into_iter().for_each(|ack| self.ack(ack));
                 }
-                Output::Record(statement) => {
-                    if let Some(recorder) = &mut self.recording.recorder {
-                        recorder.record(statement);
-                    }
-                }
-                Output::Pay { invoice, before } => self.pay(&invoice, before),
-                Output::Recall(invoices) => self.recall(invoices),
-                Output::Event(event) => self.event(event),
-                Output::Closed(ended) => self.end.how = Some(ended),
             }
+            moved = true;
         }
-        moved
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Menu(menu) => self.menu = Some(menu),
+            Output::Sample(_) | Output::Quote(_) => {}
+            Output::Store { id, entries, delivered_through } => self.store(id, (entries, delivered_through)),
+            Output::RecordOrder(order) => {
+                let id = order.id;
+                let records = self.recording.recorder.as_mut().is_some_and(|recorder| recorder.record(order));
+                if records {
+                    self.recording.order = Some(id);
+                } else {
+                    self.machine.recorded(id, None);
+                }
+            }
+            Output::Record(statement) => {
+                if let Some(recorder) = &mut self.recording.recorder {
+                    recorder.record(statement);
+                }
+            }
+            Output::Pay { invoice, before } => self.pay(&invoice, before),
+            Output::Recall(invoices) => self.recall(invoices),
+            Output::Event(event) => self.event(event),
+            Output::Closed(ended) => self.end.how = Some(ended),
+        }
     }
 
     /// Rows wait until the sink holds what they vouch for; its file is synced by the journal's thread,
@@ -309,12 +319,20 @@ impl Session<'_, '_> {
         };
         let payer = self.buyer.settings.payer.clone();
         let id = invoice.id();
-        self.asking = Some(Box::pin(async move { Answer::Paid(id, pay_bill(payer, bill).await) }));
+        self.ask(Box::pin(async move { Answer::Paid(id, pay_bill(payer, bill).await) }));
+    }
+
+    /// Asks the rail. Vouchers need no network: the answer is there.
+    fn ask(&mut self, mut task: Task<Answer>) {
+        match (&mut task).now_or_never() {
+            Some(answer) => self.answered(answer),
+            None => self.asking = Some(task),
+        }
     }
 
     fn recall(&mut self, invoices: Vec<StatementId>) {
         let payer = self.buyer.settings.payer.clone();
-        self.asking = Some(Box::pin(async move { Answer::Recalled(recall(payer, invoices).await) }));
+        self.ask(Box::pin(async move { Answer::Recalled(recall(payer, invoices).await) }));
     }
 
     fn answered(&mut self, answer: Answer) {

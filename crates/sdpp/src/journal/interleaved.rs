@@ -44,7 +44,7 @@ fn session(journal: &Journal, store: &MemoryStore, (number, waits): (usize, bool
 fn sessions(journal: &Journal, store: &MemoryStore) -> Vec<u64> {
     let start = |number: usize| {
         let (journal, store) = (journal.clone(), store.clone());
-        thread::spawn(move || session(&journal, &store, (number, number % 2 == 0)))
+        thread::spawn(move || session(&journal, &store, (number, number.is_multiple_of(2))))
     };
     let threads: Vec<_> = (0..3).map(start).collect();
     threads.into_iter().map(|thread| thread.join().unwrap()).collect()

@@ -168,10 +168,6 @@ impl Session {
             Read::Closed => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
         moved |= self.frames();
-        while let Ok(ack) = self.acks.1.try_recv() {
-            self.ack(ack);
-            moved = true;
-        }
         moved |= self.outputs();
         moved |= self.sell();
         moved |= self.outputs();
@@ -223,24 +219,35 @@ impl Session {
         }
     }
 
+    /// Does what the machine asks for, and what follows from it at once: a journal and a rail may have answered already.
     fn outputs(&mut self) -> bool {
         let mut moved = false;
-        while let Some(output) = self.machine.poll_output(now()) {
-            moved = true;
-            match output {
-                Output::Admit(admit) => self.admit(*admit),
-                Output::Store { id, entries } => self.store(id, entries),
-                Output::Settle(settle) => self.settle(*settle),
-                Output::Record(statement) => {
-                    if let Some(recorder) = &mut self.recorder {
-                        recorder.record(statement);
-                    }
+        loop {
+            let output = self.machine.poll_output(now());
+            match (output, self.acks.1.try_recv()) {
+                (None, Err(_)) => return moved,
+                (output, ack) => {
+                    output.into_iter().for_each(|output| self.output(output));
+                    ack.into_iter().for_each(|ack| self.ack(ack));
                 }
-                Output::Event(event) => self.event(&event),
-                Output::Closed(ended) => self.ended = Some(ended),
             }
+            moved = true;
         }
-        moved
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Admit(admit) => self.admit(*admit),
+            Output::Store { id, entries } => self.store(id, entries),
+            Output::Settle(settle) => self.settle(*settle),
+            Output::Record(statement) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.record(statement);
+                }
+            }
+            Output::Event(event) => self.event(&event),
+            Output::Closed(ended) => self.ended = Some(ended),
+        }
     }
 
     fn store(&mut self, id: StoreId, mut entries: Vec<Entry>) {
