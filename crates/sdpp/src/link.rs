@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 const READ_BUFFER: usize = 4 * FRAME_MAX;
 /// Bytes read ahead where little comes: thousands of quiet connections cost little.
 const READ_BUFFER_MIN: usize = 4 * 1024;
+/// Buffers up to this size are not kept over a pause.
+const BUFFER_SMALL: usize = READ_BUFFER_MIN;
 /// Frames are sealed ahead up to so many bytes.
 pub(crate) const WRITE_AHEAD: usize = 64 * 1024;
 
@@ -113,12 +115,23 @@ impl Link {
         }
     }
 
+    /// Nothing more is to be read or written at the moment: a connection that moves little needs no buffers until it
+    /// moves more. Large ones are kept, for they cost much to make.
+    pub(crate) fn pause(&mut self) {
+        self.let_go(BUFFER_SMALL);
+    }
+
     /// Gives back what a quiet connection does not need.
     pub(crate) fn rest(&mut self) {
-        if self.start == self.end {
+        self.let_go(usize::MAX);
+    }
+
+    /// Gives back empty buffers up to this size.
+    fn let_go(&mut self, size_max: usize) {
+        if self.start == self.end && self.buffer.len() <= size_max {
             (self.buffer, self.start, self.end) = (Vec::new(), 0, 0);
         }
-        if !self.has_output() {
+        if !self.has_output() && self.out.capacity() <= size_max {
             (self.out, self.written) = (Vec::new(), 0);
         }
     }
@@ -261,6 +274,8 @@ mod tests {
         peer.write_all(&frame(200)).await.unwrap();
         next(&mut link).await;
         assert_eq!(link.buffer.len(), READ_BUFFER_MIN, "little comes");
+        link.pause();
+        assert_eq!((link.buffer.capacity(), link.out.capacity()), (0, 0), "and costs nothing while nothing comes");
         peer.write_all(&[frame(100_000), frame(7)[..3].to_vec()].concat()).await.unwrap();
         next(&mut link).await;
         while link.start == link.end {
@@ -269,8 +284,11 @@ mod tests {
         }
         link.rest();
         assert!(link.buffer.len() > 100_000, "something is unread");
+        link.pause();
         peer.write_all(&frame(7)[3..]).await.unwrap();
         assert!(next(&mut link).await == frame(7));
+        link.pause();
+        assert!(link.buffer.len() > 100_000, "much has come, and may again");
         link.output().extend_from_slice(b"x");
         link.rest();
         assert_eq!((link.buffer.capacity(), link.pending()), (0, 1), "what waits to be written stays");

@@ -28,26 +28,24 @@ pub(crate) enum Recorded {
 
 /// Hands statements to a task of its own.
 pub(crate) struct Recorder {
-    queue: Option<mpsc::UnboundedSender<AnyStatement>>,
+    queue: mpsc::UnboundedSender<AnyStatement>,
     done: mpsc::UnboundedReceiver<Recorded>,
     waiting: usize,
 }
 
 impl Recorder {
-    /// Starts a recorder; without records it is idle.
-    pub(crate) fn start(records: Option<Arc<dyn Records>>, form: Form) -> Self {
+    /// Starts a recorder; without records there is none.
+    pub(crate) fn start(records: Option<Arc<dyn Records>>, form: Form) -> Option<Self> {
+        let records = records?;
         let (sender, done) = mpsc::unbounded_channel();
-        let queue = records.map(|records| {
-            let (queue, statements) = mpsc::unbounded_channel();
-            tokio::spawn(run(records, form, statements, sender));
-            queue
-        });
-        Self { queue, done, waiting: 0 }
+        let (queue, statements) = mpsc::unbounded_channel();
+        tokio::spawn(run(records, form, statements, sender));
+        Some(Self { queue, done, waiting: 0 })
     }
 
     /// Asks for a statement to be recorded; says whether it will be.
     pub(crate) fn record(&mut self, statement: AnyStatement) -> bool {
-        let sent = self.queue.as_ref().is_some_and(|queue| queue.send(statement).is_ok());
+        let sent = self.queue.send(statement).is_ok();
         self.waiting = self.waiting.saturating_add(usize::from(sent));
         sent
     }

@@ -142,7 +142,7 @@ impl Session<'_, '_> {
             Some(Plan::Place(request)) => {
                 let (draft, funding) = self.buyer.draft(menu, &request, self.keeper).await?;
                 self.recording.recorder =
-                    Some(Recorder::start(self.buyer.settings.records.clone(), request.record.form));
+                    Recorder::start(self.buyer.settings.records.clone(), request.record.form);
                 self.funding = Some(funding);
                 match self.machine.place(now(), draft) {
                     Ok(order) => self.order = Some(order),
@@ -153,7 +153,7 @@ impl Session<'_, '_> {
                 }
             }
             Some(Plan::Resume(account)) => {
-                self.recording.recorder = Some(Recorder::start(self.buyer.settings.records.clone(), Form::Full));
+                self.recording.recorder = Recorder::start(self.buyer.settings.records.clone(), Form::Full);
                 self.order = Some(account.id());
                 // The menu has just come: the machine is choosing.
                 let _ = self.machine.resume(now(), account);
@@ -411,6 +411,7 @@ impl Session<'_, '_> {
 
     /// Waits for the next thing to happen; false when the connection is gone.
     async fn wait(&mut self) -> bool {
+        self.link.pause();
         let timeout = self.machine.poll_timeout();
         let stuck = self.keeper.stuck_since().map(|since| patience(self.machine.order(), since));
         let reads = self.keeper.has_room();

@@ -344,6 +344,7 @@ impl Session {
         let supply = &mut self.supply;
         let waits = supply.stalled && !supply.skips;
         let wants_source = self.machine.is_live() && supply.batch.is_empty() && !supply.ended && !waits;
+        self.link.pause();
         let timeout = self.machine.poll_timeout();
         let stopped = self.halt.stopped;
         tokio::select! {

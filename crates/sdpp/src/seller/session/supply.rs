@@ -52,7 +52,7 @@ impl Session {
         let (order, product) = (&account.terms().order, &account.terms().product);
         let form = order.record.form;
         if let Some(kept) = self.shared.shelf.take(&account.id()) {
-            self.recorder = Some(Recorder::start(self.shared.settings.records.clone(), form));
+            self.recorder = Recorder::start(self.shared.settings.records.clone(), form);
             self.supply = Supply { stalled: false, ..kept };
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl Session {
             Signing::Message => Batch::bounded(SIGNED_PER_TURN),
         };
         let skips = product.when_stalled == Stalled::Skip;
-        self.recorder = Some(Recorder::start(self.shared.settings.records.clone(), form));
+        self.recorder = Recorder::start(self.shared.settings.records.clone(), form);
         self.supply = Supply { source: Some(source), batch, skips, ..Supply::default() };
         Ok(())
     }
