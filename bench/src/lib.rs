@@ -54,6 +54,10 @@ const GROWTH_MAX: u128 = 30;
 /// up to all outstanding messages ready, and that head start must not count for much.
 const STEADY_CREDITS: u64 = 4;
 
+/// Fewest messages in lock step, or commits, of a round: one slow flush among few would be all that is seen, and the
+/// commits of a sale's two ends would count.
+const SERIES_MIN: u64 = 200;
+
 /// What to measure: a grid of shapes, each sold in the first class, suite and mode; and shapes of the reference size
 /// that the other classes, suites and modes vary.
 #[derive(Clone, Debug)]
@@ -201,16 +205,19 @@ fn take_turns(report: &mut Report, size: usize, rivals: &Rivals) -> Result<(), F
 fn warm_up(mut spec: Spec, way: Way, round: Duration) -> Result<Spec, Failure> {
     spec.messages =
         search(u64::from(spec.k), round, |messages| Ok(sale::run(&Spec { messages, ..spec }, way)?.whole.wall))?;
+    if spec.is_lock_step() {
+        spec.messages = spec.messages.max(SERIES_MIN);
+    }
     Ok(spec)
 }
 
 /// How many commits make a round, for each class that something is sold in lock step with.
 fn limits(report: &Report, round: Duration) -> Result<Vec<Limit>, Failure> {
     let mut limits: Vec<Limit> = Vec::new();
-    for journal in report.rows.iter().filter(|row| row.is_lock_step()).map(|row| row.way.journal) {
+    for journal in report.rows.iter().filter(|row| row.spec.is_lock_step()).map(|row| row.way.journal) {
         if limits.iter().all(|limit| limit.journal != journal) {
             let commits = search(1, round, |commits| Ok(commits::by_journal(journal, commits)?.wall))?;
-            limits.push(Limit::new(journal, commits));
+            limits.push(Limit::new(journal, commits.max(SERIES_MIN)));
         }
     }
     Ok(limits)

@@ -66,11 +66,6 @@ impl Row {
         push(&mut self.rates, &mut self.cpu_us, self.spec.messages, whole);
         self.commits.push(commits as f64 / self.spec.messages.max(1) as f64);
     }
-
-    /// Whether each message waits until the one before is paid.
-    pub const fn is_lock_step(&self) -> bool {
-        self.spec.k == 1 && self.spec.windows == 1
-    }
 }
 
 /// What lock step cannot exceed in a class: durable commits one after another.
@@ -171,7 +166,7 @@ impl Report {
     }
 
     fn to_limit(&self, row: &Row, rates: impl Fn(&Limit) -> &Rates) -> Option<f64> {
-        let limit = self.limits.iter().find(|limit| row.is_lock_step() && limit.journal == row.way.journal)?;
+        let limit = self.limits.iter().find(|limit| row.spec.is_lock_step() && limit.journal == row.way.journal)?;
         Some(row.rates.median() / messages_of(rates(limit).median(), row.way.mode))
     }
 

@@ -80,6 +80,11 @@ impl Spec {
         u64::from(self.k).saturating_mul(u64::from(self.windows))
     }
 
+    /// Whether each message waits until the one before is paid.
+    pub const fn is_lock_step(&self) -> bool {
+        self.k == 1 && self.windows == 1
+    }
+
     /// Bytes of all messages.
     pub fn payload_bytes(&self) -> u64 {
         self.messages.saturating_mul(u64::try_from(self.size).unwrap_or(u64::MAX))

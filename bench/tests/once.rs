@@ -109,7 +109,7 @@ fn classes_suites_and_modes_vary_the_reference_and_lock_step() {
         [Journal::Memory, Journal::Process]
     );
     for row in &report.rows {
-        assert_eq!(report.to_commits(row).is_some_and(|ratio| ratio > 0.0), row.is_lock_step(), "{row:?}");
+        assert_eq!(report.to_commits(row).is_some_and(|ratio| ratio > 0.0), row.spec.is_lock_step(), "{row:?}");
         assert!(row.commits.median() > 0.0, "{row:?}");
     }
     let (table, json) = (report.to_string(), report.json());
