@@ -5,7 +5,7 @@
 //! their bundles are files as `sdpp orders export` writes them, without messages and without a ledger's evidence.
 //!
 //! Every audit runs in a process of its own, so that the most memory it had is its own. Time is from opening the file
-//! to the verdict. [`Way::Whole`] is what `sdpp audit FILE` does.
+//! to the verdict. [`Way::Passes`] is what `sdpp audit FILE` does.
 
 use std::fmt;
 use std::fs::File;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use sdpp::audit::{Auditor, Bundle, Item, Items, Report as Verdicts, Trust, Verdict};
+use sdpp::audit::{Bundle, Item, Items, Report as Verdicts, Trust, Verdict, audit_from};
 use sdpp::buyer::Buyer;
 use sdpp::journal::order_stream;
 use sdpp_proto::cose;
@@ -48,23 +48,23 @@ pub struct Options {
 /// How statements are looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// The bundle is read, then audited: as `sdpp audit FILE` does it.
+    /// The bundle is read, then audited: as `sdpp audit` does it with own orders and pipes.
     Whole,
-    /// The auditor is fed statement by statement, as they are read.
-    Fed,
+    /// The file is read several times, piece by piece: as `sdpp audit FILE` does it.
+    Passes,
     /// Signatures are verified as the auditor does it, and nothing else.
     Signatures,
 }
 
 impl Way {
     /// All, in the order in which they take their turns.
-    pub const ALL: [Self; 3] = [Self::Whole, Self::Fed, Self::Signatures];
+    pub const ALL: [Self; 3] = [Self::Whole, Self::Passes, Self::Signatures];
 
     /// Its name in the output.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
-            Self::Fed => "fed",
+            Self::Passes => "passes",
             Self::Signatures => "signatures",
         }
     }
@@ -117,7 +117,7 @@ pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Fai
         report.rows.extend(Way::ALL.map(|way| order.row(way, 1)));
         if options.statements.iter().max() == Some(wanted) {
             let several = options.threads.iter().filter(|threads| **threads > 1);
-            report.rows.extend(several.map(|threads| order.row(Way::Whole, *threads)));
+            report.rows.extend(several.map(|threads| order.row(Way::Passes, *threads)));
         }
     }
     for round in 1..=options.rounds {
@@ -224,19 +224,12 @@ pub fn child(mut arguments: impl Iterator<Item = String>) -> Result<String, Fail
 }
 
 fn look(way: Way, file: &Path, seller: PublicKey, receipts: u64) -> Result<(), Failure> {
-    let reader = BufReader::new(File::open(file)?);
+    let open = || File::open(file).map(BufReader::new);
     let trust = Trust { seller, log: None };
     match way {
-        Way::Whole => check(&Bundle::read(reader)?.audit(&trust), receipts),
-        Way::Fed => {
-            let mut auditor = Auditor::new(&trust);
-            each_statement(Items::new(reader), |statement| {
-                auditor.feed(statement);
-                Ok(())
-            })?;
-            check(&auditor.finish(), receipts)
-        }
-        Way::Signatures => each_statement(Items::new(reader), |statement| {
+        Way::Whole => check(&Bundle::read(open()?)?.audit(&trust), receipts),
+        Way::Passes => check(&audit_from(open, &trust)?, receipts),
+        Way::Signatures => each_statement(Items::new(open()?), |statement| {
             let parsed = cose::parse(statement).map_err(|error| error.to_string())?;
             Ok(parsed.verify().map_err(|error| error.to_string())?)
         }),
@@ -295,9 +288,10 @@ impl Report {
 const LEGEND: &str = "\
 A receipt is an invoice and its payment: two signatures, verified strictly. Orders of K = 1, one window, from real sales;
 each audit in a process of its own, from opening the file to the verdict. Medians, [lowest highest].
-whole: the bundle is read, then audited, as sdpp audit FILE does it; fed: statement by statement, as they are read;
-signatures: the same file, signatures verified and nothing else. threads: so many audits at once, all together.
-peak: the most memory the process had, above that when it began.";
+passes: the file is read piece by piece, several times, as sdpp audit FILE does it; whole: the bundle is read, then
+audited, as own orders and pipes are; signatures: the same file, signatures verified and nothing else.
+threads: so many audits at once, all together: one audit is one thread.
+peak: the most memory the process had, above that when it began; there are pages of the program in it.";
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
