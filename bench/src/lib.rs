@@ -47,6 +47,10 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Warm-up rounds that look for the right count of messages.
 const SEARCHES_MAX: u32 = 6;
+/// Steps of a round at least.
+const STEPS_MIN: u64 = 4;
+/// A round of a shape that was sold in another way before may take so many times as long as others.
+const SLOWER_MAX: u32 = 4;
 /// A warm-up round raises the count at most so many times.
 const GROWTH_MAX: u128 = 30;
 
@@ -157,7 +161,8 @@ pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Fai
     for size in &options.sizes {
         progress(&format!("warming up with {size} bytes"));
         for (spec, way) in options.rows(*size)? {
-            report.rows.push(Row::new(warm_up(spec, way, options.round)?, way));
+            let same = report.rows.iter().find(|row| row.spec.is_shaped_as(&spec)).map(|row| row.spec.messages);
+            report.rows.push(Row::new(warm_up(spec, way, (options.round, same))?, way));
         }
         let rows = report.rows.iter().filter(|row| row.spec.size == *size);
         let bytes = rows.map(|row| row.spec.payload_bytes()).max().unwrap_or_default();
@@ -201,13 +206,16 @@ fn take_turns(report: &mut Report, size: usize, rivals: &Rivals) -> Result<(), F
     Ok(())
 }
 
-/// Runs a sale that does not count, and finds how many messages make a round of the right length.
-fn warm_up(mut spec: Spec, way: Way, round: Duration) -> Result<Spec, Failure> {
-    spec.messages =
-        search(u64::from(spec.k), round, |messages| Ok(sale::run(&Spec { messages, ..spec }, way)?.whole.wall))?;
-    if spec.is_lock_step() {
-        spec.messages = spec.messages.max(SERIES_MIN);
-    }
+/// Runs a sale that does not count, and finds how many messages make a round: of the right length, or as many as the
+/// same shape has that was sold in another way, so that handshake and ramp weigh the same.
+fn warm_up(mut spec: Spec, way: Way, (round, same): (Duration, Option<u64>)) -> Result<Spec, Failure> {
+    let step = u64::from(spec.k);
+    let run = |messages| Ok::<_, Failure>(sale::run(&Spec { messages, ..spec }, way)?.whole.wall);
+    let messages = match same {
+        None => search(step, round, run)?,
+        Some(messages) => scaled(messages, step, (round.saturating_mul(SLOWER_MAX), run(messages)?)).min(messages),
+    };
+    spec.messages = if spec.is_lock_step() { messages.max(SERIES_MIN) } else { messages };
     Ok(spec)
 }
 
@@ -225,20 +233,23 @@ fn limits(report: &Report, round: Duration) -> Result<Vec<Limit>, Failure> {
 
 /// How many messages, in whole steps, make a round of this length.
 fn search(step: u64, wanted: Duration, mut run: impl FnMut(u64) -> Result<Duration, Failure>) -> Result<u64, Failure> {
-    let wanted = wanted.as_nanos();
-    let mut messages = step.saturating_mul(4).max(64);
+    let mut messages = step.saturating_mul(STEPS_MIN).max(64);
     for _ in 0..SEARCHES_MAX {
-        let took = run(messages)?.as_nanos().max(1);
-        let growth = wanted.checked_div(took).unwrap_or(1);
-        let scaled = u128::from(messages).saturating_mul(wanted).checked_div(took).unwrap_or(1);
-        let most = u128::from(messages).saturating_mul(GROWTH_MAX);
-        let steps = u64::try_from(scaled.min(most)).unwrap_or(u64::MAX).checked_div(step).unwrap_or(1);
-        messages = steps.max(4).saturating_mul(step);
-        if growth < 2 {
+        let took = run(messages)?;
+        messages = scaled(messages, step, (wanted, took));
+        if took.saturating_mul(2) > wanted {
             break;
         }
     }
     Ok(messages)
+}
+
+/// How many messages, in whole steps, take so long, when these took so long.
+fn scaled(messages: u64, step: u64, (wanted, took): (Duration, Duration)) -> u64 {
+    let scaled = u128::from(messages).saturating_mul(wanted.as_nanos()).checked_div(took.as_nanos().max(1));
+    let most = u128::from(messages).saturating_mul(GROWTH_MAX);
+    let scaled = u64::try_from(scaled.unwrap_or_default().min(most)).unwrap_or(u64::MAX);
+    scaled.checked_div(step).unwrap_or(1).max(STEPS_MIN).saturating_mul(step)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]

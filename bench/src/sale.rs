@@ -80,6 +80,11 @@ impl Spec {
         u64::from(self.k).saturating_mul(u64::from(self.windows))
     }
 
+    /// Whether it differs in its count of messages at most.
+    pub fn is_shaped_as(&self, other: &Self) -> bool {
+        *self == Self { messages: self.messages, ..*other }
+    }
+
     /// Whether each message waits until the one before is paid.
     pub const fn is_lock_step(&self) -> bool {
         self.k == 1 && self.windows == 1
