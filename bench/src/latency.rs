@@ -151,8 +151,9 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "\nFrom the call that connects to the first message in the sink (the first byte read), microseconds. Medians of \
-             {connections}, [lowest highest].\nsdpp: journals of class {}; its parts: the menu is there; the session is \
-             live; the first message is there.\n",
+             {connections}, [lowest highest].\nsdpp: journals of class {}; menu: it is there, and nothing is \
+             ordered yet; commits: of both sides, on the way.\nrustls: a whole handshake; only the server has a \
+             certificate.\n",
             journal.name()
         )?;
         self.firsts.iter().try_for_each(|first| first.write(f, &self.firsts))

@@ -29,6 +29,7 @@ fn messages_and_first_messages_are_timed_on_every_way() {
     assert_eq!(firsts, [both(Suite::X25519), both(Suite::XWing)].concat());
     for first in &report.firsts {
         assert!(first.whole_us.median() > 0.0, "{first:?}");
+        assert_eq!(first.commits.median() > 0.0, first.is_sale(), "{first:?}");
     }
     let (table, json) = (report.to_string(), report.json());
     assert!(table.contains("x rustls X25519MLKEM768") && table.contains("memory"), "{table}");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use sdpp_rail::fake::{FakeBank, FakeMode};
 
 use super::{Options, json_of};
 use crate::Failure;
+use crate::commits::Commits;
 use crate::folder::Folder;
 use crate::report::{Rates, spread};
 use crate::rival::{HOST, tls};
@@ -34,28 +35,27 @@ pub struct First {
     pub suite: Suite,
     /// Microseconds until the first message, a value for each connection.
     pub whole_us: Rates,
-    /// Microseconds until the menu was there and until the session was live; none but of a sale.
-    pub parts_us: [Rates; 2],
+    /// Microseconds until the menu was there; none but of a sale.
+    pub menu_us: Rates,
+    /// Commits of both journals until the first message.
+    pub commits: Rates,
 }
 
 impl First {
     fn new(name: &str, suite: Suite) -> Self {
-        Self { name: name.into(), suite, whole_us: Rates::default(), parts_us: Default::default() }
+        let (whole_us, menu_us, commits) = Default::default();
+        Self { name: name.into(), suite, whole_us, menu_us, commits }
     }
 
     /// Whether it is a sale's.
     pub const fn is_sale(&self) -> bool {
-        !self.parts_us[0].is_empty()
+        !self.menu_us.is_empty()
     }
 
     pub(super) fn json(&self) -> String {
-        let [menu, live] = &self.parts_us;
         let whole = json_of("first_us", &self.whole_us);
-        if self.is_sale() {
-            format!("{whole},{},{}", json_of("menu_us", menu), json_of("live_us", live))
-        } else {
-            whole
-        }
+        let (menu, commits) = (json_of("menu_us", &self.menu_us), json_of("commits", &self.commits));
+        if self.is_sale() { format!("{whole},{menu},{commits}") } else { whole }
     }
 
     /// With the ratio to the handshake with the same way to agree on keys.
@@ -64,8 +64,8 @@ impl First {
         let same = all.iter().find(|other| !other.is_sale() && other.suite == self.suite);
         if let Some(same) = same.filter(|_| self.is_sale()) {
             let ratio = self.whole_us.median() / same.whole_us.median();
-            let [menu, live] = self.parts_us.each_ref().map(Rates::median);
-            write!(f, "   {ratio:.2} x {}; menu {menu:.0}, live {live:.0}", same.name)?;
+            let (menu, commits) = (self.menu_us.median(), self.commits.median());
+            write!(f, "   {ratio:.2} x {}; menu {menu:.0}; {commits:.0} commits", same.name)?;
         }
         writeln!(f)
     }
@@ -95,9 +95,10 @@ pub(super) fn run(options: &Options) -> Result<Vec<First>, Failure> {
                 let parts = shop.buy(at, &buyers, (sold.suite, key))?;
                 let took = handshakes.run()?;
                 if number > 0 {
-                    let [menu, live, first] = parts;
-                    sold.parts_us.iter_mut().zip([menu, live]).for_each(|(rates, us)| rates.push(us));
+                    let [menu, first, commits] = parts;
+                    sold.menu_us.push(menu);
                     sold.whole_us.push(first);
+                    sold.commits.push(commits);
                     shaken.whole_us.push(took);
                 }
             }
@@ -113,64 +114,60 @@ struct Shop {
     spec: Spec,
     folder: Folder,
     bank: FakeBank,
+    commits: Commits,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Shop {
     fn new(options: &Options) -> Result<Self, Failure> {
         let spec = Spec { size: options.size, k: options.k, windows: options.windows, messages: 1 };
-        let (folder, bank, runtime) = (Folder::new("bench-journals")?, FakeBank::new(), sale::runtime()?);
-        Ok(Self { options: options.clone(), spec, folder, bank, runtime })
+        let (folder, bank, commits) = (Folder::new("bench-journals")?, FakeBank::new(), Commits::default());
+        Ok(Self { options: options.clone(), spec, folder, bank, commits, runtime: sale::runtime()? })
     }
 
     fn journal(&self, role: &str) -> Result<Journal, Failure> {
-        self.options.journal.start(self.folder.path(), role)
+        self.options.journal.start_counted(self.folder.path(), role, &self.commits)
     }
 
-    /// A new buyer's first message: microseconds until the menu, the live session and the message were there.
+    /// A new buyer's first message: microseconds until the menu and the message were there, and commits until then.
     fn buy(&self, at: SocketAddr, journal: &Journal, (suite, key): (Suite, usize)) -> Result<[f64; 3], Failure> {
-        let marks: Arc<Mutex<[Option<Instant>; 2]>> = Arc::default();
-        let hears = marks.clone();
+        let menu: Arc<OnceLock<Instant>> = Arc::default();
+        let hears = menu.clone();
         let listener = Arc::new(move |event: &Event| {
-            let mut marks = hears.lock().unwrap_or_else(PoisonError::into_inner);
-            let [menu, live] = &mut *marks;
-            match event {
-                Event::Ordering { .. } => *menu = Some(Instant::now()),
-                Event::Live { .. } => *live = Some(Instant::now()),
-                Event::Invoiced { .. }
-                | Event::Paid { .. }
-                | Event::Recorded(_)
-                | Event::Dishonest(_)
-                | Event::Reconnecting { .. }
-                | Event::Waiting
-                | Event::Enough => {}
+            if matches!(event, Event::Ordering { .. }) {
+                hears.get_or_init(Instant::now);
             }
         });
         let way = Way { suite, ..Way::from(self.options.journal) };
         let settings = sale::buyer_settings(&self.bank, (journal.clone(), way), &sale::buyer_key(key), listener)?;
         let (buyer, address, request) = (Buyer::new(settings), sale::address(at), sale::request(&self.spec));
-        let mut sink = FirstOf(None);
+        let mut sink = FirstOf { first: None, commits: self.commits.clone() };
+        let before = self.commits.count();
         let (_stop, stopped) = tokio::sync::watch::channel(false);
         let start = Instant::now();
         let purchase = self.runtime.block_on(buyer.buy(&address, &request, &mut sink, stopped))?;
         if !purchase.is_settled() || purchase.delivered != 1 {
             return Err(format!("an order did not settle in full: {purchase:?}").into());
         }
-        let [menu, live] = *marks.lock().unwrap_or_else(PoisonError::into_inner);
         let us = |at: Option<Instant>| {
-            let at = at.ok_or("a sale without a menu, a session or a message")?;
+            let at = at.ok_or("a sale without a menu or a message")?;
             Ok::<_, Failure>(at.saturating_duration_since(start).as_secs_f64() * 1e6)
         };
-        Ok([us(menu)?, us(live)?, us(sink.0)?])
+        let (first, commits) = sink.first.unzip();
+        let commits = u32::try_from(commits.unwrap_or_default().saturating_sub(before))?;
+        Ok([us(menu.get().copied())?, us(first)?, f64::from(commits)])
     }
 }
 
-/// When its first message came.
-struct FirstOf(Option<Instant>);
+/// When its first message came, and how many commits had been made.
+struct FirstOf {
+    first: Option<(Instant, u64)>,
+    commits: Commits,
+}
 
 impl Sink for FirstOf {
     fn write(&mut self, _seq: u64, _message: &Message<'_>) -> io::Result<()> {
-        self.0.get_or_insert_with(Instant::now);
+        self.first.get_or_insert_with(|| (Instant::now(), self.commits.count()));
         Ok(())
     }
 
