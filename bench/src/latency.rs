@@ -152,7 +152,7 @@ impl fmt::Display for Report {
             f,
             "\nFrom the call that connects to the first message in the sink (the first byte read), microseconds. Medians of \
              {connections}, [lowest highest].\nsdpp: journals of class {}; menu: it is there, and nothing is \
-             ordered yet; commits: of both sides, on the way.\nrustls: a whole handshake; only the server has a \
+             ordered yet; commits: of both sides until then, waited for or not.\nrustls: a whole handshake; only the server has a \
              certificate.\n",
             journal.name()
         )?;
