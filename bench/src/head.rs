@@ -7,6 +7,19 @@ use crate::Options;
 
 /// Names and values, in the order in which they are printed.
 pub(crate) fn read(options: &Options) -> Vec<(&'static str, String)> {
+    let journals: Vec<&str> = options.journals.iter().map(|journal| journal.name()).collect();
+    let mut head = machine();
+    head.extend([
+        ("rounds", options.rounds.to_string()),
+        ("journals", journals.join(" and ")),
+        ("rail", "fake bank".to_owned()),
+        ("records", "none".to_owned()),
+    ]);
+    head
+}
+
+/// What any result needs: the machine, its load, compiler and commit.
+pub(crate) fn machine() -> Vec<(&'static str, String)> {
     let cpus = std::thread::available_parallelism().map_or_else(|_| "unknown".to_owned(), |cpus| cpus.to_string());
     let build = if cfg!(debug_assertions) { "debug: the numbers mean nothing" } else { "release" };
     vec![
@@ -18,10 +31,6 @@ pub(crate) fn read(options: &Options) -> Vec<(&'static str, String)> {
         ("rustc", say("rustc", &["--version"])),
         ("build", build.to_owned()),
         ("commit", commit()),
-        ("rounds", options.rounds.to_string()),
-        ("journal", options.journal.name().to_owned()),
-        ("rail", "fake bank, voucher mode".to_owned()),
-        ("records", "none".to_owned()),
     ]
 }
 

@@ -8,20 +8,21 @@ use std::time::{Duration, Instant};
 
 use sdpp::buyer::{self, Address, Buyer, Purchase, Request};
 use sdpp::seller::{self, Offer, Pools, Seller};
-use sdpp::sink::Discard;
+use sdpp::sink::{Discard, Sink};
 use sdpp::source::Repeat;
-use sdpp_proto::identity::SigningKey;
+use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::statement::{Form, Product, RecordOffer, RecordPolicy, Signing, Stalled};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakePayer, FakeWorld};
-use sdpp_rail::{Durability, MemoryDisk, Payee as _, SqliteStore};
+use sdpp_rail::{Durability, MemoryDisk, Payee as _, SqliteStore, Store};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::Failure;
 use crate::clock::{Stopwatch, Took};
+use crate::commits::{Commits, Counted};
 use crate::folder::Folder;
 
 const TOPIC: &str = "bench";
@@ -40,6 +41,24 @@ pub enum Journal {
     Power,
     /// In memory: shows what journals cost.
     Memory,
+}
+
+/// How a sale is made: all that its shape does not say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// How durable the journals of both sides are.
+    pub journal: Journal,
+    /// How both sides agree on keys.
+    pub suite: Suite,
+    /// How the buyer pays.
+    pub mode: FakeMode,
+}
+
+impl From<Journal> for Way {
+    /// The usual one: suite 1, vouchers.
+    fn from(journal: Journal) -> Self {
+        Self { journal, suite: Suite::X25519, mode: FakeMode::Voucher }
+    }
 }
 
 /// One sale.
@@ -61,6 +80,16 @@ impl Spec {
         u64::from(self.k).saturating_mul(u64::from(self.windows))
     }
 
+    /// Whether it differs in its count of messages at most.
+    pub fn is_shaped_as(&self, other: &Self) -> bool {
+        *self == Self { messages: self.messages, ..*other }
+    }
+
+    /// Whether each message waits until the one before is paid.
+    pub const fn is_lock_step(&self) -> bool {
+        self.k == 1 && self.windows == 1
+    }
+
     /// Bytes of all messages.
     pub fn payload_bytes(&self) -> u64 {
         self.messages.saturating_mul(u64::try_from(self.size).unwrap_or(u64::MAX))
@@ -73,6 +102,8 @@ pub(crate) struct Sold {
     pub(crate) whole: Took,
     /// What it consists of; none for a sale that was all ramp.
     pub(crate) parts: Option<Parts>,
+    /// Commits of both journals.
+    pub(crate) commits: u64,
 }
 
 /// The parts of a sale, by what its buyer sees.
@@ -88,38 +119,56 @@ pub(crate) struct Parts {
 }
 
 /// Runs one sale. What comes before the connection and after the settlements is not timed.
-pub(crate) fn run(spec: &Spec, journal: Journal) -> Result<Sold, Failure> {
+pub(crate) fn run(spec: &Spec, way: impl Into<Way>) -> Result<Sold, Failure> {
+    let way = way.into();
     let folder = Folder::new("bench-journals")?;
+    let commits = Commits::default();
+    let journal = |role| way.journal.start_counted(folder.path(), role, &commits);
     let bank = FakeBank::new();
     let marks = Arc::new(Marks::new(spec.k));
-    let (start, whole) = thread::scope(|scope| {
+    let (start, whole) = with_seller(settings_by(spec, &bank, (journal("seller")?, way.mode)), |at| {
+        let hears = marks.clone();
+        let listener = Arc::new(move |event: &_| hears.event(event));
+        let purchaser = Buyer::new(buyer_settings(&bank, (journal("buyer")?, way), &key(2), listener)?);
+        let request = request(spec);
+        let mut sink = Discard::default();
+        let (purchase, start, whole) = in_thread(|| buy(&purchaser, at, &request, &mut sink))?;
+        check(spec, &purchase, &sink)?;
+        Ok((start, whole))
+    })?;
+    wait_for_journals(folder.path(), &["seller", "buyer"]);
+    Ok(Sold { whole, parts: marks.parts(start, whole.wall), commits: commits.count() })
+}
+
+/// Sells in a thread of its own as long as something is bought.
+pub(crate) fn with_seller<T>(
+    settings: seller::Settings,
+    bought: impl FnOnce(SocketAddr) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    thread::scope(|scope| {
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = watch::channel(false);
-        let selling = named("bench-seller").spawn_scoped(scope, {
-            let seller_journal = journal.start(folder.path(), "seller")?;
-            let bank = &bank;
-            move || serve(spec, bank, seller_journal, (tell, stopped))
-        })?;
-        let bought = told.recv().map_err(Failure::from).and_then(|at| {
-            let hears = marks.clone();
-            let listener = Arc::new(move |event: &_| hears.event(event));
-            let purchaser = purchaser(&bank, journal.start(folder.path(), "buyer")?, &key(2), listener)?;
-            let buying = named("bench-buyer").spawn_scoped(scope, move || buy(spec, &purchaser, at))?;
-            buying.join().map_err(|_| "the buyer's thread panicked")?
-        });
+        let selling = named("bench-seller").spawn_scoped(scope, move || serve(settings, tell, stopped))?;
+        let bought = told.recv().map_err(Failure::from).and_then(bought);
         // Without a receiver the seller has ended already; its own error says why.
         let _ = stop.send(true);
         selling.join().map_err(|_| "the seller's thread panicked")??;
         bought
-    })?;
-    wait_for_journals(folder.path());
-    Ok(Sold { whole, parts: marks.parts(start, whole.wall) })
+    })
+}
+
+/// Buys in a thread of its own.
+pub(crate) fn in_thread<T: Send>(buy: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+    thread::scope(|scope| {
+        let buying = named("bench-buyer").spawn_scoped(scope, buy)?;
+        buying.join().map_err(|_| "the buyer's thread panicked")?
+    })
 }
 
 /// A journal's thread closes its file after the sale: the next round must not pay for that.
-fn wait_for_journals(folder: &Path) {
+pub(crate) fn wait_for_journals(folder: &Path, roles: &[&str]) {
     let start = Instant::now();
-    let open = || ["seller", "buyer"].iter().any(|role| folder.join(format!("{role}.sqlite-wal")).exists());
+    let open = || roles.iter().any(|role| folder.join(format!("{role}.sqlite-wal")).exists());
     while open() && crate::since(start) < CLOSE_WAIT {
         thread::sleep(Duration::from_millis(1));
     }
@@ -135,13 +184,12 @@ pub(crate) fn runtime() -> std::io::Result<Runtime> {
 
 /// The seller's thread.
 fn serve(
-    spec: &Spec,
-    bank: &FakeBank,
-    journal: sdpp::journal::Journal,
-    (tell, stop): (mpsc::Sender<SocketAddr>, watch::Receiver<bool>),
+    settings: seller::Settings,
+    tell: mpsc::Sender<SocketAddr>,
+    stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     runtime()?.block_on(async {
-        let seller = Seller::start(settings(spec, bank, journal)).await?;
+        let seller = Seller::start(settings).await?;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         tell.send(listener.local_addr()?)?;
         seller.serve(listener, stop).await;
@@ -150,6 +198,14 @@ fn serve(
 }
 
 pub(crate) fn settings(spec: &Spec, bank: &FakeBank, journal: sdpp::journal::Journal) -> seller::Settings {
+    settings_by(spec, bank, (journal, FakeMode::Voucher))
+}
+
+pub(crate) fn settings_by(
+    spec: &Spec,
+    bank: &FakeBank,
+    (journal, mode): (sdpp::journal::Journal, FakeMode),
+) -> seller::Settings {
     let (size, messages) = (spec.size, spec.messages);
     let offer = Offer {
         product: product(spec),
@@ -160,7 +216,7 @@ pub(crate) fn settings(spec: &Spec, bank: &FakeBank, journal: sdpp::journal::Jou
     seller::Settings {
         key: key(1),
         offers: vec![offer],
-        payees: vec![Arc::new(FakePayee::new(bank, ACCOUNT, FakeWorld::asset(), FakeMode::Voucher))],
+        payees: vec![Arc::new(FakePayee::new(bank, ACCOUNT, FakeWorld::asset(), mode))],
         records: None,
         record_offer: RecordOffer { backend: "none".into(), origin: String::new(), form: Form::Full },
         standings: None,
@@ -202,12 +258,22 @@ pub(crate) fn purchaser(
     key: &SigningKey,
     listener: buyer::Listener,
 ) -> Result<Buyer, Failure> {
+    // Its class was chosen when it was started.
+    Ok(Buyer::new(buyer_settings(bank, (journal, Journal::Memory.into()), key, listener)?))
+}
+
+pub(crate) fn buyer_settings(
+    bank: &FakeBank,
+    (journal, way): (sdpp::journal::Journal, Way),
+    key: &SigningKey,
+    listener: buyer::Listener,
+) -> Result<buyer::Settings, Failure> {
     let account = key.public().multibase();
     bank.fund(&account, &FakeWorld::asset(), PLENTY)?;
-    Ok(Buyer::new(buyer::Settings {
-        suites: vec![Suite::X25519],
-        payer: Arc::new(FakePayer::new(bank, account, FakeMode::Voucher)),
-        rail: FakePayee::new(bank, ACCOUNT, FakeWorld::asset(), FakeMode::Voucher).option().rail,
+    Ok(buyer::Settings {
+        suites: vec![way.suite],
+        payer: Arc::new(FakePayer::new(bank, account, way.mode)),
+        rail: FakePayee::new(bank, ACCOUNT, FakeWorld::asset(), way.mode).option().rail,
         records: None,
         standings: None,
         journal,
@@ -215,24 +281,27 @@ pub(crate) fn purchaser(
         progress: Arc::default(),
         listener,
         key: key.clone(),
-    }))
+    })
 }
 
-/// The buyer's thread.
-fn buy(spec: &Spec, buyer: &Buyer, at: SocketAddr) -> Result<(Instant, Took), Failure> {
-    let (address, request) = (address(at), request(spec));
-    let mut sink = Discard::default();
+/// One purchase, from the connection to both settlements.
+pub(crate) fn buy(
+    buyer: &Buyer,
+    at: SocketAddr,
+    request: &Request,
+    sink: &mut dyn Sink,
+) -> Result<(Purchase, Instant, Took), Failure> {
+    let address = address(at);
     let (_stop, stopped) = watch::channel(false);
     let runtime = runtime()?;
     let watch = Stopwatch::start();
-    let purchase = runtime.block_on(buyer.buy(&address, &request, &mut sink, stopped))?;
+    let purchase = runtime.block_on(buyer.buy(&address, request, sink, stopped))?;
     let whole = watch.stop();
-    check(spec, &purchase, &sink)?;
-    Ok((watch.started(), whole))
+    Ok((purchase, watch.started(), whole))
 }
 
 pub(crate) fn address(at: SocketAddr) -> Address {
-    Address { seller: Some(key(1).public()), host: at.to_string() }
+    Address { seller: Some(seller_key()), host: at.to_string() }
 }
 
 pub(crate) fn request(spec: &Spec) -> Request {
@@ -265,6 +334,11 @@ pub(crate) fn buyer_key(number: usize) -> SigningKey {
     SigningKey::from_seed(&seed)
 }
 
+/// Who sells.
+pub(crate) fn seller_key() -> PublicKey {
+    key(1).public()
+}
+
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&Zeroizing::new([seed; 32]))
 }
@@ -289,13 +363,33 @@ impl Journal {
     }
 
     pub(crate) fn start(self, folder: &Path, role: &str) -> Result<sdpp::journal::Journal, Failure> {
-        let path = folder.join(format!("{role}.sqlite"));
-        Ok(match self {
-            Self::Process => sdpp::journal::Journal::start(SqliteStore::open(path, Durability::Process)?)?,
-            Self::Power => sdpp::journal::Journal::start(SqliteStore::open(path, Durability::Power)?)?,
-            Self::Memory => sdpp::journal::Journal::start(MemoryDisk::new().open())?,
+        self.start_counted(folder, role, &Commits::default())
+    }
+
+    pub(crate) fn start_counted(
+        self,
+        folder: &Path,
+        role: &str,
+        commits: &Commits,
+    ) -> Result<sdpp::journal::Journal, Failure> {
+        Ok(match self.durability() {
+            Some(class) => journal_in(SqliteStore::open(folder.join(format!("{role}.sqlite")), class)?, commits)?,
+            None => journal_in(MemoryDisk::new().open(), commits)?,
         })
     }
+
+    /// What a file of this class is worth; none for one in memory.
+    pub(crate) const fn durability(self) -> Option<Durability> {
+        match self {
+            Self::Process => Some(Durability::Process),
+            Self::Power => Some(Durability::Power),
+            Self::Memory => None,
+        }
+    }
+}
+
+fn journal_in(store: impl Store + 'static, commits: &Commits) -> std::io::Result<sdpp::journal::Journal> {
+    sdpp::journal::Journal::start(Counted::new(store, commits))
 }
 
 /// When a sale's parts begin, by what its buyer hears.

@@ -13,6 +13,7 @@ mod stream;
 
 use sdpp_mqtt::Qos;
 use server::{Program, Server};
+pub(crate) use stream::{HOST, tls};
 use stream::{Streams, Writes};
 
 /// Whoever does nothing for so long is given up.

@@ -5,13 +5,14 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::Failure;
 use crate::clock::{Stopwatch, Took};
 
-const HOST: &str = "localhost";
+pub(crate) const HOST: &str = "localhost";
 /// As much as SDPP's own connection reads at once.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -33,23 +34,7 @@ pub(crate) struct Streams {
 impl Streams {
     /// Makes a certificate that signs itself; the client trusts it alone.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()])?;
-        let certificate = made.cert.der().clone();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-        provider.cipher_suites = vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384];
-        let provider = Arc::new(provider);
-        let versions = &[&rustls::version::TLS13];
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone())?;
-        let server = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)?;
-        let client = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let (server, client) = tls(rustls::crypto::aws_lc_rs::default_provider())?;
         Ok(Self { server: Arc::new(server), client: Arc::new(client) })
     }
 
@@ -88,6 +73,28 @@ impl Streams {
         }
         Ok(())
     }
+}
+
+/// Both ends of TLS 1.3 with AES-256-GCM and this provider's ways to agree on keys. The server has a certificate
+/// (ECDSA, P-256) that signs itself; the client trusts it alone.
+pub(crate) fn tls(mut provider: CryptoProvider) -> Result<(ServerConfig, ClientConfig), Failure> {
+    let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()])?;
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    provider.cipher_suites = vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384];
+    let provider = Arc::new(provider);
+    let versions = &[&rustls::version::TLS13];
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone())?;
+    let server = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?;
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok((server, client))
 }
 
 fn send(mut to: impl Write, write_bytes: usize, bytes: u64) -> io::Result<()> {

@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use sdpp::audit::{Bundle, Report, Trust, Verdict};
+use sdpp::audit::{Bundle, Report, Trust, Verdict, audit_from};
 use sdpp_log::{Policy, VerifierKey};
 use sdpp_proto::identity::PublicKey;
 
@@ -48,13 +48,20 @@ pub(crate) struct Args {
 pub(crate) fn run(home: impl Fn() -> Result<Home, Box<dyn Error>>, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     match (&args.bundle, args.seller) {
         (Some(path), Some(seller)) => {
-            let file = File::open(path).map_err(|error| failed(Exit::Usage, format!("{}: {error}", path.display())))?;
-            let bundle = Bundle::read(BufReader::new(file))?;
-            let report = bundle.audit(&Trust { seller, log: args.policy()? });
+            let report = bundle_at(path, &Trust { seller, log: args.policy()? })?;
             Ok(args.tell(&report))
         }
         _ => wait(own(&home()?, args)),
     }
+}
+
+/// A file is read several times, so that its length does not matter; a pipe can be read only once.
+fn bundle_at(path: &Path, trust: &Trust) -> Result<Report, Box<dyn Error>> {
+    let file = File::open(path).map_err(|error| failed(Exit::Usage, format!("{}: {error}", path.display())))?;
+    if file.metadata()?.is_file() {
+        return Ok(audit_from(|| File::open(path).map(BufReader::new), trust)?);
+    }
+    Ok(Bundle::read(BufReader::new(file))?.audit(trust))
 }
 
 async fn own(home: &Home, args: &Args) -> Result<ExitCode, Box<dyn Error>> {

@@ -14,6 +14,8 @@ mod corners;
 mod falsehoods;
 #[path = "audit/gaps.rs"]
 mod gaps;
+#[path = "audit/passes.rs"]
+mod passes;
 #[path = "audit/records.rs"]
 mod records;
 #[path = "audit/world.rs"]
@@ -29,7 +31,7 @@ use world::{Edits, Sale, converse, finding, trust};
 fn honest_conversations_are_clean() {
     for unit in [Unit::Message, Unit::Byte, Unit::Second] {
         let sale = converse(unit, &Edits::default());
-        let report = sale.bundle.audit(&trust());
+        let report = passes::audit(&sale.bundle, &trust());
         assert_eq!(report.verdict, Verdict::Clean, "{unit:?}\n{report}");
         let totals = &report.totals;
         assert_eq!((totals.messages, totals.windows, totals.forgiven), (50, 6, 5));
@@ -37,7 +39,7 @@ fn honest_conversations_are_clean() {
         assert_eq!((totals.paid, totals.unpaid, totals.statements), (totals.due, Amount::ZERO, 19));
         assert_eq!(report.notes, []);
     }
-    let report = converse(Unit::Message, &Edits::default()).bundle.audit(&trust());
+    let report = passes::audit(&converse(Unit::Message, &Edits::default()).bundle, &trust());
     assert_eq!(report.totals.due, Amount::new(15));
     assert!(report.to_string().starts_with("CLEAN: "), "{report}");
 }
@@ -45,7 +47,7 @@ fn honest_conversations_are_clean() {
 #[test]
 fn messages_are_forgiven_at_each_of_two_crashes_in_a_row() {
     let edits = Edits { crashes_again: 4, ..Edits::default() };
-    let report = converse(Unit::Message, &edits).bundle.audit(&trust());
+    let report = passes::audit(&converse(Unit::Message, &edits).bundle, &trust());
     assert_eq!(report.verdict, Verdict::Clean, "{report}");
     assert_eq!((report.totals.forgiven, report.totals.messages, report.totals.digests), (9, 46, 5));
     // What lies between the two is nobody's to leave out.
@@ -59,7 +61,7 @@ fn messages_are_forgiven_at_each_of_two_crashes_in_a_row() {
         },
         ..Edits::default()
     };
-    assert!(!converse(Unit::Message, &leaves_out).bundle.audit(&trust()).is_clean());
+    assert!(!passes::audit(&converse(Unit::Message, &leaves_out).bundle, &trust()).is_clean());
 }
 
 #[test]
@@ -72,16 +74,16 @@ fn an_acceptance_may_stand_in_for_the_statement_before_it() {
         },
         ..Edits::default()
     };
-    assert!(converse(Unit::Message, &edits).bundle.audit(&trust()).is_clean());
+    assert!(passes::audit(&converse(Unit::Message, &edits).bundle, &trust()).is_clean());
 }
 
 #[test]
 fn a_statement_that_comes_twice_changes_nothing() {
     let mut sale = converse(Unit::Message, &Edits::default());
-    let once = sale.bundle.audit(&trust());
+    let once = passes::audit(&sale.bundle, &trust());
     let twice: Vec<_> = sale.bundle.statements.iter().flat_map(|bytes| [bytes.clone(), bytes.clone()]).collect();
     sale.bundle.statements.extend(twice);
-    assert_eq!(sale.bundle.audit(&trust()), once);
+    assert_eq!(passes::audit(&sale.bundle, &trust()), once);
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn what_is_not_false_is_noted() {
     let topics = |edits: &Edits, drop: &[&str]| {
         let mut sale = converse(Unit::Byte, edits);
         drop.iter().for_each(|label| sale.drop(label));
-        let report = sale.bundle.audit(&trust());
+        let report = passes::audit(&sale.bundle, &trust());
         assert!(report.is_clean(), "{report}");
         report.notes.iter().map(|note| note.topic).collect::<Vec<_>>()
     };
@@ -123,7 +125,7 @@ fn data_is_compared_byte_by_byte() {
             changed[at] ^= 0x80;
             let mut sale = honest.clone();
             sale.bundle.messages = vec![changed.into()];
-            let report = sale.bundle.audit(&trust());
+            let report = passes::audit(&sale.bundle, &trust());
             let (first, held) = (sale.message_at(at), 37..42);
             match &report.verdict {
                 Verdict::False(found) => {
@@ -195,7 +197,7 @@ fn files_that_are_no_bundles_are_refused() {
 #[test]
 fn json_is_one_line_and_escaped() {
     let sale: Sale = converse(Unit::Message, &Edits { order: |_, body| body.windows = 9, ..Edits::default() });
-    let report = sale.bundle.audit(&trust());
+    let report = passes::audit(&sale.bundle, &trust());
     let json = report.to_json();
     assert!(json.starts_with("{\"verdict\":\"false\",\"finding\":{\"statement\":\""), "{json}");
     assert!(json.contains("\"by\":\"buyer\",\"rule\":\"order-windows\""), "{json}");

@@ -29,11 +29,13 @@ mod money;
 mod report;
 mod rule;
 mod sale;
+mod stream;
 
 pub use auditor::{Auditor, Trust};
 pub use bundle::{Bundle, BundleError, Item, Items, LogEvidence, RecordProof};
 pub use report::{Finding, Missing, Note, Party, Report, Topic, Totals, Verdict};
 pub use rule::Rule;
+pub use stream::audit_from;
 
 /// Audits a bundle.
 ///

@@ -10,7 +10,7 @@ use sdpp_proto::statement::{
 use crate::world::{Edits, Sale, buyer, converse, finding, seller, trust};
 
 fn audit(sale: &Sale) -> Report {
-    sale.bundle.audit(&trust())
+    crate::passes::audit(&sale.bundle, &trust())
 }
 
 #[test]

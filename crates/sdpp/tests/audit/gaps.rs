@@ -9,7 +9,7 @@ use sdpp_proto::time::Timestamp;
 use crate::world::{Ctx, Edits, Sale, converse, key, trust};
 
 fn missing(sale: &Sale) -> Missing {
-    let report = sale.bundle.audit(&trust());
+    let report = crate::passes::audit(&sale.bundle, &trust());
     match report.verdict {
         Verdict::Incomplete(missing) => missing,
         Verdict::Clean | Verdict::False(_) => panic!("{report}"),
@@ -88,7 +88,7 @@ fn whatever_is_left_out_nobody_is_called_false() {
             if first != second {
                 sale.drop(second);
             }
-            let report = sale.bundle.audit(&trust());
+            let report = crate::passes::audit(&sale.bundle, &trust());
             assert!(!matches!(report.verdict, Verdict::False(_)), "without {first} and {second}: {report}");
         }
     }
@@ -101,7 +101,7 @@ fn the_end_of_a_key_is_noted_and_takes_nothing_back() {
     let said =
         [Rotation::sign(&key(1), &key(9), at).erase(), Revocation::sign(&key(1), at, RevokeReason::Exposed).erase()];
     sale.bundle.statements.extend(said.iter().map(|said| said.bytes.clone()));
-    let report = sale.bundle.audit(&trust());
+    let report = crate::passes::audit(&sale.bundle, &trust());
     assert!(report.is_clean(), "{report}");
     let noted: Vec<_> = report.notes.iter().filter(|note| note.topic == Topic::Key).collect();
     assert_eq!(noted.iter().map(|note| note.statement).collect::<Vec<_>>(), said.map(|said| Some(said.id)));
@@ -112,7 +112,7 @@ fn the_end_of_a_key_is_noted_and_takes_nothing_back() {
 fn a_void_invoice_need_not_be_there() {
     let mut sale = converse(Unit::Message, &Edits::default());
     sale.drop("invoice 3");
-    let report = sale.bundle.audit(&trust());
+    let report = crate::passes::audit(&sale.bundle, &trust());
     assert!(report.is_clean() && report.totals.invoices_void == 0, "{report}");
 }
 
@@ -122,18 +122,18 @@ fn the_audit_goes_on_without_data() {
     let data = sale.bundle.messages.concat();
     sale.bundle.messages = vec![data[..sale.ends[32]].into()];
     assert_eq!(missing(&sale), Missing::Messages(33));
-    assert_eq!(sale.bundle.audit(&trust()).totals.statements, 19);
+    assert_eq!(crate::passes::audit(&sale.bundle, &trust()).totals.statements, 19);
     sale.bundle.order_salt = None;
     assert_eq!(missing(&sale), Missing::Salt);
     sale.bundle.messages.clear();
-    assert!(sale.bundle.audit(&trust()).is_clean());
+    assert!(crate::passes::audit(&sale.bundle, &trust()).is_clean());
 }
 
 #[test]
 fn data_behind_the_last_invoice_is_noted() {
     let mut sale = converse(Unit::Message, &Edits::default());
     sale.bundle.messages.push(vec![0; 13].into());
-    let report = sale.bundle.audit(&trust());
+    let report = crate::passes::audit(&sale.bundle, &trust());
     assert!(report.is_clean() && report.notes.iter().any(|note| note.topic == Topic::Uninvoiced), "{report}");
 }
 
@@ -142,7 +142,7 @@ fn what_lies_behind_a_gap_is_not_judged() {
     let edits = Edits { settlement: |_, _, body| body.paid = body.due.saturating_sub(body.paid), ..Edits::default() };
     let mut sale = converse(Unit::Message, &edits);
     sale.drop("payment 1");
-    let report = sale.bundle.audit(&trust());
+    let report = crate::passes::audit(&sale.bundle, &trust());
     assert!(matches!(report.verdict, Verdict::Incomplete(_)), "{report}");
     assert!(report.notes.iter().any(|note| note.topic == Topic::Unchecked));
 }

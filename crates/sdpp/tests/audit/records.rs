@@ -32,7 +32,7 @@ fn witness() -> VerifierKey {
     verifier("witness.example", SignatureType::Cosignature, 51)
 }
 
-fn trusting(quorum: usize) -> Trust {
+pub(crate) fn trusting(quorum: usize) -> Trust {
     Trust { log: Some(Policy::new(log_key(), vec![witness()], quorum).unwrap()), ..trust() }
 }
 
@@ -134,14 +134,14 @@ fn missing(report: &Report) -> &Missing {
 #[test]
 fn records_that_are_right_are_counted() {
     for quorum in [0, 1] {
-        let report = recorded(|_| {}).bundle.audit(&trusting(quorum));
+        let report = crate::passes::audit(&recorded(|_| {}).bundle, &trusting(quorum));
         assert!(report.is_clean() && report.notes.is_empty(), "{report}");
         assert_eq!(report.totals.records, 18);
     }
     let hashed = |sale: &Sale, label: &str| entry(Form::Hash, &sale.ctx.id(label).0, ORIGIN);
     let sale = converse(Unit::Message, &Edits::default());
     let sale = recorded(|entries| entries.iter_mut().for_each(|(label, entry)| *entry = hashed(&sale, label)));
-    let report = sale.bundle.audit(&trusting(1));
+    let report = crate::passes::audit(&sale.bundle, &trusting(1));
     assert!(report.is_clean() && report.totals.records == 18, "{report}");
     assert_eq!(report.notes.iter().map(|note| note.topic).collect::<Vec<_>>(), [Topic::Record]);
 }
@@ -153,7 +153,7 @@ fn a_wrong_proof_is_named() {
         let record = &mut evidence(&mut sale).records[at];
         record.proof[0].0[0] ^= 1;
         let statement = Some(record.statement);
-        let report = sale.bundle.audit(&trusting(1));
+        let report = crate::passes::audit(&sale.bundle, &trusting(1));
         let finding = found(&report);
         assert_eq!((finding.rule, finding.by, finding.statement), (Rule::Inclusion, Party::Ledger, statement));
     }
@@ -165,14 +165,17 @@ fn a_forked_log_is_caught_by_its_witness() {
     let fork = Hash([8; 32]);
     // The log shows this seller another history. Its own signature is right, the witness's is not there.
     evidence(&mut sale).checkpoint = checkpoint(18, fork, 50, false);
-    assert_eq!(missing(&sale.bundle.audit(&trusting(1))), &Missing::Cosignatures { valid: 0, quorum: 1 });
+    assert_eq!(
+        missing(&crate::passes::audit(&sale.bundle, &trusting(1))),
+        &Missing::Cosignatures { valid: 0, quorum: 1 }
+    );
     // Without witnesses the records still do not lead to that root.
-    assert_eq!(found(&sale.bundle.audit(&trusting(0))).rule, Rule::Inclusion);
+    assert_eq!(found(&crate::passes::audit(&sale.bundle, &trusting(0))).rule, Rule::Inclusion);
     evidence(&mut sale).checkpoint = checkpoint(18, fork, 52, true);
-    let report = sale.bundle.audit(&trusting(1));
+    let report = crate::passes::audit(&sale.bundle, &trusting(1));
     assert_eq!((found(&report).rule, found(&report).by), (Rule::Checkpoint, Party::Ledger));
     evidence(&mut sale).checkpoint = b"nonsense".to_vec();
-    assert_eq!(found(&sale.bundle.audit(&trusting(1))).rule, Rule::Checkpoint);
+    assert_eq!(found(&crate::passes::audit(&sale.bundle, &trusting(1))).rule, Rule::Checkpoint);
 }
 
 #[test]
@@ -182,11 +185,14 @@ fn a_missing_or_false_cosignature_is_named() {
     let text = String::from_utf8(good).unwrap();
     let lines: Vec<_> = text.lines().collect();
     evidence(&mut sale).checkpoint = format!("{}\n", lines[..lines.len() - 1].join("\n")).into_bytes();
-    assert_eq!(missing(&sale.bundle.audit(&trusting(1))), &Missing::Cosignatures { valid: 0, quorum: 1 });
-    assert!(sale.bundle.audit(&trusting(0)).is_clean());
+    assert_eq!(
+        missing(&crate::passes::audit(&sale.bundle, &trusting(1))),
+        &Missing::Cosignatures { valid: 0, quorum: 1 }
+    );
+    assert!(crate::passes::audit(&sale.bundle, &trusting(0)).is_clean());
     // The witness's line with the log's signature in it.
     evidence(&mut sale).checkpoint = text.replace("time", "").replace("Bw", "Bg").into_bytes();
-    assert!(!sale.bundle.audit(&trusting(1)).is_clean());
+    assert!(!crate::passes::audit(&sale.bundle, &trusting(1)).is_clean());
 }
 
 #[test]
@@ -194,7 +200,7 @@ fn what_a_record_holds_is_compared() {
     let order = |edit: fn(&Sale) -> Vec<u8>| {
         let honest = converse(Unit::Message, &Edits::default());
         let sale = recorded(|entries| entries[0].1 = edit(&honest));
-        let report = sale.bundle.audit(&trusting(1));
+        let report = crate::passes::audit(&sale.bundle, &trusting(1));
         let finding = found(&report);
         assert_eq!(finding.statement, Some(sale.ctx.id("order")));
         (finding.rule, finding.by)
@@ -218,10 +224,10 @@ fn what_a_record_holds_is_compared() {
 #[test]
 fn what_is_not_recorded_is_noted() {
     let sale = recorded(|entries| entries.retain(|(label, _)| label != "order"));
-    assert_eq!(missing(&sale.bundle.audit(&trusting(1))), &Missing::Record(sale.ctx.id("order")));
+    assert_eq!(missing(&crate::passes::audit(&sale.bundle, &trusting(1))), &Missing::Record(sale.ctx.id("order")));
     let topics = |keep: &[&str]| {
         let sale = recorded(|entries| entries.retain(|(label, _)| keep.contains(&label.as_str())));
-        let report = sale.bundle.audit(&trusting(1));
+        let report = crate::passes::audit(&sale.bundle, &trusting(1));
         assert!(report.is_clean(), "{report}");
         report.notes.iter().map(|note| note.topic).collect::<Vec<_>>()
     };
@@ -236,12 +242,12 @@ fn what_is_not_recorded_is_noted() {
 #[test]
 fn evidence_and_trust_belong_together() {
     let mut sale = recorded(|_| {});
-    let report = sale.bundle.audit(&trust());
+    let report = crate::passes::audit(&sale.bundle, &trust());
     assert!(report.is_clean() && report.notes.iter().any(|note| note.topic == Topic::NoPolicy), "{report}");
     sale.bundle.log = None;
-    assert_eq!(missing(&sale.bundle.audit(&trusting(1))), &Missing::LogEvidence);
+    assert_eq!(missing(&crate::passes::audit(&sale.bundle, &trusting(1))), &Missing::LogEvidence);
     let edits = Edits { menu: |_, body| body.records.backend = "none".into(), ..Edits::default() };
-    assert!(converse(Unit::Message, &edits).bundle.audit(&trusting(1)).is_clean());
+    assert!(crate::passes::audit(&converse(Unit::Message, &edits).bundle, &trusting(1)).is_clean());
 }
 
 #[test]
@@ -250,5 +256,5 @@ fn a_false_statement_comes_before_a_false_ledger() {
     let mut sale = converse(Unit::Message, &edits);
     with_log(&mut sale, |_| {});
     evidence(&mut sale).records[0].index = 17;
-    assert_eq!(found(&sale.bundle.audit(&trusting(1))).rule, Rule::PaymentChannel);
+    assert_eq!(found(&crate::passes::audit(&sale.bundle, &trusting(1))).rule, Rule::PaymentChannel);
 }

@@ -149,7 +149,7 @@ impl Sale {
 }
 
 pub(crate) fn finding(sale: &Sale) -> Finding {
-    let report = sale.bundle.audit(&trust());
+    let report = crate::passes::audit(&sale.bundle, &trust());
     match report.verdict {
         Verdict::False(found) => *found,
         Verdict::Clean | Verdict::Incomplete(_) => panic!("{report}"),
