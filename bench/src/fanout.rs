@@ -25,11 +25,11 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::Failure;
+use crate::memory::resident;
 use crate::sale::{self, Journal, Spec};
 
 mod buying;
 pub mod live;
-mod payee;
 mod process;
 mod selling;
 
@@ -251,12 +251,4 @@ fn buy(
 fn check(spec: &Spec, purchase: &Purchase, messages: u64) -> Result<(), Failure> {
     let complete = purchase.is_settled() && purchase.delivered == spec.messages && messages == spec.messages;
     if complete { Ok(()) } else { Err(format!("an order did not settle in full: {purchase:?}").into()) }
-}
-
-/// Bytes of this process that are in memory.
-fn resident() -> Result<u64, Failure> {
-    let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib.saturating_mul(1024))
 }

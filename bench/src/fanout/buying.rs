@@ -15,16 +15,17 @@ use sdpp::journal::Barrier;
 use sdpp::sink::{Mark, Ready, Sink};
 use sdpp_proto::message::Message;
 use sdpp_proto::money::Amount;
-use sdpp_rail::fake::FakeBank;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::live::Shape;
 use super::process::Look;
 use super::selling::println_line;
-use super::{HANDSHAKES, LOOK, resident};
+use super::{HANDSHAKES, LOOK};
 use crate::Failure;
 use crate::clock::own_cpu;
+use crate::memory::resident;
+use crate::rail;
 use crate::sale::{self, Journal, Spec};
 
 /// Most that one buyer spends; nobody comes near it.
@@ -89,7 +90,7 @@ fn look(begun: Instant, common: &Common) -> Result<Look, Failure> {
 /// All buy, until the source ends and all is settled.
 fn buy(shape: &Shape, at: SocketAddr, common: &Arc<Common>) -> Result<(), Failure> {
     let spec = Spec { size: shape.size, k: shape.k, windows: shape.windows, messages: 0 };
-    let (bank, journal) = (FakeBank::new(), Journal::Memory.start(Path::new(""), "buyer")?);
+    let journal = Journal::Memory.start(Path::new(""), "buyer")?;
     let (_stop, stopped) = watch::channel(false);
     LocalSet::new().block_on(&sale::runtime()?, async move {
         let (mut tasks, under_way) = (Vec::new(), Rc::new(Cell::new(0_usize)));
@@ -106,7 +107,7 @@ fn buy(shape: &Shape, at: SocketAddr, common: &Arc<Common>) -> Result<(), Failur
                     here.live.fetch_add(1, Ordering::SeqCst);
                 }
             };
-            let buyer = sale::purchaser(&bank, journal.clone(), &sale::buyer_key(number), Arc::new(listener))?;
+            let buyer = rail::buyer(sale::buyer_key(number), journal.clone(), Arc::new(listener));
             let request = Request { quantity: None, limit: Some(LIMIT), ..sale::request(&spec) };
             let mut sink = Counted {
                 common: common.clone(),

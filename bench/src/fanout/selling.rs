@@ -14,12 +14,13 @@ use sdpp_proto::statement::{Product, Stalled};
 use sdpp_rail::fake::FakeBank;
 use tokio::sync::watch;
 
+use super::HANDSHAKES;
 use super::live::Shape;
-use super::payee::Believing;
 use super::process::Look;
-use super::{HANDSHAKES, resident};
 use crate::Failure;
 use crate::clock::own_cpu;
+use crate::memory::resident;
+use crate::rail;
 use crate::sale::{self, Journal, Spec};
 
 /// Read from a live source at once, in bytes: as much as the program's own sources do.
@@ -117,9 +118,8 @@ pub(super) fn println_line(line: &str) {
 /// Whoever does not keep up loses the oldest, as live products do that are sold with `when_stalled = skip`.
 fn settings(shape: &Shape, hub: &Arc<Mutex<Option<Hub>>>) -> Result<seller::Settings, Failure> {
     let spec = Spec { size: shape.size, k: shape.k, windows: shape.windows, messages: 0 };
-    let mut settings = sale::settings(&spec, &FakeBank::new(), Journal::Memory.start(Path::new(""), "seller")?);
-    let option = settings.payees.first().ok_or("a sale has no payee")?.option();
-    settings.payees = vec![Arc::new(Believing::new(option))];
+    let journal = Journal::Memory.start(Path::new(""), "seller")?;
+    let mut settings = rail::selling(sale::settings(&spec, &FakeBank::new(), journal));
     let take = Take { overflow: Overflow::DropOldest, queue_messages: shape.queue, ..Take::default() };
     let hub = hub.clone();
     let source = move |_: &_| {
