@@ -22,9 +22,10 @@ cargo run --release -p sdpp-bench --bin fanout -- [OPTION]...
   --quiet-s N            seconds of silence before a session's memory is looked at (20)
 live:
   --rounds N[,N]         rounds, and those from 1,000 buyers on (5,3)
-  --rate N               messages a second of the source; 0: as many as the hub takes (0)
+  --rate N               messages a second of the source (first the highest that is carried, then all that the
+                         hub takes)
   --queue N              messages that may wait for one order (1024)
-  --ramp-ms N            from the source's opening until it counts, and 4 ms more for each buyer (1000)
+  --ramp-ms N            from a change of the source until it counts; when it opens 4 ms more for each buyer (1000)
   --time-ms N            how long it counts (2000)
   --beside-slow N        so many buyers are measured without and with a slow one (10); 0: not
   --slow-share X         what the slow one takes, by what each other takes (0.01)

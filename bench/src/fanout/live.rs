@@ -2,9 +2,10 @@
 //!
 //! Seller and buyers are two processes, this program again: descriptors are limited per process, and so what each side takes
 //! is seen for itself. When all are live, and after a silence in which their memory is looked at, the source
-//! opens: as fast as the hub takes it, or at a fixed rate. Nobody waits for anybody: who does not keep up loses the
-//! oldest. After the ramp all is counted for a fixed time; then the source ends, and a run counts only if
-//! everybody settles in full.
+//! opens. Nobody waits for anybody: who does not keep up loses the oldest. So there are two answers. First the
+//! highest rate of the source is looked for at which next to nothing is lost: what all get together then is *carried*.
+//! Then the source gives as much as the hub takes, far more than can be sold, and what all get in a fixed time is
+//! counted: *flooded*. Last the source ends, and a run counts only if everybody settles in full.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,6 +25,12 @@ const BUYERS: &str = "__buyers";
 const BIG: usize = 1000;
 /// The ramp goes a message at a time, and each step of it takes so long for each buyer more.
 const RAMP_OF_ONE: Duration = Duration::from_millis(4);
+/// What the buyers get of what the source has for them when nothing is lost, but for what is on its way.
+const CARRIED: f64 = 0.99;
+/// Steps in which the highest rate is looked for; each halves what is left of the first guess.
+const STEPS: u32 = 7;
+/// The first guess, messages a second of all buyers together: twice it is more than one thread can sell.
+const GUESS: u64 = 600_000;
 /// With fewer a session's memory is not to be told from the process's.
 const MEMORY_OF: usize = 100;
 
@@ -42,7 +49,7 @@ pub struct Options {
     pub windows: u32,
     /// Messages that may wait for one order.
     pub queue: usize,
-    /// Messages a second that the source has; none: as many as the hub takes.
+    /// Messages a second that the source has; none: both answers are looked for.
     pub rate: Option<u64>,
     /// From the source's opening until it counts; more with many buyers.
     pub ramp: Duration,
@@ -128,9 +135,11 @@ pub fn act(mut arguments: impl Iterator<Item = String>) -> Result<bool, Failure>
 pub struct Row {
     /// Buyers at once.
     pub buyers: usize,
-    /// Messages per second that all got together.
+    /// Messages per second that all got together, at the highest rate at which next to nothing was lost.
+    pub carried: Rates,
+    /// Messages per second that all got together when flooded, or at the rate that was asked for.
     pub rates: Rates,
-    /// Those that all got, by those that the source had for all.
+    /// Those that all got then, by those that the source had for all.
     pub shares: Rates,
     /// Processors at work: the seller's process, the buyers'.
     pub cpus: [Rates; 2],
@@ -138,8 +147,8 @@ pub struct Row {
     pub quiet_bytes: Option<[u64; 2]>,
     /// The same at the end of what counts.
     pub busy_bytes: [Rates; 2],
-    /// What the buyers got who got least, by what the middle one got; and most.
-    pub spread: [Rates; 2],
+    /// Messages per second of the buyer that got least, of the middle one, and of the one that got most.
+    pub spread: [Rates; 3],
     /// Jain's index of what the buyers got: 1 if all got the same, 1 / buyers if one got all.
     pub jain: Rates,
 }
@@ -169,6 +178,7 @@ pub struct Report {
 
 /// What one run came to.
 struct Run {
+    carried: Option<f64>,
     quiet_bytes: Option<[u64; 2]>,
     busy_bytes: [f64; 2],
     /// Messages per second, of each buyer.
@@ -195,7 +205,9 @@ pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Fai
     Ok(Report { options: options.clone(), rows, beside })
 }
 
+/// All are flooded, so that the slow one costs the others what it can.
 fn beside_slow(options: &Options, buyers: usize, progress: &dyn Fn(&str)) -> Result<Beside, Failure> {
+    let options = &Options { rate: Some(options.rate.unwrap_or_default()), ..options.clone() };
     let mut beside = Beside { buyers, ..Beside::default() };
     for round in 1..=options.rounds.into_iter().next().unwrap_or(1) {
         progress(&format!("{buyers} buyers, then beside a slow one, round {round}"));
@@ -231,25 +243,82 @@ fn run(options: &Options, (buyers, slow_ns): (usize, Option<u64>), first: bool) 
         let (sold, got): (Look, Look) = (seller.ask("look")?.parse()?, bought.ask("look")?.parse()?);
         quiet_bytes = each(&sold, &alone).zip(each(&got, &empty)).map(|(sold, got)| [sold, got]);
     }
-    seller.ask("open")?;
-    let more = RAMP_OF_ONE.saturating_mul(u32::try_from(buyers)?);
-    thread::sleep(options.ramp.saturating_add(more));
-    let from: (Look, Look) = (seller.ask("look")?.parse()?, bought.ask("look")?.parse()?);
-    thread::sleep(options.time);
-    let to: (Look, Look) = (seller.ask("look")?.parse()?, bought.ask("look")?.parse()?);
+    let mut both = Both { seller, buyers: bought };
+    let carried = both.open(options, buyers)?;
+    let (from, to) = both.count(options.time)?;
+    let Both { mut seller, buyers: mut bought } = both;
     seller.ask("end")?;
     bought.ask("end")?;
     let busy_bytes = [each(&to.0, &alone), each(&to.1, &empty)].map(|bytes| float(bytes.unwrap_or_default()));
-    let passed = [passed_s(&from.0, &to.0), passed_s(&from.1, &to.1)];
-    let [sold_s, got_s] = passed;
-    let gone = from.1.messages.iter().zip(&to.1.messages);
-    Ok(Run {
-        quiet_bytes,
-        busy_bytes,
-        rates: gone.map(|(from, to)| float(to.saturating_sub(*from)) / got_s).collect(),
-        source: float(to.0.sum().saturating_sub(from.0.sum())) / sold_s,
-        cpus: [cpus(&from.0, &to.0) / sold_s, cpus(&from.1, &to.1) / got_s],
-    })
+    let cpus = [cpus(&from.0, &to.0) / passed_s(&from.0, &to.0), cpus(&from.1, &to.1) / passed_s(&from.1, &to.1)];
+    Ok(Run { carried, quiet_bytes, busy_bytes, rates: rates(&from.1, &to.1), source: of_all(&from.0, &to.0), cpus })
+}
+
+/// Seller and buyers at work.
+struct Both {
+    seller: Process,
+    buyers: Process,
+}
+
+/// What both saw at one time.
+type Seen = (Look, Look);
+
+impl Both {
+    fn look(&mut self) -> Result<Seen, Failure> {
+        Ok((self.seller.ask("look")?.parse()?, self.buyers.ask("look")?.parse()?))
+    }
+
+    /// What they saw at the beginning and at the end of this time.
+    fn count(&mut self, time: Duration) -> Result<(Seen, Seen), Failure> {
+        let from = self.look()?;
+        thread::sleep(time);
+        Ok((from, self.look()?))
+    }
+
+    /// Opens the source, and waits until it counts. Gives what can be carried, where no rate was asked for.
+    fn open(&mut self, options: &Options, buyers: usize) -> Result<Option<f64>, Failure> {
+        let all = u64::try_from(buyers)?.max(1);
+        let mut step = GUESS.checked_div(all).unwrap_or_default().max(1);
+        if options.rate.is_none() {
+            self.seller.ask(&format!("rate {step}"))?;
+        }
+        self.seller.ask("open")?;
+        let more = RAMP_OF_ONE.saturating_mul(u32::try_from(buyers)?);
+        thread::sleep(options.ramp.saturating_add(more));
+        if options.rate.is_some() {
+            return Ok(None);
+        }
+        let (mut source, mut carried) = (step, 0.0);
+        for _ in 0..STEPS {
+            self.seller.ask(&format!("rate {source}"))?;
+            thread::sleep(options.ramp);
+            let (from, to) = self.count(options.time)?;
+            let (got, had) = (of_all(&from.1, &to.1), of_all(&from.0, &to.0) * float(all));
+            step = step.checked_div(2).unwrap_or_default().max(1);
+            if got >= CARRIED * had {
+                // What had waited since a step that was too high may come on top.
+                carried = f64::max(carried, got.min(had));
+                source = source.saturating_add(step);
+            } else {
+                source = source.saturating_sub(step).max(1);
+            }
+        }
+        self.seller.ask("rate 0")?;
+        thread::sleep(options.ramp);
+        Ok(Some(carried))
+    }
+}
+
+/// Messages per second of each.
+fn rates(from: &Look, to: &Look) -> Vec<f64> {
+    let passed_s = passed_s(from, to);
+    let gone = from.messages.iter().zip(&to.messages);
+    gone.map(|(from, to)| float(to.saturating_sub(*from)) / passed_s).collect()
+}
+
+/// Messages per second of all.
+fn of_all(from: &Look, to: &Look) -> f64 {
+    float(to.sum().saturating_sub(from.sum())) / passed_s(from, to)
 }
 
 fn passed_s(from: &Look, to: &Look) -> f64 {
@@ -264,6 +333,9 @@ impl Row {
     fn push(&mut self, run: Run) {
         let all: f64 = run.rates.iter().sum();
         let count = float(u64::try_from(run.rates.len()).unwrap_or_default());
+        if let Some(carried) = run.carried {
+            self.carried.push(carried);
+        }
         self.rates.push(all);
         self.shares.push(all / (run.source * count).max(1e-9));
         for (to, cpus) in self.cpus.iter_mut().zip(run.cpus) {
@@ -275,9 +347,9 @@ impl Row {
         self.quiet_bytes = self.quiet_bytes.or(run.quiet_bytes);
         let mut each = Rates::default();
         run.rates.iter().for_each(|rate| each.push(*rate));
-        let ((least, most), middle) = (each.range(), each.median().max(1e-9));
-        for (to, share) in self.spread.iter_mut().zip([least / middle, most / middle]) {
-            to.push(share);
+        let (least, most) = each.range();
+        for (to, rate) in self.spread.iter_mut().zip([least, each.median(), most]) {
+            to.push(rate);
         }
         let squares: f64 = run.rates.iter().map(|rate| rate * rate).sum();
         self.jain.push(all * all / (count * squares).max(1e-9));
@@ -287,31 +359,30 @@ impl Row {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Options { size, k, windows, queue, rate, rounds: [some, big], .. } = &self.options;
-        let rate = rate.map_or("as fast as the hub takes it".to_owned(), |rate| format!("{rate} messages/s"));
-        writeln!(f, "one live source for all through the hub, {rate}; {size} bytes, K = {k}, {windows} windows")?;
+        writeln!(f, "one live source for all through the hub; {size} bytes, K = {k}, {windows} windows")?;
         writeln!(
             f,
-            "seller and buyers are a process each, on a thread each, journals in memory; {queue} messages may wait for an order"
+            "seller and buyers: a process each, on a thread each, journals in memory; {queue} messages may wait for an order"
         )?;
         writeln!(
             f,
-            "medians of {some} rounds ({big} from {BIG} buyers on); CPUs: processors at work; KiB: of a session, quiet | under load"
+            "medians of {some} rounds ({big} from {BIG} buyers on) [lowest highest]; messages/s of all buyers together"
         )?;
-        writeln!(f, "least, most: of one buyer, by what the middle one got; got: of what the source had for all")?;
+        writeln!(f, "carried: at the highest rate of the source of which {CARRIED} and more arrives")?;
+        let flooded =
+            rate.map_or("the source gives all that the hub takes".to_owned(), |rate| format!("{rate} messages/s"));
         writeln!(
             f,
-            "{:>7} {:>12} {:>24} {:>6} {:>12} {:>12} {:>14} {:>14} {:>6} {:>6} {:>6}",
-            "buyers",
-            "messages/s",
-            "[lowest highest]",
-            "got",
-            "CPUs seller",
-            "CPUs buyers",
-            "KiB seller",
-            "KiB buyer",
-            "least",
-            "most",
-            "Jain"
+            "flooded: {flooded}; and then, got: of what the source had for all; CPUs: processors at work, seller's + buyers';"
+        )?;
+        writeln!(
+            f,
+            "  one buyer's messages/s: least < middle < most, and Jain's index; KiB: of a session, quiet | flooded"
+        )?;
+        writeln!(
+            f,
+            "{:>7} {:>30} {:>30} {:>6} {:>11} {:>25} {:>5} {:>13} {:>13}",
+            "buyers", "carried", "flooded", "got", "CPUs", "least < middle < most", "Jain", "KiB seller", "KiB buyer"
         )?;
         self.rows.iter().try_for_each(|row| row.fmt(f))?;
         self.beside.iter().try_for_each(|beside| beside.fmt(f, self.options.slow_share))
@@ -320,19 +391,24 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (low, high) = self.rates.range();
-        let ([sold, got], [least, most]) = (&self.cpus, &self.spread);
-        write!(f, "{:>7} {:>12.0} {:>24}", self.buyers, self.rates.median(), format!("[{low:.0} {high:.0}]"))?;
-        write!(f, " {:>6.3} {:>12.2} {:>12.2}", self.shares.median(), sold.median(), got.median())?;
+        let ranged = |rates: &Rates| {
+            let (low, high) = rates.range();
+            if rates.is_empty() { "-".to_owned() } else { format!("{:.0} [{low:.0} {high:.0}]", rates.median()) }
+        };
+        let ([sold, got], [least, middle, most]) = (&self.cpus, &self.spread);
+        write!(f, "{:>7} {:>30} {:>30}", self.buyers, ranged(&self.carried), ranged(&self.rates))?;
+        write!(f, " {:>6.3} {:>11}", self.shares.median(), format!("{:.2} + {:.2}", sold.median(), got.median()))?;
+        let spread = format!("{:.0} < {:.0} < {:.0}", least.median(), middle.median(), most.median());
+        write!(f, " {spread:>25} {:>5.2}", self.jain.median())?;
         let [sold, got] = &self.busy_bytes;
         let quiet = |side: usize| {
             let bytes = self.quiet_bytes.and_then(|both| both.get(side).copied());
             bytes.map_or("-".to_owned(), |bytes| bytes.div_ceil(1024).to_string())
         };
         for (side, busy) in [sold, got].into_iter().enumerate() {
-            write!(f, " {:>14}", format!("{} | {:.0}", quiet(side), busy.median() / 1024.0))?;
+            write!(f, " {:>13}", format!("{} | {:.0}", quiet(side), busy.median() / 1024.0))?;
         }
-        writeln!(f, " {:>6.2} {:>6.2} {:>6.3}", least.median(), most.median(), self.jain.median())
+        writeln!(f)
     }
 }
 

@@ -33,9 +33,11 @@ struct Feed {
     open: watch::Receiver<bool>,
     end: watch::Receiver<bool>,
     payload: Bytes,
-    /// Messages a second; none: as many as are taken.
-    rate: Option<u64>,
+    /// Messages a second; none: as many as are taken. May change.
+    rate: watch::Receiver<Option<u64>>,
+    /// Since when it has this rate.
     begun: Option<Instant>,
+    /// Messages since then.
     given: u64,
 }
 
@@ -44,7 +46,13 @@ impl Feed {
     fn due(&mut self) -> u64 {
         let chunk = CHUNK_BYTES.checked_div(self.payload.len()).unwrap_or(1).max(1);
         let chunk = u64::try_from(chunk).unwrap_or(u64::MAX);
-        let Some(rate) = self.rate else { return chunk };
+        if self.rate.has_changed().unwrap_or(false) {
+            self.begun = None;
+        }
+        let Some(rate) = *self.rate.borrow_and_update() else { return chunk };
+        if self.begun.is_none() {
+            self.given = 0;
+        }
         let passed_us = crate::since(*self.begun.get_or_insert_with(Instant::now)).as_micros();
         let due = passed_us.saturating_mul(u128::from(rate)).checked_div(1_000_000).unwrap_or_default();
         u64::try_from(due).unwrap_or(u64::MAX).saturating_sub(self.given).min(chunk)
@@ -80,7 +88,8 @@ pub(super) fn obey(shape: &Shape) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let (tell, told) = mpsc::channel();
     let payload = Bytes::from(sale::payload(shape.size));
-    let feed = Feed { open: opened, end: ended, payload, rate: shape.rate, begun: None, given: 0 };
+    let (rate, rated) = watch::channel(shape.rate);
+    let feed = Feed { open: opened, end: ended, payload, rate: rated, begun: None, given: 0 };
     let hub: Arc<Mutex<Option<Hub>>> = Arc::default();
     let (here, given) = (hub.clone(), shape.clone());
     let selling = thread::spawn(move || {
@@ -96,9 +105,11 @@ pub(super) fn obey(shape: &Shape) -> Result<(), Failure> {
         hub.as_ref().map_or(0, |hub| hub.status().received)
     };
     for command in std::io::stdin().lock().lines() {
-        match command?.as_str() {
-            "open" => drop(open.send_replace(true)),
-            "end" => drop(end.send_replace(true)),
+        let command = command?;
+        match command.split_once(' ').unwrap_or((&command, "")) {
+            ("open", _) => drop(open.send_replace(true)),
+            ("rate", number) => drop(rate.send_replace(Some(number.parse()?).filter(|rate| *rate > 0))),
+            ("end", _) => drop(end.send_replace(true)),
             _ => {}
         }
         let at_ns = u64::try_from(crate::since(begun).as_nanos())?;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Options, Report, Row};
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 480.0;
 /// Left, top, right, bottom of the frame.
 const FRAME: [f64; 4] = [78.0, 48.0, 560.0, 420.0];
@@ -44,19 +44,21 @@ const fn whole(log: f64) -> i32 {
     log as i32
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a place in a picture need not be exact")]
-const fn messages(row: &Row) -> f64 {
-    row.messages as f64
-}
-
 /// Draws the medians, with lines from the lowest to the highest round.
 pub fn plot(report: &Report) -> String {
     let [left, top, right, bottom] = FRAME;
-    let x = Axis::around(report.rows.iter().map(messages), left, right);
+    let x = Axis::around(report.rows.iter().map(Row::length), left, right);
     let range = report.rows.iter().flat_map(|row| <[f64; 2]>::from(row.seconds.range()));
     let y = Axis::around(range, bottom, top);
     let mut svg = head(&report.options);
     axes(&mut svg, &x, &y);
+    text(
+        &mut svg,
+        (right + 16.0, top + 6.0),
+        "start",
+        "font-size=\"12\" fill=\"#555555\"",
+        "messages/s of the longest",
+    );
     let mut ks: Vec<u32> = report.rows.iter().map(|row| row.k).collect();
     ks.dedup();
     for (number, (k, colour)) in ks.iter().zip(COLOURS.iter().cycle()).enumerate() {
@@ -108,17 +110,22 @@ fn axes(svg: &mut String, x: &Axis, y: &Axis) {
     text(svg, (22.0, middle), "middle", &turned, "total time, seconds");
 }
 
-/// A power of ten.
-fn ten(svg: &mut String, (x, y): (f64, f64), anchor: &str, power: i32) {
-    let _ = writeln!(
-        svg,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">10<tspan dy=\"-5\" font-size=\"10\">{power}</tspan></text>"
-    );
+/// A power of ten, its exponent raised by characters that are: not all readers of SVG place raised spans.
+fn ten(svg: &mut String, at: (f64, f64), anchor: &str, power: i32) {
+    let raised = |digit: char| match digit {
+        '-' => '\u{207b}',
+        '1' => '\u{b9}',
+        '2' => '\u{b2}',
+        '3' => '\u{b3}',
+        digit => digit.to_digit(10).and_then(|digit| char::from_u32(digit.saturating_add(0x2070))).unwrap_or(digit),
+    };
+    let exponent: String = power.to_string().chars().map(raised).collect();
+    text(svg, at, anchor, "", &format!("10{exponent}"));
 }
 
 fn series(svg: &mut String, (x, y): (&Axis, &Axis), rows: &[&Row], (number, colour): (usize, &str)) {
     let points: Vec<(f64, f64)> =
-        rows.iter().map(|row| (x.at(messages(row)), y.at(row.seconds.median().max(1e-9)))).collect();
+        rows.iter().map(|row| (x.at(row.length()), y.at(row.seconds.median().max(1e-9)))).collect();
     let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     let _ =
         writeln!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join(" "));
@@ -129,9 +136,9 @@ fn series(svg: &mut String, (x, y): (&Axis, &Axis), rows: &[&Row], (number, colo
     }
     let Some(last) = rows.last() else { return };
     let row = f64::from(u32::try_from(number).unwrap_or_default());
-    let at = (FRAME[2] + 24.0, 22.0f64.mul_add(row, FRAME[1] + 14.0));
+    let at = (FRAME[2] + 24.0, 22.0f64.mul_add(row, FRAME[1] + 28.0));
     mark(svg, at, number, colour);
-    let said = format!("K = {}: {} /s", last.k, short(last.rate()));
+    let said = format!("K = {}: {}", last.k, short(last.rate()));
     text(svg, (at.0 + 12.0, at.1 + 4.0), "start", "", &said);
 }
 

@@ -23,7 +23,8 @@ impl fmt::Display for Report {
             "{:>5} {:>10} {:>10} {:>21} {:>12} {:>9} {:>10} {:>13}",
             "K", "messages", "seconds", "[lowest highest]", "messages/s", "CPU s", "memory MiB", "journals KiB"
         )?;
-        self.rows.iter().try_for_each(|row| row.fmt(f))
+        self.rows.iter().try_for_each(|row| row.fmt(f))?;
+        self.options.ks.iter().try_for_each(|k| self.growth(*k, f))
     }
 }
 
@@ -38,13 +39,36 @@ impl fmt::Display for Row {
 
 impl Row {
     /// Messages per second of the whole sale.
-    #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
     pub fn rate(&self) -> f64 {
-        self.messages as f64 / self.seconds.median().max(1e-9)
+        self.length() / self.seconds.median().max(1e-9)
+    }
+
+    /// Messages of a sale.
+    #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+    pub(super) const fn length(&self) -> f64 {
+        self.messages as f64
     }
 }
 
 impl Report {
+    /// What the longest takes beside the shortest of the same K.
+    fn growth(&self, k: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut same = self.rows.iter().filter(|row| row.k == k);
+        let Some((first, last)) = same.next().zip(same.last()) else { return Ok(()) };
+        let times = |of: fn(&Row) -> f64| of(last) / of(first).max(1e-9);
+        let (length, time) = (times(Row::length), times(|row| row.seconds.median()));
+        let (memory, journals) = (times(|row| row.memory.median()), times(|row| row.journals.median()));
+        let more = (last.length() - first.length()).max(1.0);
+        let each = |of: fn(&Row) -> f64| (of(last) - of(first)) / more;
+        write!(f, "K = {k}: {length:.0} x the messages take {time:.1} x the time, {memory:.1} x the memory ")?;
+        write!(
+            f,
+            "({:.1} bytes for each message more), {journals:.1} x the journals ",
+            each(|row| row.memory.median())
+        )?;
+        writeln!(f, "({:.1} bytes)", each(|row| row.journals.median()))
+    }
+
     /// The same as JSON lines: what was asked for, then a line for each length.
     pub fn json(&self) -> String {
         let Options { windows, size, journal, rounds, .. } = &self.options;
