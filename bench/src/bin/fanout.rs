@@ -25,8 +25,8 @@ live:
   --rate N               messages a second of the source (first the highest that is carried, then all that the
                          hub takes)
   --queue N              messages that may wait for one order (1024)
-  --ramp-ms N            from a change of the source until it counts; when it opens 4 ms more for each buyer (1000)
-  --time-ms N            how long it counts (2000)
+  --ramp-ms N            from a change of the source until it counts (1000); when it opens 4 ms more for each buyer
+  --time-ms N            how long it counts (2000); when all are flooded 4 ms more for each buyer
   --beside-slow N        so many buyers are measured without and with a slow one (10); 0: not
   --slow-share X         what the slow one takes, by what each other takes (0.01)
 own:

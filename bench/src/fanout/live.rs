@@ -23,8 +23,8 @@ const SELLER: &str = "__seller";
 const BUYERS: &str = "__buyers";
 /// From so many buyers on a run is a big one.
 const BIG: usize = 1000;
-/// The ramp goes a message at a time, and each step of it takes so long for each buyer more.
-const RAMP_OF_ONE: Duration = Duration::from_millis(4);
+/// Ramp and flood last so much longer for each buyer.
+const MORE_FOR_ONE: Duration = Duration::from_millis(4);
 /// What the buyers get of what the source has for them when nothing is lost, but for what is on its way.
 const CARRIED: f64 = 0.99;
 /// Steps in which the highest rate is looked for; each halves what is left of the first guess.
@@ -245,7 +245,7 @@ fn run(options: &Options, (buyers, slow_ns): (usize, Option<u64>), first: bool) 
     }
     let mut both = Both { seller, buyers: bought };
     let carried = both.open(options, buyers)?;
-    let (from, to) = both.count(options.time)?;
+    let (from, to) = both.count(options.time.saturating_add(more_for(buyers)?))?;
     let Both { mut seller, buyers: mut bought } = both;
     seller.ask("end")?;
     bought.ask("end")?;
@@ -283,8 +283,7 @@ impl Both {
             self.seller.ask(&format!("rate {step}"))?;
         }
         self.seller.ask("open")?;
-        let more = RAMP_OF_ONE.saturating_mul(u32::try_from(buyers)?);
-        thread::sleep(options.ramp.saturating_add(more));
+        thread::sleep(options.ramp.saturating_add(more_for(buyers)?));
         if options.rate.is_some() {
             return Ok(None);
         }
@@ -307,6 +306,12 @@ impl Both {
         thread::sleep(options.ramp);
         Ok(Some(carried))
     }
+}
+
+/// Many buyers take longer to get going, and each gets a whole credit at a time: one of few messages a second would look
+/// unfair for a while.
+fn more_for(buyers: usize) -> Result<Duration, Failure> {
+    Ok(MORE_FOR_ONE.saturating_mul(u32::try_from(buyers)?))
 }
 
 /// Messages per second of each.

@@ -54,7 +54,7 @@ impl Report {
     /// What the longest takes beside the shortest of the same K.
     fn growth(&self, k: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut same = self.rows.iter().filter(|row| row.k == k);
-        let Some((first, last)) = same.next().zip(same.last()) else { return Ok(()) };
+        let Some((first, last)) = same.next().zip(same.next_back()) else { return Ok(()) };
         let times = |of: fn(&Row) -> f64| of(last) / of(first).max(1e-9);
         let (length, time) = (times(Row::length), times(|row| row.seconds.median()));
         let (memory, journals) = (times(|row| row.memory.median()), times(|row| row.journals.median()));
