@@ -27,10 +27,10 @@ const BIG: usize = 1000;
 const MORE_FOR_ONE: Duration = Duration::from_millis(4);
 /// What the buyers get of what the source has for them when nothing is lost, but for what is on its way.
 const CARRIED: f64 = 0.99;
-/// Steps in which the highest rate is looked for; each halves what is left of the first guess.
-const STEPS: u32 = 7;
-/// The first guess, messages a second of all buyers together: twice it is more than one thread can sell.
-const GUESS: u64 = 600_000;
+/// Steps in which the highest rate is looked for, at most.
+const STEPS: u32 = 14;
+/// The first guess, messages a second of all buyers together: far below what one thread can sell.
+const GUESS: u64 = 50_000;
 /// With fewer a session's memory is not to be told from the process's.
 const MEMORY_OF: usize = 100;
 
@@ -278,29 +278,29 @@ impl Both {
     /// Opens the source, and waits until it counts. Gives what can be carried, where no rate was asked for.
     fn open(&mut self, options: &Options, buyers: usize) -> Result<Option<f64>, Failure> {
         let all = u64::try_from(buyers)?.max(1);
-        let mut step = GUESS.checked_div(all).unwrap_or_default().max(1);
+        let mut search = Search::from(GUESS.checked_div(all).unwrap_or_default());
         if options.rate.is_none() {
-            self.seller.ask(&format!("rate {step}"))?;
+            self.seller.ask(&format!("rate {}", search.rate))?;
         }
         self.seller.ask("open")?;
         thread::sleep(options.ramp.saturating_add(more_for(buyers)?));
         if options.rate.is_some() {
             return Ok(None);
         }
-        let (mut source, mut carried) = (step, 0.0);
-        for _ in 0..STEPS {
-            self.seller.ask(&format!("rate {source}"))?;
-            thread::sleep(options.ramp);
+        let mut carried = 0.0;
+        loop {
             let (from, to) = self.count(options.time)?;
             let (got, had) = (of_all(&from.1, &to.1), of_all(&from.0, &to.0) * float(all));
-            step = step.checked_div(2).unwrap_or_default().max(1);
-            if got >= CARRIED * had {
+            let passed = got >= CARRIED * had;
+            if passed {
                 // What had waited since a step that was too high may come on top.
                 carried = f64::max(carried, got.min(had));
-                source = source.saturating_add(step);
-            } else {
-                source = source.saturating_sub(step).max(1);
             }
+            if !search.next(passed) {
+                break;
+            }
+            self.seller.ask(&format!("rate {}", search.rate))?;
+            thread::sleep(options.ramp);
         }
         self.seller.ask("rate 0")?;
         thread::sleep(options.ramp);
@@ -312,6 +312,40 @@ impl Both {
 /// unfair for a while.
 fn more_for(buyers: usize) -> Result<Duration, Failure> {
     Ok(MORE_FOR_ONE.saturating_mul(u32::try_from(buyers)?))
+}
+
+/// Looks for the highest rate that is carried: from below, since what a flood leaves behind takes long to go.
+struct Search {
+    rate: u64,
+    /// The highest that was carried.
+    low: u64,
+    /// The lowest that was not.
+    high: Option<u64>,
+    left: u32,
+}
+
+impl Search {
+    fn from(guess: u64) -> Self {
+        Self { rate: guess.max(1), low: 0, high: None, left: STEPS }
+    }
+
+    /// Goes on to another rate; false: there is none that would tell more.
+    fn next(&mut self, passed: bool) -> bool {
+        if passed {
+            self.low = self.rate
+        } else {
+            self.high = Some(self.rate)
+        }
+        self.left = self.left.saturating_sub(1);
+        let next = match self.high {
+            None => self.rate.saturating_add((self.rate / 2).max(1)),
+            // A twentieth is near enough, but something has to be found.
+            Some(high) if high.saturating_sub(self.low) <= high / 20 => self.low,
+            Some(high) => u64::midpoint(self.low, high),
+        };
+        self.rate = next;
+        self.left > 0 && next > self.low
+    }
 }
 
 /// Messages per second of each.
@@ -444,4 +478,21 @@ fn mean(rates: &[f64]) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
 const fn float(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_rate_that_is_carried_is_found_from_below_and_from_above() {
+        for capacity in [1, 7, 49, 500, 900] {
+            let mut search = Search::from(50);
+            while search.next(search.rate <= capacity) {}
+            assert!(search.low <= capacity && search.low >= capacity - capacity / 10, "{capacity}: {}", search.low);
+        }
+        let mut search = Search::from(0);
+        while search.next(false) {}
+        assert_eq!(search.low, 0);
+    }
 }
