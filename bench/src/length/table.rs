@@ -17,7 +17,10 @@ impl fmt::Display for Report {
             f,
             "medians of {rounds} rounds [lowest highest]; from the connection to both settlements, both ends together"
         )?;
-        writeln!(f, "memory: what the process grew by at most; journals: both, on the disk at the end, with their write-ahead logs")?;
+        writeln!(
+            f,
+            "memory: what the process grew by at most; journals: both, on the disk at the end, with their write-ahead logs"
+        )?;
         writeln!(
             f,
             "{:>5} {:>10} {:>10} {:>21} {:>12} {:>9} {:>10} {:>13}",
