@@ -289,9 +289,8 @@ impl Both {
         }
         let mut carried = 0.0;
         loop {
-            // Something else may have kept the machine busy: only a second failure is one.
             let mut passed = None;
-            for _ in 0..2 {
+            for _ in 0..search.tries() {
                 let (from, to) = self.count(options.time)?;
                 let (got, had) = (of_all(&from.1, &to.1), of_all(&from.0, &to.0) * float(all));
                 // What had waited since a step that was too high may come on top.
@@ -334,6 +333,12 @@ struct Search {
 impl Search {
     fn from(guess: u64) -> Self {
         Self { rate: guess.max(1), low: 0, high: None, left: STEPS }
+    }
+
+    /// How often a rate is tried until it is known to be too high: something else may have kept the machine busy, and as long
+    /// as none was too high the buyers' ramps, which end after so many messages, may not be over.
+    const fn tries(&self) -> u32 {
+        if self.high.is_none() { 4 } else { 2 }
     }
 
     /// Goes on to another rate; false: there is none that would tell more.
