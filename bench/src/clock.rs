@@ -54,7 +54,7 @@ fn served(id: u32, before: Option<Duration>) -> Option<Duration> {
 }
 
 /// Of all threads of this process, ended ones too.
-fn own_cpu() -> Duration {
+pub(crate) fn own_cpu() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
@@ -68,6 +68,24 @@ fn cpu_of(id: u32) -> Option<Duration> {
         sum = sum.checked_add(Duration::from_nanos(worked_ns))?;
     }
     (!sum.is_zero()).then_some(sum)
+}
+
+/// Of another process and all that it has started and that still run; none where it is not to be had.
+pub(crate) fn cpu_of_family(id: u32) -> Option<Duration> {
+    let mut sum = cpu_of(id)?;
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(child) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if parent_of(child) == Some(id) {
+            // It may have ended just now, and a fresh one may not have worked yet.
+            sum = sum.checked_add(cpu_of(child).unwrap_or_default())?;
+        }
+    }
+    Some(sum)
+}
+
+fn parent_of(id: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One seller, many buyers at once: what a quiet session takes, and what all get together.
 //!
-//! `cargo run --release -p sdpp-bench --bin fanout`. Seller and buyers are in one process, each side on one thread with a
+//! `cargo run --release -p sdpp-bench --bin fanout`. Two kinds: one live source for all orders ([`live`]), and here an order's own
+//! source for each. Here seller and buyers are in one process, each side on one thread with a
 //! current-thread runtime and one journal in memory. First all sessions go live and nothing is sold: what the process
 //! has grown by, divided by them, is both ends of a quiet session. Then every order's source opens at once.
 
@@ -24,7 +25,13 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::Failure;
+use crate::memory::resident;
 use crate::sale::{self, Journal, Spec};
+
+mod buying;
+pub mod live;
+mod process;
+mod selling;
 
 /// Handshakes at a time: a seller drops the oldest of too many.
 const HANDSHAKES: usize = 64;
@@ -131,7 +138,7 @@ fn run(options: &Options, buyers: usize) -> Result<Row, Failure> {
     let (quiet, start, ends) = thread::scope(|scope| {
         let (tell, told) = mpsc::channel();
         let settings = settings(&spec, &bank, buyers, (gated, live.clone()))?;
-        let selling = scope.spawn(move || serve(settings, tell, stopped));
+        let selling = scope.spawn(move || serve(settings, (tell, stopped), || {}));
         let bought = told.recv().map_err(Failure::from).and_then(|at| {
             let (spec, bank, here, opener) = (&spec, &bank, live.clone(), gate.clone());
             let buying = scope.spawn(move || buy(spec, bank, at, (buyers, here, opener)));
@@ -182,12 +189,14 @@ fn settings(
     Ok(settings)
 }
 
+/// The seller's thread; `start` is called inside its runtime.
 fn serve(
     settings: seller::Settings,
-    tell: mpsc::Sender<SocketAddr>,
-    stop: watch::Receiver<bool>,
+    (tell, stop): (mpsc::Sender<SocketAddr>, watch::Receiver<bool>),
+    start: impl FnOnce(),
 ) -> Result<(), Failure> {
     sale::runtime()?.block_on(async {
+        start();
         let seller = Seller::start(settings).await?;
         let socket = tokio::net::TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
@@ -242,12 +251,4 @@ fn buy(
 fn check(spec: &Spec, purchase: &Purchase, messages: u64) -> Result<(), Failure> {
     let complete = purchase.is_settled() && purchase.delivered == spec.messages && messages == spec.messages;
     if complete { Ok(()) } else { Err(format!("an order did not settle in full: {purchase:?}").into()) }
-}
-
-/// Bytes of this process that are in memory.
-fn resident() -> Result<u64, Failure> {
-    let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib.saturating_mul(1024))
 }

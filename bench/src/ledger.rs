@@ -1,6 +1,8 @@
 //! The ledger's benchmark: durable appends per second, how long each waits, what an entry costs on
 //! disk, and whether any of it changes as the log grows.
 //!
+//! Two parts, one after the other: appends side by side with rivals' ([`Comparison`]), and one long run.
+//!
 //! Writers are tasks of a runtime with two threads. Each signs an entry, submits it and waits for the
 //! answer, which comes when the entry is durable and its checkpoint published. Every signature is
 //! verified by the ledger. Nothing else runs in between: signing counts.
@@ -25,6 +27,12 @@ use sdpp_rail::{Durability, SqliteStore};
 use zeroize::Zeroizing;
 
 use crate::{Failure, since};
+
+mod compare;
+mod proofs;
+
+pub use compare::{Comparison, Row, System};
+pub use proofs::Proofs;
 
 const ORIGIN: &str = "ledger.sdpp.example/bench";
 
@@ -58,10 +66,16 @@ impl Kind {
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Entries in all.
+    /// Entries of the long run; none: there is no long run.
     pub entries: u64,
-    /// Writers at once.
-    pub writers: u64,
+    /// Writers at once, one number after the other; the long run has the highest.
+    pub writers: Vec<u64>,
+    /// Rounds of the appends side by side; none: they are not compared.
+    pub rounds: u32,
+    /// How long a round is.
+    pub round: Duration,
+    /// Whose appends are compared.
+    pub systems: Vec<System>,
     /// What they append.
     pub kind: Kind,
     /// Parts of the run, each reported for itself.
@@ -90,8 +104,26 @@ pub struct Part {
 /// What came out.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// Side by side with others.
+    pub comparison: Option<Comparison>,
+    /// Of the ledger alone.
+    pub long: Option<Long>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.comparison.iter().try_for_each(|comparison| writeln!(f, "{comparison}"))?;
+        self.long.iter().try_for_each(|long| long.fmt(f))
+    }
+}
+
+/// What came out of the long run.
+#[derive(Clone, Debug)]
+pub struct Long {
     /// As asked for.
     pub options: Options,
+    /// Writers at once.
+    pub writers: u64,
     /// In the order of time.
     pub parts: Vec<Part>,
     /// A single writer, at the end: waiting times in milliseconds.
@@ -107,11 +139,13 @@ pub struct Report {
     pub fsck: Option<[f64; 2]>,
     /// Signatures per second that all cores verify when they do nothing else.
     pub verify: f64,
+    /// Inclusion proofs per second, at the end.
+    pub proofs: Proofs,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Long {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { entries, writers, kind, files, http, witness, .. } = &self.options;
+        let (Options { entries, kind, files, http, witness, .. }, writers) = (&self.options, self.writers);
         let ways = format!("files: {files}, http: {http}, witness: {witness}");
         writeln!(f, "{entries} entries of kind {}, {writers} writers, {ways}", kind.name())?;
         writeln!(f, "        size  appends/s   wait ms: half     99%  longest")?;
@@ -128,6 +162,10 @@ impl fmt::Display for Report {
             "bytes per entry: {:.0} itself, {:.0} in the store, {:.0} in files",
             self.entry_bytes, self.store_bytes, self.files_bytes
         )?;
+        let Proofs { one, two, verified, by_way } = self.proofs;
+        let by_http = if *http { format!(" ({by_way:.0} over HTTP)") } else { String::new() };
+        write!(f, "inclusion proofs a second: {one:.0} made for one reader{by_http}, {two:.0} for two at once, ")?;
+        writeln!(f, "{verified:.0} verified on one core")?;
         writeln!(f, "verifying signatures and nothing else: {:.0} a second on all cores", self.verify)?;
         if let Some([all, some]) = self.fsck {
             writeln!(f, "fsck over the files: {all:.0} entries/s, {some:.0} with one signature in a hundred")?;
@@ -260,23 +298,38 @@ fn spread(mut waits: Vec<Duration>) -> [f64; 3] {
     [at(50), at(99), at(100)]
 }
 
-/// Runs it; `progress` hears each part.
+/// Runs both parts; `progress` hears what is being done.
 ///
 /// # Errors
 /// [`Failure`]: a ledger that refused, or the system's.
-pub fn measure(options: &Options, progress: &dyn Fn(&Part)) -> Result<Report, Failure> {
+pub fn measure(options: &Options, progress: &dyn Fn(&str)) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let comparison = match options.rounds {
+        0 => None,
+        _ => Some(runtime.block_on(compare::compare(options, progress))?),
+    };
+    let long = match options.entries {
+        0 => None,
+        _ => Some(run(options, &runtime, progress)?),
+    };
+    Ok(Report { comparison, long })
+}
+
+/// The long run.
+fn run(options: &Options, runtime: &tokio::runtime::Runtime, progress: &dyn Fn(&str)) -> Result<Long, Failure> {
+    let writers = options.writers.iter().copied().max().unwrap_or(1);
     let world = Arc::new(runtime.block_on(World::open(options))?);
-    runtime.block_on(world.fund(options.writers))?;
+    runtime.block_on(world.fund(writers))?;
     let mut parts = Vec::new();
     let each = options.entries.checked_div(options.parts.max(1)).unwrap_or(0).max(1);
     for _ in 0..options.parts.max(1) {
-        let (rate, wait_ms) = runtime.block_on(world.part(options.writers, each))?;
+        let (rate, wait_ms) = runtime.block_on(world.part(writers, each))?;
         let size = runtime.block_on(size_of(&world.ledger))?;
+        progress(&format!("{size} entries, {rate:.0} appends/s"));
         parts.push(Part { size, rate, wait_ms });
-        parts.last().map(progress);
     }
     let (_, single_ms) = runtime.block_on(world.part(1, 200))?;
+    let proofs = runtime.block_on(prove(&world, options.entries))?;
     let made = world.next.load(Ordering::Relaxed).saturating_sub(world.used).max(1);
     world.ledger.stop();
     let size = runtime.block_on(size_of(&world.ledger))?;
@@ -289,8 +342,9 @@ pub fn measure(options: &Options, progress: &dyn Fn(&Part)) -> Result<Report, Fa
         true => Some([check(&public, Signatures::All)?, check(&public, Signatures::OneIn { many: 100, seed: 1 })?]),
         false => None,
     };
-    Ok(Report {
+    Ok(Long {
         options: options.clone(),
+        writers,
         parts,
         single_ms,
         entry_bytes,
@@ -298,7 +352,15 @@ pub fn measure(options: &Options, progress: &dyn Fn(&Part)) -> Result<Report, Fa
         files_bytes: ratio(files, size),
         fsck,
         verify: verify_rate()?,
+        proofs,
     })
+}
+
+/// Proofs of what the newest checkpoint promises.
+async fn prove(world: &Arc<World>, most: u64) -> Result<Proofs, Failure> {
+    let policy = Policy::new(sdpp_ledger::log_key(ORIGIN, &key(0))?, Vec::new(), 0)?;
+    let trusted = policy.check(world.ledger.checkpoint().await?.as_bytes(), &sdpp_ledger::Verifier)?;
+    proofs::measure(world, &trusted.checkpoint, most).await
 }
 
 /// Straight to the ledger, or through a server that bears so many writers from one address.

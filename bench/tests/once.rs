@@ -116,19 +116,3 @@ fn classes_suites_and_modes_vary_the_reference_and_lock_step() {
     assert!(table.contains("commits-process") && table.contains("direct"), "{table}");
     assert!(json.contains("\"suite\":2") && json.contains("\"what\":\"commits\""), "{json}");
 }
-
-#[test]
-fn the_ledger_is_measured_in_every_way() {
-    use sdpp_bench::ledger::{Kind, Options, measure};
-    for (kind, http) in [(Kind::Transfer, false), (Kind::Record, true), (Kind::Hash, false)] {
-        let folder = std::env::temp_dir().join(format!("sdpp-bench-once-{}-{}", std::process::id(), kind.name()));
-        let (files, witness) = (!http, http);
-        let options = Options { entries: 40, writers: 4, kind, parts: 2, folder: folder.clone(), files, http, witness };
-        let report = measure(&options, &|_| {});
-        std::fs::remove_dir_all(&folder).unwrap();
-        let report = report.unwrap();
-        assert_eq!(report.parts.len(), 2);
-        assert!(report.parts.iter().all(|part| part.rate > 0.0) && report.verify > 0.0, "{report}");
-        assert_eq!(report.fsck.is_some(), !http, "{report}");
-    }
-}

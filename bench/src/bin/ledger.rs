@@ -4,17 +4,26 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sdpp_bench::Failure;
-use sdpp_bench::ledger::{Kind, Options, measure};
+use sdpp_bench::ledger::{Kind, Options, System, measure};
 
 const HELP: &str = "\
-Durable appends per second of the embedded ledger, every signature verified.
+Durable appends per second of the ledger, every signature verified: first in turns with others that keep
+entries, then alone in one long run, with what an entry takes, proofs, and a check of everything.
 
 cargo run --release -p sdpp-bench --bin ledger -- [OPTION]...
 
-  --entries N       entries in all (200000)
-  --writers N       writers at once (256)
+  --writers N[,N...] writers at once (1,4,16,64,256); the long run has the highest
+side by side:
+  --rounds N        rounds (5); 0: nothing is compared
+  --round-ms N      how long one is (1000)
+  --systems NAME[,NAME...]
+                    ledger,ledger-http,jetstream,postgresql (all that are there); tools/jetstream and
+                    tools/postgres fetch a server
+the long run:
+  --entries N       entries in all (200000); 0: there is none
   --kind KIND       transfer, record (of a whole payment, two signatures) or hash (transfer)
   --parts N         parts that are reported for themselves (10)
   --files           publish tiles as files meanwhile, and check them with fsck at the end
@@ -37,7 +46,10 @@ fn run() -> Result<(), Failure> {
     let temporary = std::env::temp_dir().join(format!("sdpp-bench-ledger-{}", std::process::id()));
     let mut options = Options {
         entries: 200_000,
-        writers: 256,
+        writers: vec![1, 4, 16, 64, 256],
+        rounds: 5,
+        round: Duration::from_millis(1000),
+        systems: System::ALL.to_vec(),
         kind: Kind::Transfer,
         parts: 10,
         folder: temporary.clone(),
@@ -53,7 +65,10 @@ fn run() -> Result<(), Failure> {
             "--http" => options.http = true,
             "--witness" => options.witness = true,
             "--entries" => options.entries = value()?.parse()?,
-            "--writers" => options.writers = value()?.parse()?,
+            "--writers" => options.writers = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            "--rounds" => options.rounds = value()?.parse()?,
+            "--round-ms" => options.round = Duration::from_millis(value()?.parse()?),
+            "--systems" => options.systems = systems(&value()?)?,
             "--parts" => options.parts = value()?.parse()?,
             "--kind" => options.kind = Kind::of_name(&value()?).ok_or("--kind takes transfer, record or hash")?,
             "--folder" => options.folder = PathBuf::from(value()?),
@@ -64,10 +79,19 @@ fn run() -> Result<(), Failure> {
             _ => return Err(format!("{name} is unknown: see --help").into()),
         }
     }
-    let report = measure(&options, &|part| eprintln!("{part:?}"));
-    if options.folder == temporary {
+    let report = measure(&options, &|what| eprintln!("{what}"));
+    if options.folder == temporary && temporary.exists() {
         std::fs::remove_dir_all(&temporary)?;
     }
     print!("{}", report?);
     Ok(())
+}
+
+/// Once each, in the order of the table.
+fn systems(names: &str) -> Result<Vec<System>, Failure> {
+    let names: Vec<&str> = names.split(',').map(str::trim).collect();
+    match names.iter().find(|name| System::ALL.iter().all(|system| system.name() != **name)) {
+        Some(name) => Err(format!("--systems does not know '{name}': see --help").into()),
+        None => Ok(System::ALL.into_iter().filter(|system| names.contains(&system.name())).collect()),
+    }
 }

@@ -6,8 +6,10 @@ use crate::clock::Took;
 use crate::{Failure, Rival};
 
 mod http;
+pub(crate) mod jetstream;
 mod mqtt;
 mod nats;
+pub(crate) mod postgres;
 mod server;
 mod stream;
 
@@ -17,7 +19,7 @@ pub(crate) use stream::{HOST, tls};
 use stream::{Streams, Writes};
 
 /// Whoever does nothing for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One way to move messages, or bytes that count as messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

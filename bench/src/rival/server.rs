@@ -1,6 +1,7 @@
 //! Servers of other projects: found, started, and stopped whatever happens.
 
 use std::fs;
+use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,37 +18,39 @@ const PORTS_MAX: u32 = 5;
 const SERVER_FOLDERS: [&str; 2] = ["/usr/local/sbin", "/usr/sbin"];
 
 /// A server's program.
-pub(super) struct Program {
-    pub(super) name: &'static str,
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
     /// The environment variable with the folder that it is in.
-    pub(super) switch: &'static str,
+    pub(crate) switch: &'static str,
     /// Which of `tools/` fetches it, into a folder of that name below `target/`.
-    pub(super) tool: &'static str,
+    pub(crate) tool: &'static str,
     /// Its configuration, for a port of 127.0.0.1 and the file that it logs into.
-    pub(super) config: fn(u16, &Path) -> String,
+    pub(crate) config: fn(u16, &Path) -> String,
     /// What it logs when it listens.
-    pub(super) ready: &'static str,
+    pub(crate) ready: &'static str,
 }
 
 impl Program {
     /// Where it is; else what to do.
-    pub(super) fn find(&self) -> Result<PathBuf, String> {
+    pub(crate) fn find(&self) -> Result<PathBuf, String> {
+        self.find_where(|_| true)
+    }
+
+    /// The same for one that has to be good for something.
+    pub(crate) fn find_where(&self, is_good: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let named = std::env::var_os(self.switch).map(PathBuf::from);
         let usual = std::env::split_paths(&path).chain(SERVER_FOLDERS.map(PathBuf::from));
         let fetched = own_target().join(self.tool).join("bin");
-        self.find_in(named.into_iter().chain(usual).chain([fetched]))
-    }
-
-    fn find_in(&self, folders: impl IntoIterator<Item = PathBuf>) -> Result<PathBuf, String> {
-        let found = folders.into_iter().map(|folder| folder.join(self.name)).find(|path| path.is_file());
+        let folders = named.into_iter().chain(usual).chain([fetched]);
+        let found = folders.map(|folder| folder.join(self.name)).find(|path| path.is_file() && is_good(path));
         let Self { name, switch, tool, .. } = self;
         found.ok_or_else(|| format!("{name}; tools/{tool} fetches it, or {switch} names the folder that has it"))
     }
 }
 
 /// A server at work: its own port, its own folder, gone when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     port: u16,
     folder: Folder,
@@ -55,16 +58,28 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts it and waits until it listens.
-    pub(super) fn start(program: &Program, path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(program: &Program, path: &Path) -> Result<Self, Failure> {
+        Self::start_with(program, |port, folder| {
+            let config = folder.join("config");
+            fs::write(&config, (program.config)(port, &folder.join("log")))?;
+            let mut command = Command::new(path);
+            command.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+            Ok(command)
+        })
+    }
+
+    /// The same for one that is not started by its configuration alone: `make` says how, for a port and a folder, in
+    /// which it must log into `log`.
+    pub(crate) fn start_with(
+        program: &Program,
+        make: impl Fn(u16, &Path) -> Result<Command, Failure>,
+    ) -> Result<Self, Failure> {
         let mut said = String::new();
         for _ in 0..PORTS_MAX {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let folder = Folder::new("bench-servers")?;
-            let config = folder.path().join("config");
-            fs::write(&config, (program.config)(port, &folder.path().join("log")))?;
-            let mut command = Command::new(path);
-            command.arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            let mut server = Self { child: command.spawn()?, port, folder };
+            let child = make(port, folder.path())?.stdin(Stdio::null()).spawn()?;
+            let mut server = Self { child, port, folder };
             if server.listens(program.ready)? {
                 return Ok(server);
             }
@@ -85,23 +100,33 @@ impl Server {
         Ok(false)
     }
 
-    fn log(&self) -> String {
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// What it logs of itself.
-    pub(super) fn version(&self) -> Option<String> {
+    pub(crate) fn version(&self) -> Option<String> {
         let log = self.log();
         let (_, behind) = log.split_once("ersion")?;
         behind.split([':', ' ', '\n']).find(|word| !word.is_empty()).map(str::to_owned)
     }
 
-    pub(super) const fn port(&self) -> u16 {
+    pub(crate) const fn port(&self) -> u16 {
         self.port
     }
 
+    /// Waits until it has ended by itself, for as long as anybody is waited for.
+    pub(crate) fn ended(&mut self) -> io::Result<()> {
+        let start = Instant::now();
+        while crate::since(start) < PATIENCE && self.child.try_wait()?.is_none() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     /// Its process.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 }

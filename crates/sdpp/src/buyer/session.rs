@@ -141,8 +141,7 @@ impl Session<'_, '_> {
         match self.plan.take() {
             Some(Plan::Place(request)) => {
                 let (draft, funding) = self.buyer.draft(menu, &request, self.keeper).await?;
-                self.recording.recorder =
-                    Recorder::start(self.buyer.settings.records.clone(), request.record.form);
+                self.recording.recorder = Recorder::start(self.buyer.settings.records.clone(), request.record.form);
                 self.funding = Some(funding);
                 match self.machine.place(now(), draft) {
                     Ok(order) => self.order = Some(order),
