@@ -205,7 +205,8 @@ impl World {
             let witness = Witness::start("witness", key(u64::MAX), Arc::new(sdpp::now), Box::new(store), &[log]);
             config.witnesses.push(Arc::new(witness?));
         }
-        let store = SqliteStore::open(options.folder.join("ledger.db"), Durability::Power)?;
+        let store = SqliteStore::open(options.folder.join("ledger.db"), Durability::Power)?
+            .with_cache(sdpp_ledger::limits::STORE_CACHE_KIB)?;
         let ledger = LocalLedger::start(config, Box::new(store))?;
         let asset = asset_id("coin", &key(0).public());
         let (way, server) = way(&ledger, options.http).await?;

@@ -16,12 +16,15 @@ pub const GROUP_MAX: usize = 256;
 /// Size of a group from which on the next one waits for company: so many writers are at work that a
 /// larger group serves all of them sooner. A single writer never waits for others.
 pub const GROUP_BUSY: usize = 16;
-/// How long a busy writer gathers a group at most.
+/// How long a busy writer gathers a group at most: until it is as large as the one before.
 pub const GROUP_GATHER_MS: u64 = 4;
 /// Requests that wait for the writer; one more is told to come back.
 pub const QUEUE_MAX: usize = 4096;
 /// Groups that wait for the publisher; then the writer waits too, and the queue fills.
 pub const GROUPS_WAITING_MAX: usize = 16;
+/// Memory for pages that the store of a ledger should have: its writes are spread over all keys, and what is read
+/// again from the system in the middle of a group costs more than this.
+pub const STORE_CACHE_KIB: u32 = 64 * 1024;
 /// Readers of the store beside the writer: so many look at once.
 pub const READERS: usize = 4;
 /// Shortest time between two publications of files.

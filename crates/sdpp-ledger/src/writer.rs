@@ -224,6 +224,8 @@ impl Writer {
             let start = Instant::now();
             let until = start.checked_add(Duration::from_millis(gather)).unwrap_or(start);
             while go_on && waiting.len() < limits::GROUP_MAX {
+                // As many as in the last one: nobody else is likely to come.
+                let until = if waiting.len() < last_group { until } else { start };
                 let Ok(job) = next(jobs, until) else { break };
                 go_on = self.handle(job, &mut waiting);
             }

@@ -82,7 +82,10 @@ impl House {
             std::fs::write(home.join("ledger/log.vkey"), format!("{}\n", policy.log()))?;
             std::fs::write(home.join("witness/witness.vkey"), format!("{}\n", witness.key()))?;
         }
-        let ledger = LocalLedger::start(config, Box::new(open_store(&home, "ledger", args.durability())?))?;
+        let ledger = LocalLedger::start(
+            config,
+            Box::new(open_store(&home, "ledger", args.durability())?.with_cache(sdpp_ledger::limits::STORE_CACHE_KIB)?),
+        )?;
         let asset = asset_id(SYMBOL, &ledger_key.public());
         let grant = Issue { symbol: SYMBOL.to_owned(), to: buyer.public(), amount: GRANT, reference: Bytes32([1; 32]) };
         ledger.submit(Entry::sign(&ledger_key, ORIGIN, Body::Issue(grant)).bytes()).await?;

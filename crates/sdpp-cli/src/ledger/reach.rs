@@ -136,7 +136,7 @@ impl Remote {
         let key = key.map_or_else(|| role.key(), Ok)?;
         let (turn, name) = take_turn(&role, &replica_name(policy.log())).await?;
         // The state would be fetched again, but the checkpoint in it is the memory against forks.
-        let store = role.store(&name, Durability::Power)?;
+        let store = role.store(&name, Durability::Power)?.with_cache(sdpp_ledger::limits::STORE_CACHE_KIB)?;
         let service = Arc::new(Watched::new(http));
         let client = LedgerClient::new(service.clone(), policy, Some(Box::new(store))).map_err(|error| {
             // What it remembers is what tells a replaced ledger from the right one: no advice to remove it.

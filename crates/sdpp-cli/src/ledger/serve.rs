@@ -85,7 +85,7 @@ pub(super) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     // Who was asked once may know more of this log than the store: it is not to be forgotten.
     let args = &Args { witness: remember(&role, &args.witness)?, ..args.clone() };
     let key = role.key()?;
-    let store = role.store("ledger", Durability::Power)?;
+    let store = role.store("ledger", Durability::Power)?.with_cache(sdpp_ledger::limits::STORE_CACHE_KIB)?;
     let vkey = station::name((Role::Ledger, &role, &key), args.origin.as_deref(), address)?;
     if let Some(amount) = args.dev_grant {
         let key = home.role(Role::Issuer)?.key()?;

@@ -75,6 +75,15 @@ impl SqliteStore {
         Ok(Self { checkpointer, db, _lock: lock, open: false, next: BTreeMap::new(), frozen: None })
     }
 
+    /// The same store with so much memory for pages, for one whose writes are spread over all of its keys.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn with_cache(self, kib: u32) -> Result<Self, StoreError> {
+        self.db.set_cache(kib).map_err(|error| self.db.explain(&error))?;
+        Ok(self)
+    }
+
     /// What a file says of itself, whoever has it open.
     ///
     /// # Errors

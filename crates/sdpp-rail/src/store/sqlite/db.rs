@@ -14,9 +14,8 @@ use crate::store::{Durability, Head, Row, StoreError, StoreReader};
 const BUSY_MS: u64 = 1_000;
 /// The write-ahead log is cut back to this after a checkpoint.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
-/// Memory for pages. A ledger's writes are spread over all of its keys: what is read again from the
-/// system in the middle of a group costs more than this.
-const CACHE_KIB: i64 = 64 * 1024;
+/// Memory for pages, usually: a journal writes at the end of a few streams.
+const CACHE_KIB: u32 = 2 * 1024;
 /// Statements kept prepared: more than this file has.
 const STATEMENTS_KEPT: usize = 16;
 /// "SDPP" in the file's header, so that another program's database is not taken for ours.
@@ -112,6 +111,10 @@ impl Db {
         look().map_err(|error| self.explain(&error))
     }
 
+    pub(super) fn set_cache(&self, kib: u32) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "cache_size", i64::from(kib).saturating_neg())
+    }
+
     fn set_class(&self, recorded: Option<Durability>) -> rusqlite::Result<()> {
         if recorded != Some(self.durability) {
             self.connection.execute(SET_CLASS, [self.durability.name()])?;
@@ -165,7 +168,7 @@ impl Db {
             }
             Durability::Process => set("synchronous", "NORMAL")?,
         }
-        self.connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        self.set_cache(CACHE_KIB)?;
         // The checkpointer does it, beside the writer.
         self.connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |row| row.get::<_, i64>(0))?;
         self.connection
