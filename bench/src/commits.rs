@@ -78,6 +78,10 @@ impl<S: Store> Store for Counted<S> {
         Ok(())
     }
 
+    fn is_quick(&self) -> bool {
+        self.store.is_quick()
+    }
+
     fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
         self.store.reader()
     }
@@ -93,7 +97,7 @@ pub(crate) const fn in_series(mode: FakeMode) -> u64 {
 }
 
 /// So many commits, each of one small row, each begun when the one before is durable: through a journal, as a
-/// session makes them, with the hand-over to its thread and back.
+/// session makes them: with the hand-over to its thread and back where a flush waits for the disk.
 pub(crate) fn by_journal(class: Journal, count: u64) -> Result<Took, Failure> {
     let folder = Folder::new("bench-commits")?;
     let journal = class.start(folder.path(), "journal")?;

@@ -93,6 +93,22 @@ impl fmt::Display for Report {
     }
 }
 
+impl Report {
+    /// One JSON object a line.
+    pub fn json(&self) -> String {
+        let Options { size, k, windows, messages, .. } = &self.options;
+        let line = |row: &Row| {
+            let Row { buyers, quiet_bytes, rate, first } = row;
+            let quiet = quiet_bytes.map_or_else(String::new, |bytes| format!(",\"quiet_bytes\":{bytes}"));
+            format!(
+                "{{\"what\":\"own\",\"buyers\":{buyers},\"messages\":{messages},\"bytes\":{size},\"k\":{k},\"windows\":{windows},\
+                 \"per_s\":{rate:.0},\"first_by_last\":{first:.2}{quiet}}}"
+            )
+        };
+        self.rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// Runs everything; `progress` hears what is being done.
 ///
 /// # Errors

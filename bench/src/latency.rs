@@ -16,7 +16,7 @@
 
 use std::fmt;
 
-use crate::report::{self, Rates};
+use crate::report;
 use crate::sale::Journal;
 use crate::{Failure, head};
 
@@ -122,12 +122,6 @@ impl Report {
         }));
         lines.join("\n")
     }
-}
-
-/// `"name":{median, lowest, highest}`.
-fn json_of(name: &str, rates: &Rates) -> String {
-    let (low, high) = rates.range();
-    format!("\"{name}\":{{\"median\":{:.2},\"lowest\":{low:.2},\"highest\":{high:.2}}}", rates.median())
 }
 
 impl fmt::Display for Report {

@@ -117,6 +117,14 @@ impl fmt::Display for Report {
     }
 }
 
+impl Report {
+    /// One JSON object a line.
+    pub fn json(&self) -> String {
+        let compared = self.comparison.iter().flat_map(Comparison::json);
+        compared.chain(self.long.iter().flat_map(Long::json)).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// What came out of the long run.
 #[derive(Clone, Debug)]
 pub struct Long {
@@ -171,6 +179,32 @@ impl fmt::Display for Long {
             writeln!(f, "fsck over the files: {all:.0} entries/s, {some:.0} with one signature in a hundred")?;
         }
         Ok(())
+    }
+}
+
+impl Long {
+    fn json(&self) -> Vec<String> {
+        let (Options { kind, files, http, witness, .. }, writers) = (&self.options, self.writers);
+        let part = |Part { size, rate, wait_ms: [half, most, longest] }: &Part| {
+            format!(
+                "{{\"what\":\"part\",\"kind\":\"{}\",\"writers\":{writers},\"files\":{files},\"http\":{http},\"witness\":{witness},\
+                 \"size\":{size},\"per_s\":{rate:.0},\"half_ms\":{half:.2},\"p99_ms\":{most:.2},\"max_ms\":{longest:.2}}}",
+                kind.name()
+            )
+        };
+        let mut lines: Vec<String> = self.parts.iter().map(part).collect();
+        let [half, most, longest] = self.single_ms;
+        let Proofs { one, two, verified, by_way } = self.proofs;
+        let fsck = self.fsck.map_or_else(String::new, |[all, some]| {
+            format!(",\"fsck_per_s\":{all:.0},\"fsck_one_in_hundred_per_s\":{some:.0}")
+        });
+        lines.push(format!(
+            "{{\"what\":\"ledger\",\"single_ms\":[{half:.2},{most:.2},{longest:.2}],\"entry_bytes\":{:.0},\"store_bytes\":{:.0},\
+             \"files_bytes\":{:.0},\"signatures_per_s\":{:.0},\"proofs_per_s\":[{one:.0},{two:.0}],\"proofs_by_way_per_s\":{by_way:.0},\
+             \"proofs_verified_per_s\":{verified:.0}{fsck}}}",
+            self.entry_bytes, self.store_bytes, self.files_bytes, self.verify
+        ));
+        lines
     }
 }
 

@@ -36,12 +36,14 @@ mod rail;
 mod report;
 mod rival;
 mod sale;
+mod shown;
 
 pub use report::{Limit, Rates, Report, Rival, Row, name_of};
 pub use rival::Kind;
 pub use sale::{Journal, Spec, Way};
 pub use sdpp_proto::suite::Suite;
 pub use sdpp_rail::fake::FakeMode;
+pub use shown::Shown;
 
 use rival::Rivals;
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sdpp_bench::{Failure, FakeMode, Journal, Kind, Options, Suite, measure};
+use sdpp_bench::{Failure, FakeMode, Journal, Kind, Options, Shown, Suite, measure};
 
 const HELP: &str = "\
 Messages per second of whole sales over loopback, beside others in the same run: TCP, rustls, NATS, MQTT,
@@ -28,6 +28,7 @@ cargo run --release -p sdpp-bench -- [OPTION]...
   --rivals NAME[,NAME...] tcp,rustls,nats,mqtt,http (all that are there); tools/nats and tools/mosquitto
                           fetch a server
   --json                  JSON lines in place of the table
+  --json-file PATH        JSON lines in a file, too
   --help";
 
 fn main() -> ExitCode {
@@ -42,11 +43,13 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     let mut options = Options::default();
-    let mut json = false;
+    let mut shown = Shown::default();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
+        if shown.take(&name, &mut arguments)? {
+            continue;
+        }
         match name.as_str() {
-            "--json" => json = true,
             "--help" | "-h" => {
                 println!("{HELP}");
                 return Ok(());
@@ -59,12 +62,7 @@ fn run() -> Result<(), Failure> {
         }
     }
     let report = measure(&options, &|what| eprintln!("{what}"))?;
-    if json {
-        println!("{}", report.json())
-    } else {
-        print!("{report}")
-    }
-    Ok(())
+    shown.show(&report, &report.json())
 }
 
 fn set(options: &mut Options, name: &str, value: &str) -> Result<(), Failure> {

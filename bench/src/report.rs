@@ -75,7 +75,7 @@ pub struct Limit {
     pub journal: Journal,
     /// Commits of a round.
     pub commits: u64,
-    /// Commits per second through a journal, with the hand-over to its thread and back.
+    /// Commits per second through a journal, as a session makes them.
     pub by_journal: Rates,
     /// Commits per second by a store in the caller's own thread.
     pub by_store: Rates,
@@ -221,6 +221,12 @@ fn messages_of(commits: f64, mode: FakeMode) -> f64 {
     commits / commits::in_series(mode) as f64
 }
 
+/// `"name":{median, lowest, highest}`.
+pub(crate) fn json_of(name: &str, rates: &Rates) -> String {
+    let (low, high) = rates.range();
+    format!("\"{name}\":{{\"median\":{:.2},\"lowest\":{low:.2},\"highest\":{high:.2}}}", rates.median())
+}
+
 /// What any result begins with.
 pub(crate) fn head_json(head: &[(&'static str, String)]) -> String {
     let head = head.iter().map(|(name, value)| format!("{}:{}", text(name), text(value)));
@@ -334,8 +340,8 @@ commits: of both journals, per message; one takes what has gathered from all who
 all of them are in series: the seller's invoice, the buyer's invoice and payment, the seller's payment; one more, the
 buyer's intent, where money moves at once (direct). /limit: a lock-step sale's rate by what commits alone would allow,
 the rate of commits one after another through a journal of its class, by three (direct: four).
-commits-CLASS: a row of some 250 bytes each, the next when the one before is durable, through a journal (with the
-hand-over to its thread and back); then by the store alone, and messages in lock step that either allows.
+commits-CLASS: a row of some 250 bytes each, the next when the one before is durable, through a journal (in
+class power with the hand-over to its thread and back); then by the store alone, and messages in lock step that either allows.
 nats, mqtt: a message each, from one publisher to one subscriber; qos1 with 200 in flight. http-paid: a request and a
 signed payment each, one in flight.";
 

@@ -5,8 +5,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sdpp_bench::Failure;
 use sdpp_bench::fanout::{self, live};
+use sdpp_bench::{Failure, Shown};
 
 const HELP: &str = "\
 What many sessions take and get: one seller, so many buyers at once. First all share one live source through
@@ -31,6 +31,8 @@ live:
   --slow-share X         what the slow one takes, by what each other takes (0.01)
 own:
   --messages N           messages of all buyers of a run (2000000)
+  --json                 JSON lines in place of the table
+  --json-file PATH       JSON lines in a file, too
   --help";
 
 fn main() -> ExitCode {
@@ -54,23 +56,31 @@ fn run() -> Result<(), Failure> {
         return Ok(());
     }
     let mut asked = Asked { live: Some(usual_live()?), own: Some(usual_own()) };
+    let mut shown = Shown::default();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         if matches!(name.as_str(), "--help" | "-h") {
             println!("{HELP}");
             return Ok(());
         }
+        if shown.take(&name, &mut arguments)? {
+            continue;
+        }
         let value = arguments.next().ok_or_else(|| format!("{name} needs a value, or is unknown: see --help"))?;
         asked.set(&name, &value)?;
     }
+    let (mut table, mut json) = (String::new(), Vec::new());
     if let Some(options) = &asked.live {
-        println!("{}", live::measure(options, &|what| eprintln!("{what}"))?);
+        let report = live::measure(options, &|what| eprintln!("{what}"))?;
+        table.push_str(&format!("{report}\n"));
+        json.push(report.json());
     }
     if let Some(options) = &asked.own {
-        println!("a source of its own for each");
-        print!("{}", fanout::measure(options, &|what| eprintln!("a source each, {what}"))?);
+        let report = fanout::measure(options, &|what| eprintln!("a source each, {what}"))?;
+        table.push_str(&format!("a source of its own for each\n{report}"));
+        json.push(report.json());
     }
-    Ok(())
+    shown.show_with_machine(&table, &json.join("\n"))
 }
 
 fn usual_live() -> Result<live::Options, Failure> {

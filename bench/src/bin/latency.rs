@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use sdpp_bench::latency::{Options, measure};
-use sdpp_bench::{Failure, Journal};
+use sdpp_bench::{Failure, Journal, Shown};
 
 const HELP: &str = "\
 How long one message is under way from offer to delivery, beside rustls and TCP; and how long from a connection
@@ -22,6 +22,7 @@ cargo run --release -p sdpp-bench --bin latency -- [OPTION]...
   --journal CLASS     process (survives a kill), power (survives a power cut), memory (process)
   --connections N     connections of each kind (100)
   --json              JSON lines in place of the table
+  --json-file PATH    JSON lines in a file, too
   --help";
 
 fn main() -> ExitCode {
@@ -36,12 +37,14 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     let mut options = Options::default();
-    let mut json = false;
+    let mut shown = Shown::default();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
+        if shown.take(&name, &mut arguments)? {
+            continue;
+        }
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value: see --help"));
         match name.as_str() {
-            "--json" => json = true,
             "--rounds" => options.rounds = value()?.parse()?,
             "--messages" => options.messages = value()?.parse()?,
             "--rate" => options.rate = value()?.parse()?,
@@ -60,10 +63,5 @@ fn run() -> Result<(), Failure> {
         }
     }
     let report = measure(&options, &|what| eprintln!("{what}"))?;
-    if json {
-        println!("{}", report.json())
-    } else {
-        print!("{report}")
-    }
-    Ok(())
+    shown.show(&report, &report.json())
 }

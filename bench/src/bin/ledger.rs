@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sdpp_bench::Failure;
 use sdpp_bench::ledger::{Kind, Options, System, measure};
+use sdpp_bench::{Failure, Shown};
 
 const HELP: &str = "\
 Durable appends per second of the ledger, every signature verified: first in turns with others that keep
@@ -30,6 +30,8 @@ the long run:
   --witness         a witness in the same process cosigns every checkpoint, durably
   --http            writers go through a server on loopback, in the same process
   --folder PATH     where the ledger is kept, stays, and is gone on with (a temporary folder, removed)
+  --json            JSON lines in place of the table
+  --json-file PATH  JSON lines in a file, too
   --help";
 
 fn main() -> ExitCode {
@@ -57,8 +59,12 @@ fn run() -> Result<(), Failure> {
         http: false,
         witness: false,
     };
+    let mut shown = Shown::default();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
+        if shown.take(&name, &mut arguments)? {
+            continue;
+        }
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value: see --help"));
         match name.as_str() {
             "--files" => options.files = true,
@@ -83,8 +89,8 @@ fn run() -> Result<(), Failure> {
     if options.folder == temporary && temporary.exists() {
         std::fs::remove_dir_all(&temporary)?;
     }
-    print!("{}", report?);
-    Ok(())
+    let report = report?;
+    shown.show_with_machine(&report, &report.json())
 }
 
 /// Once each, in the order of the table.

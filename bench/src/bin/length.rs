@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use sdpp_bench::length::{Options, act, measure, plot};
-use sdpp_bench::{Failure, Journal};
+use sdpp_bench::{Failure, Journal, Shown};
 
 const HELP: &str = "\
 How long one sale takes by the number of its messages, what memory it takes at most, and what its journals
@@ -22,6 +22,7 @@ cargo run --release -p sdpp-bench --bin length -- [OPTION]...
   --rounds N          rounds (3)
   --plot PATH         writes total time by length as SVG
   --json              JSON lines in place of the table
+  --json-file PATH    JSON lines in a file, too
   --help";
 
 fn main() -> ExitCode {
@@ -48,9 +49,12 @@ fn run() -> Result<(), Failure> {
         rounds: 3,
         program: std::env::current_exe()?,
     };
-    let (mut json, mut picture) = (false, None);
+    let (mut shown, mut picture) = (Shown::default(), None);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
+        if shown.take(&name, &mut arguments)? {
+            continue;
+        }
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value: see --help"));
         match name.as_str() {
             "--lengths" => options.lengths = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
@@ -63,7 +67,6 @@ fn run() -> Result<(), Failure> {
                 options.journal = class.ok_or("--journal takes process, power or memory")?;
             }
             "--plot" => picture = Some(PathBuf::from(value()?)),
-            "--json" => json = true,
             "--help" | "-h" => {
                 println!("{HELP}");
                 return Ok(());
@@ -75,10 +78,5 @@ fn run() -> Result<(), Failure> {
     if let Some(path) = picture {
         std::fs::write(path, plot(&report))?;
     }
-    if json {
-        println!("{}", report.json());
-    } else {
-        print!("{report}");
-    }
-    Ok(())
+    shown.show_with_machine(&report, &report.json())
 }

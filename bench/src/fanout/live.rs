@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::process::{Look, Process};
 use super::{buying, selling};
 use crate::Failure;
-use crate::report::Rates;
+use crate::report::{Rates, json_of};
 
 /// Arguments with which this program is one of the processes.
 const SELLER: &str = "__seller";
@@ -174,6 +174,38 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Beside a slow one.
     pub beside: Option<Beside>,
+}
+
+impl Report {
+    /// One JSON object a line.
+    pub fn json(&self) -> String {
+        let Options { size, k, windows, .. } = &self.options;
+        let mut lines: Vec<String> = self
+            .rows
+            .iter()
+            .map(|row| {
+                let quiet = row.quiet_bytes.map_or_else(String::new, |bytes| format!(",\"quiet_bytes\":{bytes:?}"));
+                let named = [
+                    ("carried_per_s", &row.carried),
+                    ("per_s", &row.rates),
+                    ("share", &row.shares),
+                    ("jain", &row.jain),
+                ];
+                let [seller, buyers] = &row.cpus;
+                let named = named.into_iter().chain([("seller_cpus", seller), ("buyers_cpus", buyers)]);
+                let named: Vec<String> = named.map(|(name, rates)| json_of(name, rates)).collect();
+                let (buyers, named) = (row.buyers, named.join(","));
+                format!(
+                    "{{\"what\":\"live\",\"buyers\":{buyers},\"bytes\":{size},\"k\":{k},\"windows\":{windows},{named}{quiet}}}"
+                )
+            })
+            .collect();
+        lines.extend(self.beside.iter().map(|beside| {
+            let (ratio, slow) = (json_of("ratio", &beside.ratios), json_of("slow_per_s", &beside.slow));
+            format!("{{\"what\":\"beside a slow one\",\"buyers\":{},{ratio},{slow}}}", beside.buyers)
+        }));
+        lines.join("\n")
+    }
 }
 
 /// What one run came to.

@@ -18,10 +18,11 @@ use sdpp_proto::message::Message;
 use sdpp_proto::suite::Suite;
 use sdpp_rail::fake::{FakeBank, FakeMode};
 
-use super::{Options, json_of};
+use super::Options;
 use crate::Failure;
 use crate::commits::Commits;
 use crate::folder::Folder;
+use crate::report::json_of;
 use crate::report::{Rates, spread};
 use crate::rival::{HOST, tls};
 use crate::sale::{self, Spec, Way};

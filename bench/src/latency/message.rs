@@ -17,9 +17,10 @@ use sdpp::source::{Fill, Filled, Source};
 use sdpp_proto::message::{Batch, Message};
 use sdpp_rail::fake::{FakeBank, FakeMode};
 
-use super::{Options, json_of};
+use super::Options;
 use crate::Failure;
 use crate::folder::Folder;
+use crate::report::json_of;
 use crate::report::{Rates, spread};
 use crate::rival::{HOST, tls};
 use crate::sale::{self, Spec, Way};

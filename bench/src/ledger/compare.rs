@@ -16,7 +16,7 @@ use sdpp_proto::identity::SigningKey;
 use super::{Options, World, key, ratio, spread};
 use crate::clock::{cpu_of_family, own_cpu};
 use crate::folder::Folder;
-use crate::report::Rates;
+use crate::report::{Rates, json_of};
 use crate::rival::{jetstream, postgres};
 use crate::{Failure, since};
 
@@ -113,6 +113,23 @@ impl fmt::Display for Comparison {
 }
 
 impl Comparison {
+    pub(super) fn json(&self) -> Vec<String> {
+        let row = |row: &Row| {
+            let cpu =
+                if row.cpu_us.is_empty() { String::new() } else { format!(",{}", json_of("cpu_us", &row.cpu_us)) };
+            format!(
+                "{{\"what\":\"appends\",\"system\":\"{}\",\"writers\":{},\"bytes\":{},{},{},{}{cpu}}}",
+                row.system.name(),
+                row.writers,
+                self.entry_bytes,
+                json_of("per_s", &row.rates),
+                json_of("half_ms", &row.half_ms),
+                json_of("p99_ms", &row.most_ms)
+            )
+        };
+        self.rows.iter().map(row).collect()
+    }
+
     /// A rival says its version, or why it is not there.
     fn meet(&mut self, system: System, found: Result<String, &String>) {
         match found {

@@ -154,6 +154,9 @@ impl Store for Slow {
         thread::sleep(Duration::from_millis(20));
         self.0.flush()
     }
+    fn is_quick(&self) -> bool {
+        false
+    }
     fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
         self.0.reader()
     }

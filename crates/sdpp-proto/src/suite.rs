@@ -3,6 +3,7 @@
 //! Suite 1 is X25519; suite 2 is X-Wing (X25519 and ML-KEM-768), which protects contents against a
 //! later quantum computer. Both use HKDF-SHA256 and AES-256-GCM. Entropy is an argument.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use hpke::aead::AesGcm256;
@@ -53,10 +54,13 @@ enum SenderContext {
     XWing(Context<XWing>),
 }
 
-/// Secret half of a sealing key; erased when dropped.
-pub struct SealSecret {
-    suite: Suite,
-    seed: Zeroizing<[u8; 32]>,
+/// Secret half of a sealing key; both kinds erase themselves when they are dropped. It is kept as the library has it:
+/// deriving it from its seed costs as much as opening with it.
+pub enum SealSecret {
+    /// Of suite 1.
+    X25519(<X25519HkdfSha256 as Kem>::PrivateKey),
+    /// Of suite 2.
+    XWing(Box<<XWing as Kem>::PrivateKey>),
 }
 
 impl Suite {
@@ -149,16 +153,24 @@ impl Sender {
 impl SealSecret {
     /// The key pair of a 32-byte seed (RFC 9180 `DeriveKeyPair`); gives the public key too.
     pub fn derive(suite: Suite, seed: &Zeroizing<[u8; 32]>) -> (Self, Vec<u8>) {
-        let public = match suite {
-            Suite::X25519 => X25519HkdfSha256::derive_keypair(&**seed).1.to_bytes().to_vec(),
-            Suite::XWing => XWing::derive_keypair(&**seed).1.to_bytes().to_vec(),
-        };
-        (Self { suite, seed: seed.clone() }, public)
+        match suite {
+            Suite::X25519 => {
+                let (secret, public) = X25519HkdfSha256::derive_keypair(&**seed);
+                (Self::X25519(secret), public.to_bytes().to_vec())
+            }
+            Suite::XWing => {
+                let (secret, public) = XWing::derive_keypair(&**seed);
+                (Self::XWing(Box::new(secret)), public.to_bytes().to_vec())
+            }
+        }
     }
 
     /// The suite of this key.
     pub const fn suite(&self) -> Suite {
-        self.suite
+        match self {
+            Self::X25519(_) => Suite::X25519,
+            Self::XWing(_) => Suite::XWing,
+        }
     }
 
     /// Opens one message and exports 32 bytes under `label`.
@@ -167,24 +179,23 @@ impl SealSecret {
     /// [`SealError`].
     pub fn open(&self, enc: &[u8], info: &[u8], sealed: (&[u8], &[u8]), label: &[u8]) -> Result<Opened, SealError> {
         fn open<K: Kem>(
-            seed: &[u8],
+            secret: &K::PrivateKey,
             enc: &[u8],
             info: &[u8],
             (ct, aad): (&[u8], &[u8]),
             label: &[u8],
         ) -> Result<Opened, SealError> {
-            let secret = K::derive_keypair(seed).0;
             let enc = K::EncappedKey::from_bytes(enc).map_err(|_| SealError)?;
-            let mut context = hpke::setup_receiver::<AesGcm256, HkdfSha256, K>(&OpModeR::Base, &secret, &enc, info)
+            let mut context = hpke::setup_receiver::<AesGcm256, HkdfSha256, K>(&OpModeR::Base, secret, &enc, info)
                 .map_err(|_| SealError)?;
             let plain = context.open(ct, aad).map_err(|_| SealError)?;
             let mut export = Zeroizing::new([0; 32]);
             context.export(label, &mut *export).map_err(|_| SealError)?;
             Ok(Opened { plain: Zeroizing::new(plain), export })
         }
-        match self.suite {
-            Suite::X25519 => open::<X25519HkdfSha256>(&*self.seed, enc, info, sealed, label),
-            Suite::XWing => open::<XWing>(&*self.seed, enc, info, sealed, label),
+        match self {
+            Self::X25519(secret) => open::<X25519HkdfSha256>(secret, enc, info, sealed, label),
+            Self::XWing(secret) => open::<XWing>(secret, enc, info, sealed, label),
         }
     }
 }
