@@ -56,10 +56,10 @@ enum SenderContext {
 
 /// Secret half of a sealing key; both kinds erase themselves when they are dropped. It is kept as the library has it:
 /// deriving it from its seed costs as much as opening with it.
-pub enum SealSecret {
-    /// Of suite 1.
+pub struct SealSecret(Secret);
+
+enum Secret {
     X25519(<X25519HkdfSha256 as Kem>::PrivateKey),
-    /// Of suite 2.
     XWing(Box<<XWing as Kem>::PrivateKey>),
 }
 
@@ -156,20 +156,20 @@ impl SealSecret {
         match suite {
             Suite::X25519 => {
                 let (secret, public) = X25519HkdfSha256::derive_keypair(&**seed);
-                (Self::X25519(secret), public.to_bytes().to_vec())
+                (Self(Secret::X25519(secret)), public.to_bytes().to_vec())
             }
             Suite::XWing => {
                 let (secret, public) = XWing::derive_keypair(&**seed);
-                (Self::XWing(Box::new(secret)), public.to_bytes().to_vec())
+                (Self(Secret::XWing(Box::new(secret))), public.to_bytes().to_vec())
             }
         }
     }
 
     /// The suite of this key.
     pub const fn suite(&self) -> Suite {
-        match self {
-            Self::X25519(_) => Suite::X25519,
-            Self::XWing(_) => Suite::XWing,
+        match self.0 {
+            Secret::X25519(_) => Suite::X25519,
+            Secret::XWing(_) => Suite::XWing,
         }
     }
 
@@ -193,9 +193,9 @@ impl SealSecret {
             context.export(label, &mut *export).map_err(|_| SealError)?;
             Ok(Opened { plain: Zeroizing::new(plain), export })
         }
-        match self {
-            Self::X25519(secret) => open::<X25519HkdfSha256>(secret, enc, info, sealed, label),
-            Self::XWing(secret) => open::<XWing>(secret, enc, info, sealed, label),
+        match &self.0 {
+            Secret::X25519(secret) => open::<X25519HkdfSha256>(secret, enc, info, sealed, label),
+            Secret::XWing(secret) => open::<XWing>(secret, enc, info, sealed, label),
         }
     }
 }

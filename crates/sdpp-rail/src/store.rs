@@ -134,7 +134,8 @@ pub trait Store: StoreReader {
     /// [`StoreError`].
     fn flush(&mut self) -> Result<(), StoreError>;
 
-    /// Whether a flush now takes microseconds, because it waits for no disk: the caller may as well do it itself.
+    /// Whether a flush now almost certainly takes microseconds, because it waits for no disk: the caller may as well do it
+    /// itself.
     fn is_quick(&self) -> bool;
 
     /// A handle for another thread that reads what is durable, beside the writer.

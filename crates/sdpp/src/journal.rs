@@ -164,7 +164,7 @@ impl Journal {
         // Without a thread it comes back at once, and its answer is given where it is dropped.
         let Some(desk) = self.desk.upgrade() else { return };
         if let Err(write) = desk.commit_now(write) {
-            desk.queue();
+            desk.will_queue();
             drop(self.requests.send(Request::Write(write)));
         }
     }

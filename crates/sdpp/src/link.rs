@@ -107,7 +107,7 @@ impl Link {
             (self.start, self.end) = (0, unread);
         }
         let size = self.buffer.len();
-        let grown = if self.grows { size.saturating_mul(4) } else { size };
+        let grown = if self.grows { size.max(READ_BUFFER_MIN).saturating_mul(4) } else { size };
         let size_wanted = grown.max(self.end.saturating_add(wanted)).max(READ_BUFFER_MIN);
         self.grows = false;
         if size_wanted > size && size < READ_BUFFER {

@@ -12,7 +12,9 @@ pub(crate) use tokio::sync::Notify;
 #[cfg(test)]
 mod shuttled;
 #[cfg(test)]
-pub(crate) use shuttled::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Notify, interleave, once, receive, spawn};
+pub(crate) use shuttled::{
+    AtomicBool, AtomicUsize, Mutex, MutexGuard, Notify, interleave, is_past, once, receive, spawn,
+};
 
 /// Starts a thread that nobody waits for.
 ///
@@ -21,6 +23,12 @@ pub(crate) use shuttled::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Notify, in
 #[cfg(not(test))]
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}
+
+/// Whether so much time has gone by since.
+#[cfg(not(test))]
+pub(crate) fn is_past(since: std::time::Instant, time: std::time::Duration) -> bool {
+    since.elapsed() >= time
 }
 
 /// Waits in a thread of its own for what comes next; none when nobody can send any more.

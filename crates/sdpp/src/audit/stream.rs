@@ -12,7 +12,8 @@ use super::report::Report;
 /// report is that of [`Bundle::audit`](super::Bundle::audit); a bundle as long as this is never whole
 /// in memory.
 ///
-/// The first reading finds out whether it is a bundle at all, before anything is judged.
+/// The first reading finds out whether it is a bundle at all, before anything is judged. All readings must find
+/// the same bytes: what is judged would else be a mixture.
 ///
 /// # Errors
 /// [`BundleError`], whatever stands before the place.

@@ -515,7 +515,12 @@ const fn blamed(ended: &core::Ended) -> Option<Offence> {
 }
 
 fn purchase(account: &BuyerOrder, ended: core::Ended, funding: Option<Funding>) -> Purchase {
-    let ended = if account.is_settled() { core::Ended::Settled } else { ended };
+    let ended = match ended {
+        // Its last signature may not be durable, and was not sent: it comes back for the end.
+        core::Ended::Stopped(Reason::Frozen) => ended,
+        _ if account.is_settled() => core::Ended::Settled,
+        ended => ended,
+    };
     Purchase {
         order: account.id(),
         ended,

@@ -126,7 +126,10 @@ impl Session<'_, '_> {
                     tokio::task::yield_now().await;
                     true
                 }
-                Ok(false) => self.wait().await,
+                Ok(false) => {
+                    self.link.pause();
+                    self.wait().await
+                }
                 Err(error) => {
                     tracing::debug!(%error, "the connection is lost");
                     false
@@ -321,8 +324,11 @@ impl Session<'_, '_> {
         self.ask(Box::pin(async move { Answer::Paid(id, pay_bill(payer, bill).await) }));
     }
 
-    /// Asks the rail. Vouchers need no network: the answer is there.
+    /// Asks the rail, unless it is too late to pay. For a voucher the answer is usually there.
     fn ask(&mut self, mut task: Task<Answer>) {
+        if self.machine.is_closed() {
+            return;
+        }
         match (&mut task).now_or_never() {
             Some(answer) => self.answered(answer),
             None => self.asking = Some(task),
@@ -410,7 +416,6 @@ impl Session<'_, '_> {
 
     /// Waits for the next thing to happen; false when the connection is gone.
     async fn wait(&mut self) -> bool {
-        self.link.pause();
         let timeout = self.machine.poll_timeout();
         let stuck = self.keeper.stuck_since().map(|since| patience(self.machine.order(), since));
         let reads = self.keeper.has_room();

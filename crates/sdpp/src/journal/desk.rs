@@ -5,6 +5,7 @@
 //! write, one flush for all of them is cheaper, so the next one to come in a row hands over.
 
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use sdpp_rail::{GroupCommit, GroupWrite, Store, StoreError};
 use tokio::sync::mpsc;
 
 use super::Ack;
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard};
+use crate::sync::{self, AtomicBool, AtomicUsize, Mutex, MutexGuard};
 
 /// A journal that nobody wrote to for so long is free for whoever comes.
 const QUIET: Duration = Duration::from_micros(200);
@@ -25,8 +26,8 @@ pub(super) struct Write {
     pub(super) answer: Answer,
 }
 
-/// Owed to a session. Dropped without one, because the journal's thread has ended over it, it says so: a
-/// session that waits for a dead thread would wait for ever.
+/// Owed to a session. Dropped without one, because the journal has ended over it, it says so: a session that waits for a
+/// dead thread would wait for ever.
 pub(super) struct Answer(Option<mpsc::UnboundedSender<Ack>>);
 
 impl Answer {
@@ -45,7 +46,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if let Some(done) = self.0.take() {
-            let _ = done.send(Ack::Failed(StoreError::Failed("the journal's thread has ended".into())));
+            let _ = done.send(Ack::Failed(StoreError::Failed("the journal has ended over this write".into())));
         }
     }
 }
@@ -80,7 +81,7 @@ pub(super) trait AnyDesk: Send + Sync {
     /// Commits in the caller's thread, and answers; gives the write back where the journal's thread is to do it.
     fn commit_now(&self, write: Write) -> Result<(), Write>;
     /// A write is about to be handed to the thread.
-    fn queue(&self);
+    fn will_queue(&self);
     /// Whether a write has failed.
     fn has_failed(&self) -> bool;
 }
@@ -93,7 +94,7 @@ impl<S: Store> Place<S> {
     /// Whether one more write of this stream is best committed by whoever has it.
     fn is_free_for(&self, stream: &str) -> bool {
         let (last, done) = &self.last;
-        self.store().is_quick() && (last == stream || done.elapsed() >= QUIET)
+        self.store().is_quick() && (last == stream || sync::is_past(*done, QUIET))
     }
 
     fn left_by(&mut self, stream: &str) {
@@ -152,11 +153,13 @@ impl<S: Store> AnyDesk for Desk<S> {
         if !place.is_free_for(&write.rows.stream) {
             return Err(write);
         }
-        self.commit(&mut place, &mut vec![write]);
+        // A panic ends the journal, as it would in the journal's thread, and not the session: its answer says so when it is
+        // dropped, and the place is nobody's any more.
+        drop(catch_unwind(AssertUnwindSafe(move || self.commit(&mut place, &mut vec![write]))));
         Ok(())
     }
 
-    fn queue(&self) {
+    fn will_queue(&self) {
         self.queued.fetch_add(1, Ordering::AcqRel);
     }
 

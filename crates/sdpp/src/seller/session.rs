@@ -152,7 +152,10 @@ impl Session {
                     tokio::task::yield_now().await;
                     self.glance(&mut stop).await
                 }
-                Ok(false) => self.wait(&mut stop).await,
+                Ok(false) => {
+                    self.link.pause();
+                    self.wait(&mut stop).await
+                }
                 Err(_) => false,
             };
         }
@@ -344,7 +347,6 @@ impl Session {
         let supply = &mut self.supply;
         let waits = supply.stalled && !supply.skips;
         let wants_source = self.machine.is_live() && supply.batch.is_empty() && !supply.ended && !waits;
-        self.link.pause();
         let timeout = self.machine.poll_timeout();
         let stopped = self.halt.stopped;
         tokio::select! {

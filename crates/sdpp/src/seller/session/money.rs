@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::offence::Reason;
@@ -37,12 +36,7 @@ impl Session {
         let id = settle.payment.id();
         let Some(payee) = payee_of(&self.shared, terms) else { return };
         let bill = bill_of(terms, &settle);
-        let mut asking = Box::pin(ask_rail(payee, bill, settle));
-        // Vouchers need no network: the answer is there.
-        match (&mut asking).now_or_never() {
-            Some(settled) => self.settled(&id, &settled),
-            None => self.settling = Some((id, spawned(asking))),
-        }
+        self.settling = Some((id, spawned(ask_rail(payee, bill, settle))));
     }
 
     pub(super) fn settled(&mut self, id: &StatementId, settled: &Settled) {
