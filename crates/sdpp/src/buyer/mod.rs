@@ -515,12 +515,9 @@ const fn blamed(ended: &core::Ended) -> Option<Offence> {
 }
 
 fn purchase(account: &BuyerOrder, ended: core::Ended, funding: Option<Funding>) -> Purchase {
-    let ended = match ended {
-        // Its last signature may not be durable, and was not sent: it comes back for the end.
-        core::Ended::Stopped(Reason::Frozen) => ended,
-        _ if account.is_settled() => core::Ended::Settled,
-        ended => ended,
-    };
+    // Of a frozen one the last signature may not be durable, and was not sent: it comes back for the end.
+    let settled = account.is_settled() && ended != core::Ended::Stopped(Reason::Frozen);
+    let ended = if settled { core::Ended::Settled } else { ended };
     Purchase {
         order: account.id(),
         ended,
