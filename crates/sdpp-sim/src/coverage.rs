@@ -30,6 +30,7 @@ pub const POINTS: &[&str] = &[
     "disk: full",
     "disk: sink fails",
     "disk: ledger",
+    "disk: committed within the turn",
     // Processes.
     "crash: seller",
     "crash: buyer",

@@ -395,7 +395,9 @@ impl Buyer {
                     self.signed(&order, &entries);
                     house.forgiven.extend(forgiven(&entries));
                     let barrier: Arc<dyn Barrier> = house.file.clone();
-                    self.journal.write(ctx, &order, (conn.id, id, Some(barrier)), &entries);
+                    if let Some(ack) = self.journal.write(ctx, &order, (conn.id, id, Some(barrier)), &entries) {
+                        heard(ctx, now, (conn, &ack));
+                    }
                 }
                 Output::RecordOrder(statement) => match self.records.clone() {
                     Some(records) => {
@@ -605,18 +607,8 @@ impl Buyer {
     pub(crate) fn acked(&mut self, ctx: &mut Ctx, house: &House, acks: Vec<Ack>) {
         let now = ctx.now().after_ms(house.skew_ms);
         for ack in acks {
-            let Some(conn) = self.conn.as_mut().filter(|conn| conn.id == ack.link) else { continue };
-            if ack.durable {
-                conn.last_store.take_if(|last| ack.id >= *last);
-                conn.machine.stored(now, ack.id);
-                if ctx.shared.chance(ctx.shared.weather.rude) {
-                    ctx.hit("rude: repeats what was stored");
-                    conn.machine.stored(now, ack.id);
-                }
-            } else {
-                ctx.hit("session: frozen");
-                conn.last_store = None;
-                conn.machine.stop(Reason::Frozen);
+            if let Some(conn) = self.conn.as_mut().filter(|conn| conn.id == ack.link) {
+                heard(ctx, now, (conn, &ack));
             }
         }
         ctx.wake(self.party, ctx.now());
@@ -873,5 +865,21 @@ fn next(ended: &core::Ended, account: Option<&BuyerOrder>) -> Next {
             Reason::AlreadyEnded => Next::Done,
             Reason::Refused | Reason::LedgerDishonest => Next::GivenUp,
         },
+    }
+}
+
+/// An answer of the journal.
+fn heard(ctx: &Ctx, now: Timestamp, (conn, ack): (&mut Conn, &Ack)) {
+    if ack.durable {
+        conn.last_store.take_if(|last| ack.id >= *last);
+        conn.machine.stored(now, ack.id);
+        if ctx.shared.chance(ctx.shared.weather.rude) {
+            ctx.hit("rude: repeats what was stored");
+            conn.machine.stored(now, ack.id);
+        }
+    } else {
+        ctx.hit("session: frozen");
+        conn.last_store = None;
+        conn.machine.stop(Reason::Frozen);
     }
 }

@@ -65,6 +65,8 @@ pub(crate) struct Weather {
     pub(crate) late: u16,
     /// That an application does what it should not.
     pub(crate) rude: u16,
+    /// That a journal answers within the turn that asked, as one whose commits are quick; no fault.
+    pub(crate) prompt: u16,
 }
 
 impl Weather {

@@ -52,17 +52,26 @@ impl Journal {
         }
     }
 
-    /// Hands rows over.
+    /// Hands rows over; gives the answer if they were committed at once.
     pub(crate) fn write(
         &mut self,
         ctx: &mut Ctx,
         order: &StatementId,
         (link, id, barrier): (LinkId, StoreId, Option<Arc<dyn Barrier>>),
         rows: &[Entry],
-    ) {
+    ) -> Option<Ack> {
         let rows = rows.iter().map(Entry::to_bytes).collect();
         let write = GroupWrite { stream: stream(order), rows, beside: Beside { barrier, notes: Vec::new() } };
         self.waiting.push(Waiting { write, link, id });
+        if !self.planned && self.waiting.len() == 1 && ctx.shared.chance(ctx.shared.weather.prompt) {
+            ctx.hit("disk: committed within the turn");
+            let ack = self.commit().pop();
+            if self.failed {
+                // Whoever looks after it hears of it there.
+                ctx.after(0, Event::Commit(self.party, self.boot));
+            }
+            return ack;
+        }
         if !self.planned {
             self.planned = true;
             let mut way = ctx.below(4);
@@ -71,6 +80,7 @@ impl Journal {
             }
             ctx.after(way, Event::Commit(self.party, self.boot));
         }
+        None
     }
 
     /// Marks an order's rows as put back from a backup; durable before anything goes on.

@@ -195,6 +195,7 @@ fn weather(dice: &mut Dice) -> Weather {
         ledger: much(&[0, 0, 20, 150]),
         late: much(&[0, 50, 300]),
         rude: much(&[0, 0, 20, 100]),
+        prompt: much(&[0, 0, 500, 1000]),
     }
 }
 

@@ -417,7 +417,9 @@ impl Seller {
         if entries.iter().any(|entry| matches!(entry, Entry::Statement(one) if one.kind == Kind::Order)) {
             entries.insert(0, self.config.menu.erase().into());
         }
-        self.journal.write(ctx, &order, (id, store, None), &entries);
+        if let Some(ack) = self.journal.write(ctx, &order, (id, store, None), &entries) {
+            heard(ctx, self.now(ctx), (conn, &ack));
+        }
     }
 
     fn event(&mut self, ctx: &Ctx, conn: &mut Conn, event: &core::Event) {
@@ -638,19 +640,8 @@ impl Seller {
     pub(crate) fn acked(&mut self, ctx: &mut Ctx, acks: Vec<Ack>) {
         let now = self.now(ctx);
         for ack in acks {
-            let Some(conn) = self.conns.get_mut(&ack.link) else { continue };
-            if ack.durable {
-                conn.last_store.take_if(|last| ack.id >= *last);
-                conn.machine.stored(now, ack.id);
-                if ctx.shared.chance(ctx.shared.weather.rude) {
-                    ctx.hit("rude: repeats what was stored");
-                    conn.machine.stored(now, ack.id);
-                    conn.machine.stored(now, StoreId(0));
-                }
-            } else {
-                ctx.hit("session: frozen");
-                conn.last_store = None;
-                conn.machine.refuse(now, Reason::Frozen);
+            if let Some(conn) = self.conns.get_mut(&ack.link) {
+                heard(ctx, now, (conn, &ack));
             }
         }
         ctx.wake(Party::Seller, ctx.now());
@@ -880,5 +871,22 @@ fn invoiced(entry: &Entry) -> Option<Deed> {
             Signed::<Invoice>::parse_unverified(&statement.bytes).ok().map(|invoice| Deed::Invoiced(Box::new(invoice)))
         }
         Entry::Statement(_) | Entry::Salt(_) | Entry::Intent(_) | Entry::Record { .. } => None,
+    }
+}
+
+/// An answer of the journal.
+fn heard(ctx: &Ctx, now: Timestamp, (conn, ack): (&mut Conn, &Ack)) {
+    if ack.durable {
+        conn.last_store.take_if(|last| ack.id >= *last);
+        conn.machine.stored(now, ack.id);
+        if ctx.shared.chance(ctx.shared.weather.rude) {
+            ctx.hit("rude: repeats what was stored");
+            conn.machine.stored(now, ack.id);
+            conn.machine.stored(now, StoreId(0));
+        }
+    } else {
+        ctx.hit("session: frozen");
+        conn.last_store = None;
+        conn.machine.refuse(now, Reason::Frozen);
     }
 }
