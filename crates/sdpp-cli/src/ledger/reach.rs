@@ -1,6 +1,5 @@
 //! Reaching a ledger: its server, whom to believe about it, and the replica of a role.
 
-use std::fs::{File, TryLockError};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -13,12 +12,12 @@ use sdpp_ledger::{Answer, Entry, Fold, LedgerClient, LedgerService, ServiceError
 use sdpp_log::{Checkpoint, Hash, Note, VerifierKey};
 use sdpp_proto::hash::sha256;
 use sdpp_proto::identity::SigningKey;
-use sdpp_rail::{Durability, RailError, StoreError};
+use sdpp_rail::{Durability, RailError, SqliteStore, StoreError};
 
 use super::{Failure, station, trust};
 use crate::config;
 use crate::exit::{Exit, failed};
-use crate::home::{Home, Role, RoleHome};
+use crate::home::{Home, Role, RoleHome, is_busy};
 use crate::text::hex;
 
 /// How long to wait for a replica while all are in use.
@@ -105,8 +104,6 @@ pub(crate) struct Remote {
     pub(crate) key: SigningKey,
     pub(crate) service: Arc<Watched>,
     pub(crate) client: Arc<LedgerClient>,
-    /// Holds the replica until the end.
-    _turn: File,
 }
 
 impl Remote {
@@ -134,15 +131,15 @@ impl Remote {
         let policy = trust::policy(home, &url, &claimed, &asked)?;
         let role = home.role(role)?;
         let key = key.map_or_else(|| role.key(), Ok)?;
-        let (turn, name) = take_turn(&role, &replica_name(policy.log())).await?;
         // The state would be fetched again, but the checkpoint in it is the memory against forks.
-        let store = role.store(&name, Durability::Power)?.with_cache(sdpp_ledger::limits::STORE_CACHE_KIB)?;
+        let (store, name) = open_replica(&role, &replica_name(policy.log())).await?;
+        let store = store.with_cache(sdpp_ledger::limits::STORE_CACHE_KIB)?;
         let service = Arc::new(Watched::new(http));
         let client = LedgerClient::new(service.clone(), policy, Some(Box::new(store))).map_err(|error| {
             // What it remembers is what tells a replaced ledger from the right one: no advice to remove it.
             format!("{}: {error}", role.file(&format!("{name}.db")).display())
         })?;
-        Ok(Self { url, role, key, service, client: Arc::new(client), _turn: turn })
+        Ok(Self { url, role, key, service, client: Arc::new(client) })
     }
 
     /// The server itself, whose word is only its word.
@@ -267,18 +264,20 @@ fn replica_name(log: &VerifierKey) -> String {
 }
 
 /// A role has several replicas of a ledger, so that its commands need not wait for what it runs all
-/// day. Gives the first that is free, by its name, and what holds it.
-async fn take_turn(role: &RoleHome, name: &str) -> Result<(File, String), Failure> {
+/// day. Gives the first that is free, and its name. The lock of its store is what holds it, so that nobody
+/// takes it for free before the last one who has it has closed it.
+async fn open_replica(role: &RoleHome, name: &str) -> Result<(SqliteStore, String), Failure> {
     let start = Instant::now();
     loop {
         for number in 1..=REPLICAS {
             let name = if number == 1 { name.to_owned() } else { format!("{name}-{number}") };
-            let path = role.file(&format!("{name}.turn"));
-            let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            match file.try_lock() {
-                Ok(()) => return Ok((file, name)),
-                Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
-                Err(TryLockError::WouldBlock) => {}
+            let path = role.file(&format!("{name}.db"));
+            match role.store(&name, Durability::Power) {
+                Ok(store) => return Ok((store, name)),
+                // Another command has it.
+                Err(_) if is_busy(&path) => {}
+                // Not any more; or there is something else, which shows again.
+                Err(_) => return role.store(&name, Durability::Power).map(|store| (store, name)),
             }
         }
         if start.elapsed() > Duration::from_millis(TURN_MS) {

@@ -261,5 +261,13 @@ fn commands_of_one_role_take_turns() {
         }
     });
     assert_eq!(line(&home, &[&["balance"][..], &ledger_at].concat())["amount"], "42");
+    // A program that is about to end still has its replica open.
+    let locks = std::fs::read_dir(home.join("buyer")).unwrap().map(|entry| entry.unwrap().path());
+    let mut locks: Vec<_> = locks.filter(|path| path.to_string_lossy().ends_with(".db.lock")).collect();
+    locks.retain(|path| path.to_string_lossy().contains("ledger-replica-"));
+    locks.sort();
+    let held = std::fs::File::open(locks.first().unwrap()).unwrap();
+    held.try_lock().unwrap();
+    assert_eq!(line(&home, &[&["balance"][..], &ledger_at].concat())["amount"], "42", "by another replica");
     ledger.stop();
 }
