@@ -27,8 +27,9 @@ pub const GROUPS_WAITING_MAX: usize = 16;
 pub const STORE_CACHE_KIB: u32 = 64 * 1024;
 /// Readers of the store beside the writer: so many look at once.
 pub const READERS: usize = 4;
-/// Shortest time between two publications of files.
-pub const FILES_EVERY_MS: u64 = 250;
+/// Shortest time between two publications of files. Shorter in debug builds, the only ones that can be killed at a
+/// point: a quick sale is over before the longer time, and nothing would be written while it is watched.
+pub const FILES_EVERY_MS: u64 = if cfg!(debug_assertions) { 25 } else { 250 };
 /// Time after which files that could not be written are tried again.
 pub const FILES_RETRY_MS: u64 = 5_000;
 /// Age of the last tick after which the log ticks by itself, while a channel is open.
