@@ -43,7 +43,7 @@ pub use rival::Kind;
 pub use sale::{Journal, Spec, Way};
 pub use sdpp_proto::suite::Suite;
 pub use sdpp_rail::fake::FakeMode;
-pub use shown::Shown;
+pub use shown::{Shown, ended};
 
 use rival::Rivals;
 

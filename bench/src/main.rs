@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sdpp_bench::{Failure, FakeMode, Journal, Kind, Options, Shown, Suite, measure};
+use sdpp_bench::{Failure, FakeMode, Journal, Kind, Options, Shown, Suite, ended, measure};
 
 const HELP: &str = "\
 Messages per second of whole sales over loopback, beside others in the same run: TCP, rustls, NATS, MQTT,
@@ -32,13 +32,7 @@ cargo run --release -p sdpp-bench -- [OPTION]...
   --help";
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("sdpp-bench: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("sdpp-bench", run())
 }
 
 fn run() -> Result<(), Failure> {

@@ -2,8 +2,21 @@
 
 use std::fmt::Display;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use crate::{Failure, head, report};
+
+/// How a program ends: what went wrong is said.
+#[expect(clippy::print_stderr, reason = "a program's error")]
+pub fn ended(program: &str, outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{program}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// What was asked for.
 #[derive(Debug)]

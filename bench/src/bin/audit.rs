@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use sdpp_bench::audit::{CHILD, Options, child, measure};
-use sdpp_bench::{Failure, Shown};
+use sdpp_bench::{Failure, Shown, ended};
 
 const HELP: &str = "\
 Receipts audited per second, and what memory that takes as orders get longer.
@@ -20,13 +20,7 @@ cargo run --release -p sdpp-bench --bin audit -- [OPTION]...
   --help";
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("audit: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("audit", run())
 }
 
 fn run() -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use sdpp_bench::fanout::{self, live};
-use sdpp_bench::{Failure, Shown};
+use sdpp_bench::{Failure, Shown, ended};
 
 const HELP: &str = "\
 What many sessions take and get: one seller, so many buyers at once. First all share one live source through
@@ -36,13 +36,7 @@ own:
   --help";
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("fanout: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("fanout", run())
 }
 
 /// What was asked for.

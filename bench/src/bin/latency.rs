@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use sdpp_bench::latency::{Options, measure};
-use sdpp_bench::{Failure, Journal, Shown};
+use sdpp_bench::{Failure, Journal, Shown, ended};
 
 const HELP: &str = "\
 How long one message is under way from offer to delivery, beside rustls and TCP; and how long from a connection
@@ -26,13 +26,7 @@ cargo run --release -p sdpp-bench --bin latency -- [OPTION]...
   --help";
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("latency: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("latency", run())
 }
 
 fn run() -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use sdpp_bench::ledger::{Kind, Options, System, measure};
-use sdpp_bench::{Failure, Shown};
+use sdpp_bench::{Failure, Shown, ended};
 
 const HELP: &str = "\
 Durable appends per second of the ledger, every signature verified: first in turns with others that keep
@@ -35,13 +35,7 @@ the long run:
   --help";
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("ledger: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("ledger", run())
 }
 
 fn run() -> Result<(), Failure> {

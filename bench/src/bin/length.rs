@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use sdpp_bench::length::{Options, act, measure, plot};
-use sdpp_bench::{Failure, Journal, Shown};
+use sdpp_bench::{Failure, Journal, Shown, ended};
 
 const HELP: &str = "\
 How long one sale takes by the number of its messages, what memory it takes at most, and what its journals
@@ -26,13 +26,7 @@ cargo run --release -p sdpp-bench --bin length -- [OPTION]...
   --help";
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("length: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("length", run())
 }
 
 fn run() -> Result<(), Failure> {

@@ -163,8 +163,7 @@ impl Journal {
         let write = Write { rows: GroupWrite { stream, rows, beside }, id, answer: Answer::to(done.clone()) };
         // Without a thread it comes back at once, and its answer is given where it is dropped.
         let Some(desk) = self.desk.upgrade() else { return };
-        if let Err(write) = desk.commit_now(write) {
-            desk.will_queue();
+        if let Some(write) = desk.take(write) {
             drop(self.requests.send(Request::Write(write)));
         }
     }

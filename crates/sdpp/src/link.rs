@@ -14,8 +14,6 @@ use tokio::net::TcpStream;
 const READ_BUFFER: usize = 4 * FRAME_MAX;
 /// Bytes read ahead where little comes: thousands of quiet connections cost little.
 const READ_BUFFER_MIN: usize = 4 * 1024;
-/// Buffers up to this size are not kept over a pause.
-const BUFFER_SMALL: usize = READ_BUFFER_MIN;
 /// Frames are sealed ahead up to so many bytes.
 pub(crate) const WRITE_AHEAD: usize = 64 * 1024;
 
@@ -118,7 +116,7 @@ impl Link {
     /// Nothing more is to be read or written at the moment: a connection that moves little needs no buffers until it
     /// moves more. Large ones are kept, for they cost much to make.
     pub(crate) fn pause(&mut self) {
-        self.let_go(BUFFER_SMALL);
+        self.let_go(READ_BUFFER_MIN);
     }
 
     /// Gives back what a quiet connection does not need.

@@ -55,6 +55,7 @@ struct Disk {
     next_read: Option<(u64, StoreError)>,
     flushes: u64,
     appends: u64,
+    slow: bool,
 }
 
 enum Undo {
@@ -120,6 +121,11 @@ impl MemoryDisk {
     /// How many more bytes of rows and heads may be written before the disk is full; `None`: any.
     pub fn set_room(&self, room_bytes: Option<u64>) {
         self.lock().room_bytes = room_bytes;
+    }
+
+    /// Whether stores on it say that a flush is quick; they do unless told otherwise.
+    pub fn set_quick(&self, quick: bool) {
+        self.lock().slow = !quick;
     }
 
     /// Flushes that said that all is well, so far.
@@ -322,7 +328,7 @@ impl Store for MemoryStore {
     }
 
     fn is_quick(&self) -> bool {
-        true
+        !self.disk.lock().slow
     }
 
     fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {

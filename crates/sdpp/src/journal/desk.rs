@@ -78,10 +78,9 @@ impl Drop for Alarm<'_> {
 
 /// The desk of a store of any kind.
 pub(super) trait AnyDesk: Send + Sync {
-    /// Commits in the caller's thread, and answers; gives the write back where the journal's thread is to do it.
-    fn commit_now(&self, write: Write) -> Result<(), Write>;
-    /// A write is about to be handed to the thread.
-    fn will_queue(&self);
+    /// Commits in the caller's thread, and answers; gives the write back, counted as queued, where the journal's thread is
+    /// to do it.
+    fn take(&self, write: Write) -> Option<Write>;
     /// Whether a write has failed.
     fn has_failed(&self) -> bool;
 }
@@ -140,27 +139,29 @@ impl<S: Store> Desk<S> {
             });
         }
     }
-}
 
-impl<S: Store> AnyDesk for Desk<S> {
-    fn commit_now(&self, write: Write) -> Result<(), Write> {
+    fn commit_now(&self, write: Write) -> Option<Write> {
         // A sink's barrier waits for its disk, whatever the journal's class.
         if write.rows.beside.barrier.is_some() || self.queued.load(Ordering::Acquire) > 0 {
-            return Err(write);
+            return Some(write);
         }
         // Others may queue from here on; none of them is this session, which is here.
-        let Ok(mut place) = self.place.try_lock() else { return Err(write) };
+        let Ok(mut place) = self.place.try_lock() else { return Some(write) };
         if !place.is_free_for(&write.rows.stream) {
-            return Err(write);
+            return Some(write);
         }
         // A panic ends the journal, as it would in the journal's thread, and not the session: its answer says so when it is
         // dropped, and the place is nobody's any more.
         drop(catch_unwind(AssertUnwindSafe(move || self.commit(&mut place, &mut vec![write]))));
-        Ok(())
+        None
     }
+}
 
-    fn will_queue(&self) {
+impl<S: Store> AnyDesk for Desk<S> {
+    fn take(&self, write: Write) -> Option<Write> {
+        let left = self.commit_now(write)?;
         self.queued.fetch_add(1, Ordering::AcqRel);
+        Some(left)
     }
 
     fn has_failed(&self) -> bool {

@@ -2,7 +2,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "a test that panics has failed")]
 
 use sdpp_proto::codec::Bytes32;
-use sdpp_rail::{FlushFault, MemoryStore, Row, StoreReader};
+use sdpp_rail::{FlushFault, MemoryStore};
 use shuttle::future::block_on;
 use shuttle::rand::Rng as _;
 use shuttle::thread;
@@ -16,58 +16,12 @@ fn entry() -> Entry {
     Entry::Salt(Bytes32([1; 32]))
 }
 
-/// A store that is quick by chance, as one whose log has become long is not.
-struct Moody(MemoryStore);
-
-impl StoreReader for Moody {
-    fn read(&self, stream: &str, from: u64, rows_max: usize) -> Result<Vec<Row>, StoreError> {
-        self.0.read(stream, from, rows_max)
-    }
-
-    fn head(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.head(key)
-    }
-
-    fn heads(&self, prefix: &str, after: Option<&str>, heads_max: usize) -> Result<Vec<Head>, StoreError> {
-        self.0.heads(prefix, after, heads_max)
-    }
-}
-
-impl Store for Moody {
-    fn append(&mut self, stream: &str, body: &[u8]) -> Result<u64, StoreError> {
-        self.0.append(stream, body)
-    }
-
-    fn streams(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.0.streams(prefix)
-    }
-
-    fn put(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.0.put(key, value)
-    }
-
-    fn swap(&mut self, key: &str, expected: Option<&[u8]>, value: &[u8]) -> Result<bool, StoreError> {
-        self.0.swap(key, expected, value)
-    }
-
-    fn flush(&mut self) -> Result<(), StoreError> {
-        self.0.flush()
-    }
-
-    fn is_quick(&self) -> bool {
-        shuttle::rand::thread_rng().gen_bool(0.7)
-    }
-
-    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
-        self.0.reader()
-    }
-}
-
 /// A sink's file.
 struct File;
 
 impl Barrier for File {
     fn sync(&self) -> std::io::Result<()> {
+        assert_eq!(thread::current().name(), Some("sdpp-journal"), "it waits for its disk in no session's turn");
         Ok(())
     }
 }
@@ -80,7 +34,8 @@ fn session(journal: &Journal, store: &MemoryStore, (number, waits): (usize, bool
     let durable = store.reader().unwrap();
     let mut heard = 0;
     for id in 0..WRITES {
-        // Where there is a barrier, the thread commits.
+        // As one whose log becomes long, and short again. Where there is a barrier, the thread commits.
+        store.disk().set_quick(shuttle::rand::thread_rng().gen_bool(0.7));
         let barrier = (id == 1 && waits).then(|| Arc::new(File) as Arc<dyn Barrier>);
         let beside = Beside { barrier, notes: Vec::new() };
         journal.write_with(stream.clone(), &[entry()], (StoreId(id), &done), beside);
@@ -114,7 +69,7 @@ fn sessions(journal: &Journal, store: &MemoryStore) -> Vec<u64> {
 fn whoever_commits_answers_come_in_order_and_when_rows_are_durable() {
     interleave(150, || {
         let store = MemoryStore::new();
-        let journal = Journal::start(Moody(store.clone())).unwrap();
+        let journal = Journal::start(store.clone()).unwrap();
         assert_eq!(sessions(&journal, &store), [WRITES; 3]);
         let streams = block_on(journal.streams(ORDERS)).unwrap();
         assert_eq!(streams.len(), 3);
@@ -129,7 +84,7 @@ fn whoever_commits_answers_come_in_order_and_when_rows_are_durable() {
 fn after_a_failed_commit_nobody_is_told_that_anything_is_durable() {
     interleave(100, || {
         let store = MemoryStore::new();
-        let journal = Journal::start(Moody(store.clone())).unwrap();
+        let journal = Journal::start(store.clone()).unwrap();
         store.disk().fail_next_flush(FlushFault::Fails);
         assert_eq!(sessions(&journal, &store), [0; 3]);
         assert!(journal.has_failed());
