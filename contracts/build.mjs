@@ -1,0 +1,70 @@
+// Compiles src/*.sol to artifacts/*.json: abi, bytecode, deployedBytecode. The output is the same everywhere; with
+// --check nothing is written, and a difference is an error.
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const require = createRequire(import.meta.url);
+const solc = require("solc");
+
+const folders = ["src", "test"];
+const sources = {};
+for (const folder of folders) {
+  for (const name of readdirSync(join(here, folder)).filter((name) => name.endsWith(".sol"))) {
+    sources[`${folder}/${name}`] = { content: readFileSync(join(here, folder, name), "utf8") };
+  }
+}
+const input = {
+  language: "Solidity",
+  sources,
+  settings: {
+    optimizer: { enabled: true, runs: 200 },
+    evmVersion: "cancun",
+    metadata: { bytecodeHash: "none", appendCBOR: false },
+    outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
+  },
+};
+const read = (path) => {
+  try {
+    const file = path.startsWith("@") ? require.resolve(path) : join(here, path);
+    return { contents: readFileSync(file, "utf8") };
+  } catch (error) {
+    return { error: String(error) };
+  }
+};
+const output = JSON.parse(solc.compile(JSON.stringify(input), { import: read }));
+// Warnings of a library that is pinned are its own business.
+const found = (output.errors ?? []).filter((error) => !error.sourceLocation?.file.startsWith("@"));
+found.forEach((error) => console.error(error.formattedMessage));
+if (found.length > 0) process.exit(1);
+
+let differ = false;
+mkdirSync(join(here, "artifacts"), { recursive: true });
+for (const [path, contracts] of Object.entries(output.contracts)) {
+  if (!folders.some((folder) => path.startsWith(`${folder}/`))) continue;
+  for (const [name, { abi, evm }] of Object.entries(contracts)) {
+    const bytecode = `0x${evm.bytecode.object}`;
+    if (bytecode === "0x") continue;
+    const deployedBytecode = `0x${evm.deployedBytecode.object}`;
+    const text = `${JSON.stringify({ abi, bytecode, deployedBytecode }, null, 1)}\n`;
+    const file = join(here, "artifacts", `${name}.json`);
+    if (process.argv.includes("--check")) {
+      let kept = "";
+      try {
+        kept = readFileSync(file, "utf8");
+      } catch {
+        // There is none.
+      }
+      if (kept !== text) {
+        console.error(`artifacts/${name}.json is not what ${path} compiles to: run npm run build`);
+        differ = true;
+      }
+    } else {
+      writeFileSync(file, text);
+    }
+    console.log(`${name}: ${(bytecode.length - 2) / 2} bytes`);
+  }
+}
+process.exit(differ ? 1 : 0);

@@ -1,0 +1,16 @@
+//! The contracts, run without a node.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
+
+#[path = "contracts/chain.rs"]
+mod chain;
+#[path = "contracts/gas.rs"]
+mod gas;
+#[path = "contracts/hostile.rs"]
+mod hostile;
+#[path = "contracts/rules.rs"]
+mod rules;
