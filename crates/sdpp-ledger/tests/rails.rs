@@ -78,6 +78,7 @@ fn bill(order: &Signed<Order>, number: u64, before: u128, total: u128) -> Bill {
         asset: coin(),
         total: Amount::new(total),
         before: Amount::new(before),
+        messages: Some(number),
         channel: order.channel,
     }
 }

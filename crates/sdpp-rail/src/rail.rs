@@ -75,6 +75,9 @@ pub struct Bill {
     pub total: Amount,
     /// Cumulative amount before it.
     pub before: Amount,
+    /// How many messages the total pays for: the number behind the last one of the invoice. None where a payee
+    /// has lost the invoice.
+    pub messages: Option<u64>,
     /// The order's channel.
     pub channel: Option<ChannelId>,
 }

@@ -234,8 +234,8 @@ impl Live {
         }
         self.account.check_payment(&payment)?;
         self.tip = payment.id();
-        // A voucher for more replaces one for less that still waits; a proof of its own does not.
-        if self.waiting.back().is_some_and(|before| before.proof.is_none()) && payment.proof.is_none() {
+        // A voucher for more replaces one for less that still waits; a transfer of its own does not.
+        if self.pays_by_vouchers() {
             self.waiting.pop_back();
         }
         self.waiting.push_back(payment);
@@ -245,15 +245,21 @@ impl Live {
     fn settle_next(&mut self, common: &mut Common) -> Result<(), Offence> {
         let Some(payment) = self.waiting.pop_front() else { return Ok(()) };
         self.account.check_payment(&payment)?;
-        if payment.total == self.settled && payment.proof.is_none() {
+        if payment.total == self.settled && (self.pays_by_vouchers() || payment.proof.is_none()) {
             // Nothing new is due: no rail is asked.
             self.store_payment(common, payment);
             return Ok(());
         }
         self.settling = Some(payment.clone());
         let before = self.settled;
-        common.outputs.push_back(Output::Settle(Box::new(Settle { before, payment })));
+        let messages = self.account.waiting(&payment.invoice_id).map(|issued| issued.invoice.end());
+        common.outputs.push_back(Output::Settle(Box::new(Settle { before, messages, payment })));
         Ok(())
+    }
+
+    /// Whether the newest payment is worth all before it: cumulative vouchers against a channel.
+    const fn pays_by_vouchers(&self) -> bool {
+        self.account.terms.option.channel
     }
 
     fn store_payment(&mut self, common: &mut Common, payment: Signed<Payment>) {

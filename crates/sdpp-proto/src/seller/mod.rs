@@ -95,6 +95,8 @@ pub struct Admit {
 pub struct Settle {
     /// Cumulative amount credited before it.
     pub before: Amount,
+    /// The number behind the last message of its invoice; none where a restored journal has lost that.
+    pub messages: Option<u64>,
     /// The payment, its signature verified.
     pub payment: Signed<Payment>,
 }

@@ -94,7 +94,7 @@ impl FakePayee {
         if let Some(known) = self.mine(book).settled.get(&bill.invoice) {
             // As at the payer: a payee that lost what it had credited may come by another way to the same invoice.
             let before = if self.mode == FakeMode::Voucher { known.before } else { bill.before };
-            let same = *known == Bill { before, ..bill.clone() };
+            let same = *known == Bill { before, messages: known.messages, ..bill.clone() };
             return if same { Ok(Outcome::Settled) } else { Err(RailError::Declined("one invoice, two bills")) };
         }
         if bill.total < admitted.credited {

@@ -190,6 +190,7 @@ impl<'a> Sale<'a> {
             asset: self.option.asset.clone(),
             total: self.coins(total),
             before: self.coins(before),
+            messages: Some(total),
             channel: self.funding.channel,
         }
     }

@@ -519,6 +519,7 @@ impl Buyer {
             asset: terms.option.asset.clone(),
             total: invoice.due,
             before,
+            messages: Some(invoice.end()),
             channel: terms.order.channel,
         });
         let total = invoice.due;

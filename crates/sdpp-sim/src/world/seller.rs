@@ -458,6 +458,7 @@ impl Seller {
             asset: terms.option.asset.clone(),
             total: settle.payment.total,
             before: settle.before,
+            messages: settle.messages,
             channel: terms.order.channel,
         });
         let payment = settle.payment.id();

@@ -317,6 +317,7 @@ impl Session<'_, '_> {
             asset: terms.option.asset.clone(),
             total: invoice.due,
             before,
+            messages: Some(invoice.end()),
             channel: terms.order.channel,
         };
         let payer = self.buyer.settings.payer.clone();

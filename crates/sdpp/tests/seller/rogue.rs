@@ -127,6 +127,7 @@ pub(crate) async fn pay(world: &World, debtor: &mut Rogue, invoice: &Signed<Invo
         asset,
         total: invoice.due,
         before: debtor.liar.last_payment.as_ref().map_or(Amount::ZERO, |payment| payment.total),
+        messages: Some(invoice.end()),
         channel: None,
     };
     let Proof::Bytes(proof) = payer.pay(&bill).await.unwrap() else { panic!("a transfer has a proof") };

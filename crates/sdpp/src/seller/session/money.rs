@@ -113,6 +113,7 @@ fn bill_of(terms: &Terms, settle: &Settle) -> Bill {
         asset: terms.option.asset.clone(),
         total: settle.payment.total,
         before: settle.before,
+        messages: settle.messages,
         channel: terms.order.channel,
     }
 }
