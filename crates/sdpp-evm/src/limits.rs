@@ -1,0 +1,35 @@
+//! Every limit of this rail, in one place.
+
+use std::time::Duration;
+
+/// How long one question to a node may take.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a transaction may take to be mined, fees raised meanwhile, before it counts as unknown.
+pub const MINED_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long a transaction waits in the mempool before its fees are raised.
+pub const BUMP_AFTER: Duration = Duration::from_secs(30);
+/// How often it is looked whether it is mined.
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Fees grow to so many hundredths when they are raised: nodes replace a transaction from 110 on.
+pub const BUMP_PERCENT: u128 = 125;
+/// How often fees are raised at most: to 9 times the estimate.
+pub const BUMPS_MAX: u32 = 10;
+/// Gas beyond the estimate, in hundredths.
+pub const GAS_PERCENT: u64 = 120;
+/// How old a look at a channel may be for a voucher to be taken without another look.
+pub const VIEW_FRESH: Duration = Duration::from_secs(5);
+/// How old it may be where the node does not answer: then no voucher is taken any more. Never more than a quarter of the
+/// grace period, so that a requested close is seen in time.
+pub const VIEW_OLD: Duration = Duration::from_secs(60);
+/// How long an opened channel may take to become final before the payer gives up waiting.
+pub const FINAL_TIMEOUT: Duration = Duration::from_secs(1800);
+/// Invoices remembered, so that none has two meanings.
+pub const INVOICES_REMEMBERED_MAX: usize = 10_000;
+/// Channels whose state is kept in memory.
+pub const VIEWS_MAX: usize = 10_000;
+/// Longest proof of a payment.
+pub const PROOF_BYTES_MAX: usize = 128;
+/// Shortest grace period that is asked for, in milliseconds: two hours for a chain that is busy.
+pub const GRACE_MIN_MS: u64 = 2 * 60 * 60 * 1000;
+/// Time from an invoice to a default, in milliseconds.
+pub const PAY_BY_MS: u64 = 60_000;
