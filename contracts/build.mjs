@@ -23,7 +23,7 @@ const input = {
     optimizer: { enabled: true, runs: 200 },
     evmVersion: "cancun",
     metadata: { bytecodeHash: "none", appendCBOR: false },
-    outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
+    outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"] } },
   },
 };
 const read = (path) => {
@@ -41,6 +41,19 @@ found.forEach((error) => console.error(error.formattedMessage));
 if (found.length > 0) process.exit(1);
 
 let differ = false;
+const keep = (name, text) => {
+  const file = join(here, "artifacts", name);
+  if (!process.argv.includes("--check")) return writeFileSync(file, text);
+  let kept = "";
+  try {
+    kept = readFileSync(file, "utf8");
+  } catch {
+    // There is none.
+  }
+  if (kept === text) return;
+  console.error(`artifacts/${name} is not what its source compiles to: run npm run build`);
+  differ = true;
+};
 mkdirSync(join(here, "artifacts"), { recursive: true });
 for (const [path, contracts] of Object.entries(output.contracts)) {
   if (!folders.some((folder) => path.startsWith(`${folder}/`))) continue;
@@ -48,21 +61,13 @@ for (const [path, contracts] of Object.entries(output.contracts)) {
     const bytecode = `0x${evm.bytecode.object}`;
     if (bytecode === "0x") continue;
     const deployedBytecode = `0x${evm.deployedBytecode.object}`;
-    const text = `${JSON.stringify({ abi, bytecode, deployedBytecode }, null, 1)}\n`;
-    const file = join(here, "artifacts", `${name}.json`);
-    if (process.argv.includes("--check")) {
-      let kept = "";
-      try {
-        kept = readFileSync(file, "utf8");
-      } catch {
-        // There is none.
-      }
-      if (kept !== text) {
-        console.error(`artifacts/${name}.json is not what ${path} compiles to: run npm run build`);
-        differ = true;
-      }
-    } else {
-      writeFileSync(file, text);
+    keep(`${name}.json`, `${JSON.stringify({ abi, bytecode, deployedBytecode }, null, 1)}\n`);
+    // Where the constructor puts its values: whoever compares deployed code leaves these out.
+    const places = Object.values(evm.deployedBytecode.immutableReferences ?? {}).flat();
+    places.sort((one, other) => one.start - other.start);
+    if (places.length > 0) {
+      const pairs = places.map(({ start, length }) => `(${start}, ${length})`).join(", ");
+      keep(`${name}.immutables.in`, `const IMMUTABLES: Immutables = Immutables(&[${pairs}]);\n`);
     }
     console.log(`${name}: ${(bytecode.length - 2) / 2} bytes`);
   }

@@ -12,3 +12,14 @@ alloy::sol!(
     SdppRecords,
     "../../contracts/artifacts/SdppRecords.json"
 );
+
+alloy::sol! {
+    /// What is asked of a token (ERC-20).
+    #[sol(rpc)]
+    interface Erc20 {
+        function allowance(address owner, address spender) external view returns (uint256);
+        function approve(address spender, uint256 amount) external returns (bool);
+        function decimals() external view returns (uint8);
+        function symbol() external view returns (string);
+    }
+}

@@ -8,9 +8,19 @@
 
 pub mod abi;
 pub mod limits;
+mod node;
+mod payee;
+mod payer;
+mod revert;
+mod sender;
 mod terms;
 pub mod typed;
+mod views;
 mod voucher;
 
+pub use node::{Channel, ChannelState, Node, NodeConfig, NodeError};
+pub use payee::{EvmPayee, PayeeConfig};
+pub use payer::{EvmPayer, PayerKeys};
+pub use sender::Sender;
 pub use terms::{BadTerms, EvmTerms, RAIL, address_of, asset};
 pub use voucher::{Claim, VoucherProof};

@@ -10,6 +10,8 @@ pub const MINED_TIMEOUT: Duration = Duration::from_secs(180);
 pub const BUMP_AFTER: Duration = Duration::from_secs(30);
 /// How often it is looked whether it is mined.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked for a transaction whose nonce is used up: nodes know of one before the other.
+pub const LOOKS_WHEN_USED_UP: u32 = 6;
 /// Fees grow to so many hundredths when they are raised: nodes replace a transaction from 110 on.
 pub const BUMP_PERCENT: u128 = 125;
 /// How often fees are raised at most: to 9 times the estimate.
@@ -23,8 +25,6 @@ pub const VIEW_FRESH: Duration = Duration::from_secs(5);
 pub const VIEW_OLD: Duration = Duration::from_secs(60);
 /// How long an opened channel may take to become final before the payer gives up waiting.
 pub const FINAL_TIMEOUT: Duration = Duration::from_secs(1800);
-/// Invoices remembered, so that none has two meanings.
-pub const INVOICES_REMEMBERED_MAX: usize = 10_000;
 /// Channels whose state is kept in memory.
 pub const VIEWS_MAX: usize = 10_000;
 /// Longest proof of a payment.

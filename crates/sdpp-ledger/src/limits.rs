@@ -57,11 +57,5 @@ pub const FORK_ROWS_MAX: usize = 64;
 pub const FSCK_BUNDLES_PER_THREAD: u64 = 8;
 /// Times that a client looks for an entry which the ledger says it has taken.
 pub const FOLLOW_TRIES_MAX: usize = 3;
-/// Paid invoices that a voucher payer remembers, to refuse other terms for them.
-pub const INVOICES_REMEMBERED_MAX: usize = 65_536;
-/// Settled invoices that a payee remembers per order, to answer again for them.
-pub const SETTLED_REMEMBERED_MAX: usize = 4096;
-/// Orders that a payee keeps in memory; the store keeps all.
-pub const ORDERS_CACHED_MAX: usize = 1024;
 /// Longest proof of a direct payment.
 pub const PROOF_MAX: usize = 64;

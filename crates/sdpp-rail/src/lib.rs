@@ -34,13 +34,18 @@
 //! The example `custom_rail` of the crate `sdpp` is a whole one: debts between people who know each
 //! other, with its suite and a sale.
 
+mod bills;
+mod book;
 pub mod failpoint;
 pub mod fake;
+mod limits;
 mod rail;
 mod standing;
 mod store;
 pub mod suite;
 
+pub use bills::Bills;
+pub use book::{Admitted, NEVER_ADMITTED, OrderState, PayeeBook};
 pub use rail::{
     Backing, Bill, Funding, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof, RailError, RecordId,
     Records, Redeemed, Reply,

@@ -9,12 +9,11 @@ use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
 use sdpp_rail::{
-    Backing, Bill, Funding, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof, RailError, Redeemed, Reply, Store,
+    Admitted, Backing, Bill, Bills, Funding, NEVER_ADMITTED, OpenRequest, Outcome, Payee, PayeeBook, Payer,
+    PaymentStatus, Proof, RailError, Redeemed, Reply, Store,
 };
 
-use super::book::{Admitted, Book, NEVER_ADMITTED};
-use super::voucher_payer::Bills;
-use super::{PayeeConfig, RAIL_DIRECT, account_of, payee_of};
+use super::{BOOK, PayeeConfig, RAIL_DIRECT, account_of, payee_of};
 use crate::client::LedgerClient;
 use crate::entry::{Body, Entry, Transfer};
 use crate::limits;
@@ -133,13 +132,13 @@ impl Payer for DirectPayer {
 pub struct DirectPayee {
     client: Arc<LedgerClient>,
     config: PayeeConfig,
-    book: Book,
+    book: PayeeBook,
 }
 
 impl DirectPayee {
     /// Takes payment into the account of the config's key. The store keeps what was settled.
     pub fn new(client: Arc<LedgerClient>, config: PayeeConfig, store: Box<dyn Store>) -> Self {
-        Self { client, config, book: Book::new(store) }
+        Self { client, config, book: PayeeBook::new(store, BOOK) }
     }
 
     async fn credit(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<Outcome, RailError> {

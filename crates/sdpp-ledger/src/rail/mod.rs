@@ -1,7 +1,6 @@
 //! The rails of the embedded ledger: `ledger` pays by vouchers against a locked deposit, and
 //! `ledger-direct` by a transfer for every bill.
 
-mod book;
 mod direct;
 mod terms;
 mod voucher_payee;
@@ -25,6 +24,8 @@ pub const RAIL_VOUCHER: &str = "ledger";
 /// Name of the direct rail in the registry of `spec/rails.md`.
 pub const RAIL_DIRECT: &str = "ledger-direct";
 
+/// What the book of a payee is kept under.
+const BOOK: &str = "ledger-payee";
 /// Shortest grace period of a channel by [`PayeeConfig::new`]: an hour to notice and redeem.
 const GRACE_MS: u64 = 60 * 60 * 1000;
 /// Time from an invoice to `default` by [`PayeeConfig::new`].

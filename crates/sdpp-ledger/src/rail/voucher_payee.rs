@@ -5,10 +5,11 @@ use std::sync::Arc;
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
-use sdpp_rail::{Backing, Bill, Outcome, Outstanding, Payee, RailError, Redeemed, Reply, Store};
+use sdpp_rail::{
+    Admitted, Backing, Bill, NEVER_ADMITTED, Outcome, Outstanding, Payee, PayeeBook, RailError, Redeemed, Reply, Store,
+};
 
-use super::book::{Admitted, Book, NEVER_ADMITTED};
-use super::{PayeeConfig, still_open};
+use super::{BOOK, PayeeConfig, still_open};
 use crate::channel::{Channel, ChannelState};
 use crate::client::LedgerClient;
 use crate::entry::{Body, Entry};
@@ -17,14 +18,14 @@ use crate::entry::{Body, Entry};
 pub struct VoucherPayee {
     client: Arc<LedgerClient>,
     config: PayeeConfig,
-    book: Book,
+    book: PayeeBook,
 }
 
 impl VoucherPayee {
     /// Takes payment into the account of the config's key. The store keeps channels and vouchers;
     /// losing it is losing what was not redeemed.
     pub fn new(client: Arc<LedgerClient>, config: PayeeConfig, store: Box<dyn Store>) -> Self {
-        Self { client, config, book: Book::new(store) }
+        Self { client, config, book: PayeeBook::new(store, BOOK) }
     }
 
     async fn channel(&self, id: &ChannelId) -> Result<Channel, RailError> {

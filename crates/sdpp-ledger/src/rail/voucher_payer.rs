@@ -1,61 +1,16 @@
 //! The buyer's half of the rail `ledger`: the signed payment is the voucher.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::Amount;
-use sdpp_rail::{Bill, Funding, OpenRequest, Payer, PaymentStatus, Proof, RailError, Reply};
+use sdpp_rail::{Bill, Bills, Funding, OpenRequest, Payer, PaymentStatus, Proof, RailError, Reply};
 
 use super::{RAIL_VOUCHER, account_of, payee_of, still_open};
 use crate::channel::{Channel, ChannelState};
 use crate::client::LedgerClient;
 use crate::entry::{Body, Entry, Open, channel_id};
-use crate::limits;
-
-/// Bills of a process, so that one invoice never has two meanings. Forgetting an old one is
-/// harmless: a total stays within its deposit.
-#[derive(Default)]
-pub(super) struct Bills {
-    known: BTreeMap<StatementId, Bill>,
-    oldest: VecDeque<StatementId>,
-}
-
-impl Bills {
-    /// Remembers a bill.
-    ///
-    /// # Errors
-    /// [`RailError::Declined`] if its invoice is remembered with other terms.
-    pub(super) fn remember(&mut self, bill: &Bill) -> Result<(), RailError> {
-        self.compare(bill)?;
-        if self.known.insert(bill.invoice, bill.clone()).is_none() {
-            self.oldest.push_back(bill.invoice);
-        }
-        if self.oldest.len() > limits::INVOICES_REMEMBERED_MAX
-            && let Some(oldest) = self.oldest.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        Ok(())
-    }
-
-    /// Whether this very bill is remembered.
-    ///
-    /// # Errors
-    /// [`RailError::Declined`] if its invoice is remembered with other terms.
-    fn compare(&self, bill: &Bill) -> Result<bool, RailError> {
-        match self.known.get(&bill.invoice) {
-            Some(known) if known == bill => Ok(true),
-            Some(_) => Err(RailError::Declined("the invoice was paid with other terms")),
-            None => Ok(false),
-        }
-    }
-
-    pub(super) fn get(&self, invoice: &StatementId) -> Option<&Bill> {
-        self.known.get(invoice)
-    }
-}
 
 /// Pays by vouchers against a deposit locked for one order.
 pub struct VoucherPayer {

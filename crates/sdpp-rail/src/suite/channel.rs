@@ -3,10 +3,10 @@
 use sdpp_proto::codec::ChannelId;
 use sdpp_proto::statement::Signed;
 
-use crate::rail::{Bill, PaymentStatus, Proof};
+use crate::rail::{Bill, PaymentStatus};
 
 use super::world::{coins, locked_at_rest, order, payment, refused};
-use super::{RailWorld, Sale, insist, settle_finally, test_key};
+use super::{RailWorld, Sale, insist, pay_carefully, settle_finally, test_key};
 
 pub(super) async fn cases(world: &dyn RailWorld) {
     if !world.payee().option().channel {
@@ -32,11 +32,14 @@ async fn admit(world: &dyn RailWorld, order: &Signed<sdpp_proto::statement::Orde
 
 async fn admission_looks_at_the_channel(world: &dyn RailWorld) {
     let sale = Sale::open(world).await;
-    assert!(!admit(world, &order(world, None, world.signer())).await, "an order without a channel");
+    assert!(!admit(world, &order(world, (None, world.fresh()), world.signer())).await, "an order without a channel");
     let invented = ChannelId(world.fresh().0);
-    assert!(!admit(world, &order(world, Some(invented), world.signer())).await, "a channel nobody opened");
+    assert!(
+        !admit(world, &order(world, (Some(invented), world.fresh()), world.signer())).await,
+        "a channel nobody opened"
+    );
     let signer = test_key(202);
-    assert!(!admit(world, &order(world, sale.funding.channel, &signer)).await, "another signer");
+    assert!(!admit(world, &order(world, (sale.funding.channel, sale.order.nonce), &signer)).await, "another signer");
     let backing = sale.admit().await.expect("the order itself");
     assert_eq!(backing.deposit, Some(sale.funding.deposit), "the payee sees what the payer locked");
     assert_eq!(sale.admit().await, Ok(backing), "looking again changes nothing");
@@ -56,7 +59,8 @@ async fn admission_compares_with_the_option(world: &dyn RailWorld) {
         coloured.asset = asset;
         options.push(("another asset", coloured));
     }
-    if let Some(shorter) = right.grace_min_ms.checked_sub(1) {
+    // Some ledgers count whole seconds.
+    if let Some(shorter) = right.grace_min_ms.checked_sub(1000) {
         let mut hasty = right.clone();
         hasty.grace_min_ms = shorter;
         options.push(("a shorter grace", hasty));
@@ -71,7 +75,7 @@ async fn admission_compares_with_the_option(world: &dyn RailWorld) {
 
 async fn one_channel_serves_one_order(world: &dyn RailWorld) {
     let sale = Sale::start(world).await;
-    let second = order(world, sale.funding.channel, world.signer());
+    let second = order(world, (sale.funding.channel, world.fresh()), world.signer());
     assert!(!admit(world, &second).await, "one channel, two orders");
     sale.pay_and_settle(&sale.bill(0, 1)).await;
     assert!(!admit(world, &second).await, "nor later");
@@ -82,21 +86,24 @@ async fn a_voucher_of_another_channel_is_refused(world: &dyn RailWorld) {
     let (sale, other) = (Sale::start(world).await, Sale::start(world).await);
     let bill = sale.bill(0, 5);
     let swapped = Bill { channel: other.funding.channel, ..bill.clone() };
-    let mut of_other_order = payment(&bill, &Proof::Voucher);
+    let elsewhere = other.bill(0, 5);
+    let proof = pay_carefully(world, &bill).await.expect("pays");
+    let its_proof = pay_carefully(world, &elsewhere).await.expect("pays");
+    let mut of_other_order = payment(&bill, &proof);
     of_other_order.order_id = other.order.id();
-    let mut without = payment(&bill, &Proof::Voucher);
+    let mut without = payment(&bill, &proof);
     without.channel = None;
     let bodies = [
-        ("another channel", payment(&swapped, &Proof::Voucher)),
+        ("another channel", payment(&swapped, &proof)),
         ("another order", of_other_order),
         ("no channel", without),
-        ("another order's bill", payment(&other.bill(0, 5), &Proof::Voucher)),
+        ("another order's bill", payment(&elsewhere, &its_proof)),
     ];
     for (what, body) in bodies {
         let answer = settle_finally(world, &bill, &Signed::sign(world.signer(), body)).await;
         assert!(refused(&answer), "a voucher of {what}: {answer:?}");
     }
-    let answer = settle_finally(world, &swapped, &sale.payment(&swapped, &Proof::Voucher)).await;
+    let answer = settle_finally(world, &swapped, &sale.payment(&swapped, &proof)).await;
     assert!(refused(&answer), "a bill that names another order's channel: {answer:?}");
     sale.pay_and_settle(&bill).await;
 }
@@ -108,7 +115,7 @@ async fn the_deposit_is_the_limit(world: &dyn RailWorld) {
     assert!(refused(&answer), "the payer signs nothing above the deposit: {answer:?}");
     let status = insist(world, || world.payer().status(&above.invoice)).await;
     assert_eq!(status, Ok(PaymentStatus::NotPaid), "and knows that it did not");
-    let answer = settle_finally(world, &above, &sale.payment(&above, &Proof::Voucher)).await;
+    let answer = settle_finally(world, &above, &sale.payment(&above, &world.voucher(&above))).await;
     assert!(refused(&answer), "the payee takes nothing above the deposit: {answer:?}");
     let before = world.received().await;
     sale.pay_and_settle(&sale.bill(0, 100)).await;
@@ -120,7 +127,7 @@ async fn an_equal_total_gives_nothing_new(world: &dyn RailWorld) {
     let sale = Sale::start(world).await;
     sale.pay_and_settle(&sale.bill(0, 12)).await;
     let equal = sale.bill(12, 12);
-    settle_finally(world, &equal, &sale.payment(&equal, &Proof::Voucher)).await.expect("nothing new is due");
+    settle_finally(world, &equal, &sale.payment(&equal, &world.voucher(&equal))).await.expect("nothing new is due");
     assert_eq!(sale.redeem(true).await, Ok(coins(world, 12)), "and nothing new comes of it");
 }
 
@@ -177,7 +184,7 @@ async fn a_close_by_the_payer_leaves_the_grace(world: &dyn RailWorld) {
     sale.close().await.expect("the payer may give up alone");
     sale.close().await.expect("and say so again");
     let late = sale.bill(20, 30);
-    let answer = settle_finally(world, &late, &sale.payment(&late, &Proof::Voucher)).await;
+    let answer = settle_finally(world, &late, &sale.payment(&late, &world.voucher(&late))).await;
     assert!(refused(&answer), "no new voucher once a close is pending: {answer:?}");
     assert_eq!(sale.redeem(false).await, Ok(coins(world, 20)), "what was settled is redeemed within the grace");
     assert_eq!(world.received().await.checked_sub(before), Some(coins(world, 20)), "and arrives");
@@ -196,8 +203,8 @@ async fn a_finished_channel_is_over(world: &dyn RailWorld) {
     sale.close().await.expect("closing is always allowed");
     assert_eq!(locked_at_rest(world).await, locked, "the rest of the deposit went back");
     let late = sale.bill(3, 4);
-    let answer = settle_finally(world, &late, &sale.payment(&late, &Proof::Voucher)).await;
+    let answer = settle_finally(world, &late, &sale.payment(&late, &world.voucher(&late))).await;
     assert!(refused(&answer), "a voucher of a closed channel: {answer:?}");
-    let second = order(world, sale.funding.channel, world.signer());
+    let second = order(world, (sale.funding.channel, world.fresh()), world.signer());
     assert!(!admit(world, &second).await, "a closed channel backs nothing");
 }

@@ -47,6 +47,11 @@ pub trait RailWorld {
     /// Another asset of which the payer has some, if the rail can carry two.
     fn other_asset(&self) -> Option<AssetId>;
 
+    /// A voucher for a bill as a payer without scruples signs it: the rail's own payer may refuse to.
+    fn voucher(&self, _bill: &Bill) -> Proof {
+        Proof::Voucher
+    }
+
     /// What the payee's account has taken in of the option's asset so far; fees are not subtracted.
     fn received(&self) -> Step<'_, Amount>;
 
@@ -154,7 +159,7 @@ impl<'a> Sale<'a> {
         let request = request(world, option.clone());
         let funding = insist(world, || world.payer().open(&request)).await?;
         world.finalise().await;
-        let order = order(world, funding.channel, world.signer());
+        let order = order(world, (funding.channel, request.reference), world.signer());
         Ok(Self { world, option, funding, order })
     }
 
@@ -253,8 +258,12 @@ pub(super) fn request(world: &dyn RailWorld, option: PayOption) -> OpenRequest {
     }
 }
 
-/// An order that names this channel.
-pub(super) fn order(world: &dyn RailWorld, channel: Option<ChannelId>, signer: &SigningKey) -> Signed<Order> {
+/// An order that names this channel, with the nonce that the channel was opened for.
+pub(super) fn order(
+    world: &dyn RailWorld,
+    (channel, nonce): (Option<ChannelId>, Bytes32),
+    signer: &SigningKey,
+) -> Signed<Order> {
     let order = Order {
         seller: super::test_key(200).public(),
         menu_id: StatementId([9; 32]),
@@ -268,7 +277,7 @@ pub(super) fn order(world: &dyn RailWorld, channel: Option<ChannelId>, signer: &
         record: RecordPolicy { form: Form::Full, every: 1 },
         invoice_addr: None,
         sign_pk: signer.public(),
-        nonce: world.fresh(),
+        nonce,
         until: Timestamp::NEVER,
     };
     Signed::sign(world.buyer(), order)

@@ -1,45 +1,47 @@
-//! What a payee must not forget: which order a channel serves, and what was settled.
+//! What a payee must not forget, whatever its rail: which order a channel serves, and what was settled.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::failpoint::{self, Deed};
+use crate::limits;
+use crate::{RailError, Store, StoreError};
 use minicbor::{Decode, Encode};
 use sdpp_proto::codec::{self, ChannelId, StatementId};
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::limits::STATEMENT_MAX;
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, Payment, Signed};
-use sdpp_rail::failpoint::{self, Deed};
-use sdpp_rail::{RailError, Store, StoreError};
-
-use crate::limits;
 
 /// What of an order matters to a rail.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(map)]
-pub(super) struct Admitted {
+pub struct Admitted {
     /// The buyer: who pays.
     #[n(1)]
-    pub(super) payer: PublicKey,
+    pub payer: PublicKey,
     /// Who signs payments.
     #[n(2)]
-    pub(super) signer: PublicKey,
+    pub signer: PublicKey,
+    /// The channel that serves it; none where the rail pays directly.
     #[n(3)]
-    pub(super) channel: Option<ChannelId>,
+    pub channel: Option<ChannelId>,
 }
 
 impl Admitted {
-    pub(super) fn of(order: &Signed<Order>) -> Self {
+    /// What an order says.
+    pub fn of(order: &Signed<Order>) -> Self {
         Self { payer: order.issuer(), signer: order.sign_pk, channel: order.channel }
     }
 }
 
 /// An order that was admitted.
 #[derive(Clone, Debug)]
-pub(super) struct OrderState {
-    pub(super) admitted: Admitted,
+pub struct OrderState {
+    /// What was admitted.
+    pub admitted: Admitted,
     /// The highest payment.
-    pub(super) best: Option<Signed<Payment>>,
+    pub best: Option<Signed<Payment>>,
     settled: BTreeMap<StatementId, (StatementId, Amount)>,
     oldest: VecDeque<StatementId>,
 }
@@ -50,7 +52,7 @@ impl OrderState {
     }
 
     /// The highest total settled.
-    pub(super) fn total(&self) -> Amount {
+    pub fn total(&self) -> Amount {
         self.best.as_ref().map_or(Amount::ZERO, |payment| payment.total)
     }
 
@@ -58,7 +60,7 @@ impl OrderState {
     ///
     /// # Errors
     /// [`RailError::Declined`] where another did, by a forged or misplaced payment, or a lower total.
-    pub(super) fn judge(&self, payment: &Signed<Payment>) -> Result<bool, RailError> {
+    pub fn judge(&self, payment: &Signed<Payment>) -> Result<bool, RailError> {
         if payment.channel != self.admitted.channel {
             return Err(RailError::Declined("the payment names another channel than the order"));
         }
@@ -94,6 +96,7 @@ impl OrderState {
 
 struct Pages {
     store: Box<dyn Store>,
+    prefix: Prefix,
     orders: BTreeMap<StatementId, OrderState>,
     /// The order of every channel that was not seen closed; read when it is first asked for.
     served: Option<BTreeMap<ChannelId, StatementId>>,
@@ -101,19 +104,27 @@ struct Pages {
 }
 
 /// The durable memory of a payee: a stream per order, a head per channel.
-pub(super) struct Book {
+pub struct PayeeBook {
     pages: Mutex<Pages>,
 }
 
-fn stream_of(order: &StatementId) -> String {
-    format!("ledger-payee/order/{order}")
-}
+/// What its streams and heads begin with: several payees may keep their books in one store.
+#[derive(Clone, Copy, Debug)]
+struct Prefix(&'static str);
 
-/// Prefix of the heads that say which order a channel serves.
-const CHANNELS: &str = "ledger-payee/channel/";
+impl Prefix {
+    fn stream_of(self, order: &StatementId) -> String {
+        format!("{}/order/{order}", self.0)
+    }
 
-fn channel_head(channel: &ChannelId) -> String {
-    format!("{CHANNELS}{channel}")
+    /// Prefix of the heads that say which order a channel serves.
+    fn channels(self) -> String {
+        format!("{}/channel/", self.0)
+    }
+
+    fn channel_head(self, channel: &ChannelId) -> String {
+        format!("{}{channel}", self.channels())
+    }
 }
 
 /// Reads an id as it stands in a head's key.
@@ -124,9 +135,11 @@ fn channel_of(text: &str) -> Option<ChannelId> {
     <[u8; 32]>::try_from(bytes?).ok().map(ChannelId)
 }
 
-impl Book {
-    pub(super) fn new(store: Box<dyn Store>) -> Self {
-        Self { pages: Mutex::new(Pages { store, orders: BTreeMap::new(), served: None, frozen: false }) }
+impl PayeeBook {
+    /// In this store, under names that begin so.
+    pub fn new(store: Box<dyn Store>, prefix: &'static str) -> Self {
+        let (prefix, orders) = (Prefix(prefix), BTreeMap::new());
+        Self { pages: Mutex::new(Pages { store, prefix, orders, served: None, frozen: false }) }
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Pages>, RailError> {
@@ -135,31 +148,33 @@ impl Book {
     }
 
     /// Whether a channel serves an order of this book.
-    pub(super) fn knows(&self, channel: &ChannelId) -> Result<bool, RailError> {
-        let head = self.lock()?.store.head(&channel_head(channel));
+    pub fn knows(&self, channel: &ChannelId) -> Result<bool, RailError> {
+        let pages = self.lock()?;
+        let head = pages.store.head(&pages.prefix.channel_head(channel));
         Ok(head.map_err(|_| RailError::Unavailable)?.is_some())
     }
 
     /// An order that was admitted.
-    pub(super) fn order(&self, order: &StatementId) -> Result<Option<OrderState>, RailError> {
+    pub fn order(&self, order: &StatementId) -> Result<Option<OrderState>, RailError> {
         self.lock()?.load(order).map(|state| state.cloned())
     }
 
     /// Admits an order, durably. Again is harmless.
-    pub(super) fn admit(&self, order: &StatementId, admitted: &Admitted) -> Result<(), RailError> {
+    pub fn admit(&self, order: &StatementId, admitted: &Admitted) -> Result<(), RailError> {
         let mut pages = self.lock()?;
         if let Some(state) = pages.load(order)? {
             let same = state.admitted == *admitted;
             return if same { Ok(()) } else { Err(RailError::Declined("the order was admitted with other terms")) };
         }
         if let Some(channel) = &admitted.channel {
-            let head = channel_head(channel);
+            let head = pages.prefix.channel_head(channel);
             if !pages.write(|store| store.swap(&head, None, &order.0))? {
                 return Err(RailError::Declined("the channel serves another order"));
             }
         }
+        let stream = pages.prefix.stream_of(order);
         pages.write(|store| {
-            store.append(&stream_of(order), &codec::encode(admitted))?;
+            store.append(&stream, &codec::encode(admitted))?;
             failpoint::before(Deed::Admitted);
             store.flush()
         })?;
@@ -172,17 +187,17 @@ impl Book {
     }
 
     /// The channels of this book that were not seen closed, each with its order.
-    pub(super) fn served(&self) -> Result<BTreeMap<ChannelId, StatementId>, RailError> {
+    pub fn served(&self) -> Result<BTreeMap<ChannelId, StatementId>, RailError> {
         let mut pages = self.lock()?;
         if pages.served.is_none() {
-            let served = read_served(pages.store.as_ref()).map_err(|_| RailError::Unavailable)?;
+            let served = read_served(pages.store.as_ref(), pages.prefix).map_err(|_| RailError::Unavailable)?;
             pages.served = Some(served);
         }
         Ok(pages.served.clone().unwrap_or_default())
     }
 
     /// These channels are closed for good.
-    pub(super) fn closed(&self, channels: &[ChannelId]) {
+    pub fn closed(&self, channels: &[ChannelId]) {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(served) = &mut pages.served {
             for channel in channels {
@@ -192,20 +207,21 @@ impl Book {
     }
 
     /// The highest total that an order's payments settled.
-    pub(super) fn total(&self, order: &StatementId) -> Result<Amount, RailError> {
+    pub fn total(&self, order: &StatementId) -> Result<Amount, RailError> {
         Ok(self.lock()?.load(order)?.map_or(Amount::ZERO, OrderState::total))
     }
 
     /// Settles by a payment, durably, if `judge` still allows it.
-    pub(super) fn settle(&self, payment: &Signed<Payment>) -> Result<(), RailError> {
+    pub fn settle(&self, payment: &Signed<Payment>) -> Result<(), RailError> {
         let mut pages = self.lock()?;
         let order = payment.order_id;
         let state = pages.load(&order)?.ok_or(NEVER_ADMITTED)?;
         if state.judge(payment)? {
             return Ok(());
         }
+        let stream = pages.prefix.stream_of(&order);
         pages.write(|store| {
-            store.append(&stream_of(&order), payment.bytes())?;
+            store.append(&stream, payment.bytes())?;
             failpoint::before(Deed::Credited);
             store.flush()
         })?;
@@ -217,18 +233,19 @@ impl Book {
     }
 
     /// Lets go of the memory of an order; the store keeps it.
-    pub(super) fn put_away(&self, order: &StatementId) {
+    pub fn put_away(&self, order: &StatementId) {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).orders.remove(order);
     }
 }
 
 /// No money for orders that nobody looked at.
-pub(super) const NEVER_ADMITTED: RailError = RailError::Declined("the order was never admitted");
+pub const NEVER_ADMITTED: RailError = RailError::Declined("the order was never admitted");
 
 impl Pages {
     fn load(&mut self, order: &StatementId) -> Result<Option<&OrderState>, RailError> {
         if !self.orders.contains_key(order)
-            && let Some(state) = read_order(self.store.as_ref(), order).map_err(|_| RailError::Unavailable)?
+            && let Some(state) =
+                read_order(self.store.as_ref(), &self.prefix.stream_of(order)).map_err(|_| RailError::Unavailable)?
         {
             self.keep(*order, state);
         }
@@ -252,29 +269,28 @@ impl Pages {
     }
 }
 
-fn read_served(store: &dyn Store) -> Result<BTreeMap<ChannelId, StatementId>, StoreError> {
+fn read_served(store: &dyn Store, prefix: Prefix) -> Result<BTreeMap<ChannelId, StatementId>, StoreError> {
     let broken = || StoreError::Failed("a channel's head cannot be read".to_owned());
-    let mut served = BTreeMap::new();
+    let (mut served, channels) = (BTreeMap::new(), prefix.channels());
     let mut after: Option<String> = None;
     loop {
-        let heads = store.heads(CHANNELS, after.as_deref(), limits::REPLAY_PAGE_MAX)?;
+        let heads = store.heads(&channels, after.as_deref(), limits::REPLAY_PAGE_MAX)?;
         let Some((last, _)) = heads.last() else { return Ok(served) };
         after = Some(last.clone());
         for (key, order) in heads {
-            let channel = key.strip_prefix(CHANNELS).and_then(channel_of).ok_or_else(broken)?;
+            let channel = key.strip_prefix(channels.as_str()).and_then(channel_of).ok_or_else(broken)?;
             let order = <[u8; 32]>::try_from(order.as_slice()).map_err(|_| broken())?;
             served.insert(channel, StatementId(order));
         }
     }
 }
 
-fn read_order(store: &dyn Store, order: &StatementId) -> Result<Option<OrderState>, StoreError> {
+fn read_order(store: &dyn Store, stream: &str) -> Result<Option<OrderState>, StoreError> {
     let broken = || StoreError::Failed("an order's stream cannot be read".to_owned());
-    let stream = stream_of(order);
     let mut state: Option<OrderState> = None;
     let mut next = 0;
     loop {
-        let rows = store.read(&stream, next, limits::REPLAY_PAGE_MAX)?;
+        let rows = store.read(stream, next, limits::REPLAY_PAGE_MAX)?;
         let Some(last) = rows.last() else { return Ok(state) };
         next = last.position.saturating_add(1);
         for row in rows {

@@ -1,0 +1,309 @@
+//! The buyer's half: opens a channel for an order, signs vouchers, has the rest back.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::signers::local::PrivateKeySigner;
+use alloy::sol_types::SolCall;
+use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
+use sdpp_proto::identity::PublicKey;
+use sdpp_proto::money::Amount;
+use sdpp_proto::statement::PayOption;
+use sdpp_rail::{Bill, Bills, Funding, OpenRequest, Payer, PaymentStatus, Proof, RailError, Reply};
+use tokio::time::{Instant, sleep};
+
+use crate::abi::{Erc20, SdppChannels as c};
+use crate::limits;
+use crate::node::{Channel, ChannelState, Node};
+use crate::sender::{Call, Sender};
+use crate::terms::{EvmTerms, RAIL, address_of};
+use crate::views::Views;
+use crate::voucher::Claim;
+
+/// Keys of a payer.
+pub struct PayerKeys {
+    /// Whose money it is: signs transactions.
+    pub account: PrivateKeySigner,
+    /// Signs vouchers: a key that has no money, and can be where the program is.
+    pub vouchers: PrivateKeySigner,
+}
+
+/// Pays by vouchers against a deposit locked for one order.
+pub struct EvmPayer {
+    node: Arc<Node>,
+    sender: Sender,
+    vouchers: PrivateKeySigner,
+    views: Views,
+    bills: Mutex<Bills>,
+}
+
+/// What makes the id of an order's channel the order's own: a stranger cannot name it in an order with another key.
+pub(crate) fn salt_of(reference: &Bytes32, sign_pk: &PublicKey) -> B256 {
+    keccak256([b"SDPP/2 evm channel".as_slice(), &reference.0, sign_pk.as_bytes()].concat())
+}
+
+/// Grace periods are seconds on the chain; a part of one counts as a whole one.
+pub(crate) fn grace_s(ms: u64) -> Result<u32, RailError> {
+    u32::try_from(ms.div_ceil(1000)).map_err(|_| RailError::Declined("the grace period is too long"))
+}
+
+impl EvmPayer {
+    /// Pays from the account of these keys.
+    pub fn new(node: Arc<Node>, keys: PayerKeys) -> Self {
+        let sender = Sender::new(node.clone(), keys.account);
+        let views = Views::new(node.clone());
+        Self { node, sender, vouchers: keys.vouchers, views, bills: Mutex::default() }
+    }
+
+    /// There is a new block, by any other source than this rail's own looks: channels are looked at again.
+    pub fn look_again(&self) {
+        self.views.look_again();
+    }
+
+    /// The account.
+    pub const fn account(&self) -> Address {
+        self.sender.account()
+    }
+
+    /// The channel that a request opens.
+    fn terms_of(&self, request: &OpenRequest) -> Result<c::Terms, RailError> {
+        let (token, payee) = self.read(&request.option)?;
+        Ok(c::Terms {
+            payer: self.account(),
+            payee,
+            token: token.unwrap_or_default(),
+            signer: self.vouchers.address(),
+            grace: grace_s(request.option.grace_min_ms)?,
+            salt: salt_of(&request.reference, &request.signer),
+        })
+    }
+
+    /// The token and the payee of an option that this payer can pay.
+    fn read(&self, option: &PayOption) -> Result<(Option<Address>, Address), RailError> {
+        if option.rail != RAIL || !option.channel {
+            return Err(RailError::Declined("the option is of another rail"));
+        }
+        let terms = EvmTerms::parse(&option.terms);
+        let terms = terms.map_err(|_| RailError::Declined("the option's terms cannot be read"))?;
+        if terms.place() != self.node.place() {
+            return Err(RailError::Declined("the option is on another chain, or in another contract"));
+        }
+        if terms.asset() != option.asset {
+            return Err(RailError::Declined("the option's terms name another asset than the option"));
+        }
+        let payee = address_of(&option.address);
+        let payee = payee.ok_or(RailError::Declined("the payee's address is not one with the checksum of EIP-55"))?;
+        Ok((terms.token(), payee))
+    }
+
+    async fn open_channel(&self, request: &OpenRequest) -> Result<Funding, RailError> {
+        let terms = self.terms_of(request)?;
+        let id = ChannelId(self.node.place().channel_id(&terms).0);
+        if self.views.look(&id).await?.state == ChannelState::Unused {
+            self.deposit(terms, request.limit).await?;
+        }
+        let finality = self.node.finality().max(request.option.finality);
+        self.await_final(&id, request.limit, finality).await
+    }
+
+    /// Locks the deposit: first what is left in the contract of channels before.
+    async fn deposit(&self, terms: c::Terms, deposit: Amount) -> Result<(), RailError> {
+        let amount = U256::from(deposit.get());
+        let kept = self.node.balance(terms.token, self.account()).await?;
+        let kept = U256::from(kept.min(deposit).get());
+        let rest = amount.saturating_sub(kept);
+        let native = terms.token.is_zero();
+        if !native && !rest.is_zero() {
+            self.allow(terms.token, rest).await?;
+        }
+        let open = c::openCall { terms, amount, fromBalance: kept };
+        let answer = self.call(&open, if native { rest } else { U256::ZERO }).await;
+        match answer {
+            // Sent by an earlier life of the program, and mined meanwhile.
+            Err(RailError::Declined(why)) if why == "a channel of this order was opened before" => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// Lets the contract take so much of a token.
+    async fn allow(&self, token: Address, amount: U256) -> Result<(), RailError> {
+        let spender = self.node.place().contract;
+        let erc20 = Erc20::new(token, self.node.provider().clone());
+        let allowed = erc20.allowance(self.account(), spender).call().await.map_err(|_| RailError::Unavailable)?;
+        if allowed >= amount {
+            return Ok(());
+        }
+        let call = Erc20::approveCall { spender, amount };
+        self.sender.send(Call { to: token, data: call.abi_encode().into(), value: U256::ZERO }).await.map(|_| ())
+    }
+
+    /// Waits until the open is so deep that the payee takes it: until then a reorganisation may drop it.
+    async fn await_final(&self, id: &ChannelId, deposit: Amount, depth: u32) -> Result<Funding, RailError> {
+        let give_up = Instant::now().checked_add(limits::FINAL_TIMEOUT);
+        loop {
+            let channel = self.node.channel_below(id, depth).await?;
+            match channel.state {
+                ChannelState::Open if channel.deposit >= deposit => {
+                    return Ok(Funding { channel: Some(*id), deposit: channel.deposit });
+                }
+                ChannelState::Open => {
+                    return Err(RailError::Declined(
+                        "the channel's deposit is below the order's limit: does its token keep a fee?",
+                    ));
+                }
+                ChannelState::Closing(_) | ChannelState::Closed => {
+                    return Err(RailError::Declined("the channel of this order was closed before"));
+                }
+                ChannelState::Unused if give_up.is_none_or(|give_up| Instant::now() >= give_up) => {
+                    return Err(RailError::Unknown);
+                }
+                ChannelState::Unused => sleep(limits::LOOK_EVERY).await,
+            }
+        }
+    }
+
+    async fn find(&self, request: &OpenRequest) -> Result<Option<Funding>, RailError> {
+        let terms = self.terms_of(request)?;
+        let id = ChannelId(self.node.place().channel_id(&terms).0);
+        Ok(match self.views.look(&id).await? {
+            Channel { state: ChannelState::Unused, .. } => None,
+            channel => Some(Funding { channel: Some(id), deposit: channel.deposit }),
+        })
+    }
+
+    async fn sign_off(&self, bill: &Bill) -> Result<Proof, RailError> {
+        let id = bill.channel.ok_or(RailError::Declined("the bill names no channel"))?;
+        let payee = address_of(&bill.payee);
+        let payee = payee.ok_or(RailError::Declined("the payee's address is not one with the checksum of EIP-55"))?;
+        let messages = bill.messages.ok_or(RailError::Declined("the bill does not say for how many messages it is"))?;
+        if bill.total < bill.before {
+            return Err(RailError::Declined("the bill's total is below the one before"));
+        }
+        // A voucher is worth its total, whatever was paid before.
+        let bill = &Bill { before: Amount::ZERO, ..bill.clone() };
+        if !self.bills.lock().unwrap_or_else(PoisonError::into_inner).compare(bill)? {
+            let mut channel = self.views.recent(&id).await?;
+            if bill.total > channel.deposit {
+                // Topped up a moment ago, perhaps.
+                channel = self.views.look(&id).await?;
+            }
+            self.check(&channel, bill, payee)?;
+            self.bills.lock().unwrap_or_else(PoisonError::into_inner).remember(bill)?;
+        }
+        let claim = Claim { channel: id, total: bill.total, messages, invoice: bill.invoice };
+        let proof = claim.sign(&self.node.place(), &self.vouchers);
+        proof.map(|proof| proof.encode()).map_err(|_| RailError::Declined("the voucher cannot be signed"))
+    }
+
+    fn check(&self, channel: &Channel, bill: &Bill, payee: Address) -> Result<(), RailError> {
+        still_open(channel)?;
+        let asset = crate::terms::asset(self.node.place().chain, token_of(channel));
+        if channel.payer != self.account() || channel.payee != payee || asset != bill.asset {
+            return Err(RailError::Declined("the channel is not for this payee and asset"));
+        }
+        if channel.signer != self.vouchers.address() {
+            return Err(RailError::Declined("the channel's vouchers are signed by another key"));
+        }
+        if bill.total > channel.deposit {
+            return Err(RailError::Declined("the total is above the deposit"));
+        }
+        Ok(())
+    }
+
+    /// Asks for the close, and finishes it where the grace period is over.
+    async fn give_up(&self, id: &ChannelId) -> Result<(), RailError> {
+        let channel = self.views.look(id).await?;
+        let id32 = B256::new(id.0);
+        match channel.state {
+            ChannelState::Unused => Err(RailError::Declined("there is no such channel")),
+            ChannelState::Closed => Ok(()),
+            ChannelState::Open => {
+                let asked = self.call(&c::requestCloseCall { id: id32 }, U256::ZERO).await;
+                // The payee closed it meanwhile.
+                if asked.is_err() && self.views.look(id).await?.state == ChannelState::Closed {
+                    return Ok(());
+                }
+                asked
+            }
+            ChannelState::Closing(at) if self.node.now().await? < at => Ok(()),
+            ChannelState::Closing(_) => {
+                let finished = self.call(&c::finishCloseCall { id: id32 }, U256::ZERO).await;
+                if finished.is_err() && self.views.look(id).await?.state == ChannelState::Closed {
+                    return Ok(());
+                }
+                finished
+            }
+        }
+    }
+
+    /// Takes what channels have left back out of the contract.
+    ///
+    /// # Errors
+    /// [`RailError`].
+    pub async fn withdraw(&self, token: Option<Address>) -> Result<Amount, RailError> {
+        let (token, account) = (token.unwrap_or_default(), self.account());
+        let balance = self.node.balance(token, account).await?;
+        if !balance.is_zero() {
+            self.call(&c::withdrawCall { token, account }, U256::ZERO).await?;
+        }
+        Ok(balance)
+    }
+
+    async fn call(&self, call: &impl SolCall, value: U256) -> Result<(), RailError> {
+        let to = self.node.place().contract;
+        self.sender.send(Call { to, data: call.abi_encode().into(), value }).await.map(|_| ())
+    }
+}
+
+/// The token of a channel.
+pub(crate) fn token_of(channel: &Channel) -> Option<Address> {
+    Some(channel.token).filter(|token| !token.is_zero())
+}
+
+/// No new voucher once a close is pending, on either side.
+pub(crate) fn still_open(channel: &Channel) -> Result<(), RailError> {
+    match channel.state {
+        ChannelState::Open => Ok(()),
+        ChannelState::Unused => Err(RailError::Declined("there is no such channel")),
+        ChannelState::Closing(_) => Err(RailError::Declined("the channel is about to be closed")),
+        ChannelState::Closed => Err(RailError::Declined("the channel is closed")),
+    }
+}
+
+impl Payer for EvmPayer {
+    fn moves_money(&self) -> bool {
+        false
+    }
+
+    fn open<'a>(&'a self, request: &'a OpenRequest) -> Reply<'a, Funding> {
+        Box::pin(self.open_channel(request))
+    }
+
+    fn opened<'a>(&'a self, request: &'a OpenRequest) -> Reply<'a, Option<Funding>> {
+        Box::pin(self.find(request))
+    }
+
+    fn pay<'a>(&'a self, bill: &'a Bill) -> Reply<'a, Proof> {
+        Box::pin(self.sign_off(bill))
+    }
+
+    fn status<'a>(&'a self, invoice: &'a StatementId) -> Reply<'a, PaymentStatus> {
+        let known = self.bills.lock().unwrap_or_else(PoisonError::into_inner).get(invoice).cloned();
+        Box::pin(async move {
+            match known {
+                // A signature: making it again moves nothing.
+                Some(bill) => self.sign_off(&bill).await.map(PaymentStatus::Paid),
+                None => Ok(PaymentStatus::NotPaid),
+            }
+        })
+    }
+
+    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, ()> {
+        Box::pin(async move {
+            match &funding.channel {
+                Some(id) => self.give_up(id).await,
+                None => Ok(()),
+            }
+        })
+    }
+}

@@ -1,0 +1,227 @@
+//! Transactions of one account: nonces, fees, and what became of them.
+//!
+//! Nothing is kept over a restart, and nothing needs to be: a transaction is always sent with the account's next nonce *on
+//! the chain*. One that an earlier life left in the mempool is so replaced, and who sends looks at the contract first and
+//! asks only for what is still wanted; every call of the contract is harmless when it is made twice.
+
+use std::sync::Arc;
+
+use alloy::consensus::Transaction as _;
+use alloy::eips::eip2718::Encodable2718 as _;
+use alloy::network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _};
+use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::providers::Provider as _;
+use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
+use alloy::signers::local::PrivateKeySigner;
+use alloy::transports::TransportError;
+use sdpp_rail::RailError;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::limits;
+use crate::node::{Node, answered};
+use crate::revert::reason_of;
+
+/// Sends the transactions of one account, one after the other.
+pub struct Sender {
+    node: Arc<Node>,
+    account: Address,
+    wallet: EthereumWallet,
+    /// Whoever has it sends.
+    turn: Mutex<()>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) to: Address,
+    pub(crate) data: Bytes,
+    pub(crate) value: U256,
+}
+
+/// A transaction with its nonce, and every version of it that was sent.
+struct Flight {
+    request: TransactionRequest,
+    nonce: u64,
+    hashes: Vec<B256>,
+    /// The node has taken one, or may have.
+    may_be_out: bool,
+    bumps: u32,
+}
+
+/// What a node says of a transaction that was sent to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sent {
+    Taken,
+    /// Another one with this nonce pays as much or more.
+    Underpriced,
+    /// The nonce is used up.
+    Late,
+    Broke,
+    /// No answer, or one that says nothing: it may be out.
+    Unclear,
+}
+
+impl Sender {
+    /// Of the account of this key.
+    pub fn new(node: Arc<Node>, key: PrivateKeySigner) -> Self {
+        Self { node, account: key.address(), wallet: EthereumWallet::from(key), turn: Mutex::new(()) }
+    }
+
+    /// The account.
+    pub const fn account(&self) -> Address {
+        self.account
+    }
+
+    /// Sends and waits until it is mined, raising its fees while it is not. Gives the receipt of a transaction that did
+    /// what it was to do.
+    ///
+    /// # Errors
+    /// [`RailError`]: `Declined` where the contract refuses it or the account cannot pay, `Unavailable` where nothing was
+    /// sent, `Unknown` where it may still be mined.
+    pub(crate) async fn send(&self, call: Call) -> Result<TransactionReceipt, RailError> {
+        let _turn = self.turn.lock().await;
+        let mut flight = self.prepare(&call).await?;
+        let give_up = Instant::now().checked_add(limits::MINED_TIMEOUT);
+        loop {
+            match self.launch(&mut flight).await? {
+                Sent::Taken | Sent::Unclear => flight.may_be_out = true,
+                Sent::Underpriced => {
+                    self.bump(&mut flight)?;
+                    continue;
+                }
+                Sent::Broke if flight.may_be_out => {}
+                Sent::Broke => {
+                    return Err(RailError::Declined("the account has not enough coins for this and its gas"));
+                }
+                Sent::Late if flight.may_be_out => {}
+                Sent::Late => return Err(RailError::Unavailable),
+            }
+            if let Some(receipt) = self.watch(&flight).await? {
+                return done(receipt);
+            }
+            if give_up.is_none_or(|give_up| Instant::now() >= give_up) {
+                return Err(RailError::Unknown);
+            }
+            // Where fees cannot be raised any more it is only sent again.
+            let _ = self.bump(&mut flight);
+        }
+    }
+
+    /// Asks what it would cost, and whether it would be refused.
+    async fn prepare(&self, call: &Call) -> Result<Flight, RailError> {
+        let provider = self.node.provider();
+        let request = TransactionRequest::default().with_from(self.account).with_to(call.to);
+        let request = request.with_input(call.data.clone()).with_value(call.value);
+        let gas = match tokio::time::timeout(limits::ASK_TIMEOUT, provider.estimate_gas(request.clone())).await {
+            Ok(Ok(gas)) => gas,
+            Ok(Err(error)) => return Err(refused(&error)),
+            Err(_) => return Err(RailError::Unavailable),
+        };
+        let fees = answered(provider.estimate_eip1559_fees()).await?;
+        let nonce = answered(provider.get_transaction_count(self.account).latest().into_future()).await?;
+        let gas = gas.saturating_mul(limits::GAS_PERCENT).checked_div(100).unwrap_or(gas);
+        let request = request
+            .with_nonce(nonce)
+            .with_chain_id(self.node.place().chain)
+            .with_gas_limit(gas)
+            .with_max_fee_per_gas(fees.max_fee_per_gas)
+            .with_max_priority_fee_per_gas(fees.max_priority_fee_per_gas);
+        Ok(Flight { request, nonce, hashes: Vec::new(), may_be_out: false, bumps: 0 })
+    }
+
+    async fn launch(&self, flight: &mut Flight) -> Result<Sent, RailError> {
+        let signed = flight.request.clone().build(&self.wallet).await;
+        let signed = signed.map_err(|_| RailError::Declined("the transaction cannot be signed"))?;
+        let hash = *signed.tx_hash();
+        if !flight.hashes.contains(&hash) {
+            flight.hashes.push(hash);
+        }
+        tracing::debug!(%hash, nonce = flight.nonce, fee = signed.max_fee_per_gas(), "a transaction is sent");
+        let raw = signed.encoded_2718();
+        let sent = self.node.provider().send_raw_transaction(&raw);
+        Ok(match tokio::time::timeout(limits::ASK_TIMEOUT, sent).await {
+            Ok(Ok(_)) => Sent::Taken,
+            Ok(Err(error)) => said(&error),
+            Err(_) => Sent::Unclear,
+        })
+    }
+
+    /// Waits for one of the versions to be mined; none where the time to raise fees has come.
+    async fn watch(&self, flight: &Flight) -> Result<Option<TransactionReceipt>, RailError> {
+        let until = Instant::now().checked_add(limits::BUMP_AFTER);
+        let mut looks_left = limits::LOOKS_WHEN_USED_UP;
+        while looks_left > 0 {
+            for hash in &flight.hashes {
+                // An outage is waited out: what was sent is out.
+                let asked = self.node.provider().get_transaction_receipt(*hash).into_future();
+                if let Ok(Some(receipt)) = answered(asked).await {
+                    return Ok(Some(receipt));
+                }
+            }
+            let asked = self.node.provider().get_transaction_count(self.account).latest().into_future();
+            if answered(asked).await.is_ok_and(|count| count > flight.nonce) {
+                looks_left = looks_left.saturating_sub(1);
+            } else if until.is_none_or(|until| Instant::now() >= until) {
+                return Ok(None);
+            }
+            sleep(limits::LOOK_EVERY).await;
+        }
+        // By none of these: another program has the same key, or a transaction of an earlier life won.
+        Err(RailError::Unknown)
+    }
+
+    /// Raises the fees: a node takes a replacement that pays a tenth more.
+    fn bump(&self, flight: &mut Flight) -> Result<(), RailError> {
+        if flight.bumps >= limits::BUMPS_MAX {
+            return Err(if flight.may_be_out { RailError::Unknown } else { RailError::Unavailable });
+        }
+        flight.bumps = flight.bumps.saturating_add(1);
+        let more = |fee: u128| fee.saturating_mul(limits::BUMP_PERCENT).div_ceil(100).max(fee.saturating_add(1));
+        let request = &mut flight.request;
+        request.max_fee_per_gas = request.max_fee_per_gas.map(more);
+        request.max_priority_fee_per_gas = request.max_priority_fee_per_gas.map(more);
+        tracing::info!(account = %self.account, nonce = flight.nonce, "the fees of a waiting transaction are raised");
+        Ok(())
+    }
+}
+
+fn done(receipt: TransactionReceipt) -> Result<TransactionReceipt, RailError> {
+    if receipt.status() {
+        return Ok(receipt);
+    }
+    // It would have gone through when it was sent: something came in between.
+    tracing::warn!(hash = %receipt.transaction_hash, "a transaction was mined and reverted");
+    Err(RailError::Unavailable)
+}
+
+/// Why a call would fail.
+fn refused(error: &TransportError) -> RailError {
+    let Some(answer) = error.as_error_resp() else { return RailError::Unavailable };
+    if let Some(data) = answer.as_revert_data() {
+        return RailError::Declined(reason_of(&data));
+    }
+    if answer.message.to_lowercase().contains("insufficient funds") {
+        return RailError::Declined("the account has not enough coins for this and its gas");
+    }
+    tracing::debug!(message = %answer.message, "the node refuses to estimate");
+    RailError::Unavailable
+}
+
+/// Nodes have no codes for this, only words; those of geth, which others keep to.
+fn said(error: &TransportError) -> Sent {
+    let Some(answer) = error.as_error_resp() else { return Sent::Unclear };
+    let message = answer.message.to_lowercase();
+    let has = |words: &str| message.contains(words);
+    if has("already known") || has("already imported") {
+        Sent::Taken
+    } else if has("underpriced") || has("fee too low") || has("less than block base fee") {
+        Sent::Underpriced
+    } else if has("nonce too low") {
+        Sent::Late
+    } else if has("insufficient funds") {
+        Sent::Broke
+    } else {
+        Sent::Unclear
+    }
+}
