@@ -8,13 +8,167 @@
 
 mod kit;
 
-use kit::Anvil;
-use kit::world::World;
-use sdpp_rail::suite;
+use std::time::Duration;
+
+use alloy::primitives::{Address, U256};
+use alloy::providers::Provider as _;
+use kit::world::{FINALITY, PAYER, VOUCHERS, World};
+use kit::{Anvil, PATIENCE, key};
+use sdpp_evm::{ChannelState, EvmPayer, Node, NodeConfig, NodeError, PayerKeys};
+use sdpp_proto::money::Amount;
+use sdpp_rail::suite::{self, RailWorld as _, Sale};
+use sdpp_rail::{Payee as _, Payer as _, RailError};
+
+alloy::sol!(
+    #[allow(missing_docs)]
+    #[sol(rpc)]
+    TestUsd,
+    "../../contracts/artifacts/TestUsd.json"
+);
+
+async fn native() -> World {
+    let world = World::new(Anvil::start().await, None).await;
+    world.anvil.keep_mining();
+    world
+}
 
 #[tokio::test]
 async fn the_rail_conforms_with_native_coins() {
-    let world = World::new(Anvil::start().await, None).await;
+    suite::payer_payee(&native().await).await;
+}
+
+#[tokio::test]
+async fn the_rail_conforms_with_a_token() {
+    let anvil = Anvil::start().await;
+    let token = anvil.deploy(&TestUsd::BYTECODE).await;
+    let usd = TestUsd::new(token, anvil.provider.clone());
+    let mint = usd.mint(key(PAYER).address(), U256::from(1_000_000));
+    mint.send().await.unwrap().get_receipt().await.unwrap();
+    let world = World::new(anvil, Some(token)).await;
     world.anvil.keep_mining();
     suite::payer_payee(&world).await;
+}
+
+#[tokio::test]
+async fn a_node_of_another_chain_or_without_the_contract_is_refused() {
+    let anvil = Anvil::start().await;
+    let connect = async |config: NodeConfig| Node::connect(&config).await.err().unwrap();
+    let good = anvil.config(0);
+    let mut other = good.clone();
+    other.place.chain = 1;
+    assert_eq!(connect(other).await, NodeError::OtherChain { wanted: 1, found: kit::CHAIN });
+    for contract in [Address::repeat_byte(7), anvil.deploy(&TestUsd::BYTECODE).await] {
+        let mut empty = good.clone();
+        empty.place.contract = contract;
+        assert_eq!(connect(empty).await, NodeError::NoContract);
+    }
+    for url in ["", "ftp://127.0.0.1", "no url"] {
+        assert_eq!(connect(NodeConfig { url: url.into(), ..good.clone() }).await, NodeError::BadUrl);
+    }
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let silent = connect(NodeConfig { url: format!("http://{closed}"), ..good }).await;
+    assert!(matches!(silent, NodeError::Silent(_)), "{silent:?}");
+}
+
+#[tokio::test]
+async fn a_buyer_that_asks_for_the_close_does_not_get_what_it_has_signed_for() {
+    let world = native().await;
+    let sale = Sale::start(&world).await;
+    sale.pay_and_settle(&sale.bill(0, 10)).await;
+    sale.pay_and_settle(&sale.bill(10, 60)).await;
+    sale.close().await.unwrap();
+    // The seller's watcher finds it, what is in a hurry first, and redeems within the grace.
+    let found = world.payee.outstanding().await.unwrap();
+    assert_eq!((found[0].order, found[0].closing, found[0].amount), (sale.order.id(), true, Amount::new(50 + 10)));
+    assert_eq!(world.payee.redeem(&found[0].order, false).await.unwrap().total, Amount::new(60));
+    world.pass_ms(60_000).await;
+    assert_eq!((world.received().await, world.locked().await), (Amount::new(60), Amount::ZERO));
+    // The rest is the buyer's, to the base unit.
+    assert_eq!(world.payer.withdraw(None).await, Ok(Amount::new(40)));
+}
+
+#[tokio::test]
+async fn a_buyer_has_its_money_back_alone_when_the_seller_is_gone() {
+    let world = native().await;
+    let sale = Sale::start(&world).await;
+    sale.close().await.unwrap();
+    world.anvil.pass(60).await;
+    // Nobody else does anything.
+    sale.close().await.unwrap();
+    assert_eq!(world.locked().await, Amount::ZERO);
+    assert_eq!(world.payer.withdraw(None).await, Ok(Amount::new(100)));
+}
+
+#[tokio::test]
+async fn a_reorganisation_that_drops_an_open_leaves_no_credit() {
+    let world = World::new(Anvil::start().await, None).await;
+    let snapshot: U256 = world.anvil.provider.raw_request("evm_snapshot".into(), ()).await.unwrap();
+    let mining = tokio::spawn(keep_mining(world.anvil.provider.clone()));
+    let sale = Sale::open(&world).await;
+    // Opened, and not deep enough for a payee that waits for more.
+    mining.abort();
+    let _: bool = world.anvil.provider.raw_request("evm_revert".into(), (snapshot,)).await.unwrap();
+    world.payer.look_again();
+    world.payee.look_again();
+    assert_eq!(sale.admit().await.err(), Some(RailError::Declined("there is no such channel")));
+    let id = sale.funding.channel.unwrap();
+    assert_eq!(world.anvil.node(0).await.channel(&id).await.unwrap().state, ChannelState::Unused);
+    assert_eq!(world.payer.pay(&sale.bill(0, 5)).await, Err(RailError::Declined("there is no such channel")));
+}
+
+async fn keep_mining(provider: alloy::providers::DynProvider) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mined = provider.raw_request::<_, Option<serde_json::Value>>("anvil_mine".into(), (U256::from(1),));
+        if mined.await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_open_is_not_taken_before_it_is_final() {
+    let world = World::new(Anvil::start().await, None).await;
+    let (payer, request) = (
+        &world.payer,
+        sdpp_rail::OpenRequest {
+            reference: world.fresh(),
+            option: world.payee.option(),
+            limit: Amount::new(100),
+            signer: world.signer().public(),
+        },
+    );
+    // Without further blocks the payer waits.
+    let opened = tokio::time::timeout(Duration::from_secs(2), payer.open(&request)).await;
+    assert!(opened.is_err(), "{opened:?}");
+    world.anvil.keep_mining();
+    // Asked again, by the same reference: it is the same channel.
+    let funding = tokio::time::timeout(PATIENCE, payer.open(&request)).await.unwrap().unwrap();
+    assert_eq!(funding.deposit, Amount::new(100));
+    assert_eq!(world.locked().await, Amount::new(100), "once");
+}
+
+#[tokio::test]
+async fn a_transaction_of_an_earlier_life_that_is_stuck_is_replaced() {
+    let world = World::new(Anvil::start().await, None).await;
+    world.anvil.raw("evm_setAutomine", (false,)).await;
+    let request = || sdpp_rail::OpenRequest {
+        reference: world.fresh(),
+        option: world.payee.option(),
+        limit: Amount::new(100),
+        signer: world.signer().public(),
+    };
+    let (first, second) = (request(), request());
+    // It dies while its transaction waits in the mempool.
+    assert!(tokio::time::timeout(Duration::from_secs(2), world.payer.open(&first)).await.is_err());
+    let keys = PayerKeys { account: key(PAYER), vouchers: key(VOUCHERS) };
+    let again = EvmPayer::new(world.anvil.node(FINALITY).await, keys);
+    let mining = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.anvil.keep_mining();
+    };
+    let (funding, ()) = tokio::join!(tokio::time::timeout(PATIENCE, again.open(&second)), mining);
+    assert_eq!(funding.unwrap().unwrap().deposit, Amount::new(100));
+    assert_eq!(world.locked().await, Amount::new(100), "the other was replaced, or is still to come");
+    assert_eq!(again.opened(&first).await, Ok(None));
 }
