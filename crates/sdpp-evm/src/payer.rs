@@ -117,12 +117,13 @@ impl EvmPayer {
             self.allow(terms.token, rest).await?;
         }
         let open = c::openCall { terms, amount, fromBalance: kept };
+        let id = ChannelId(self.node.place().channel_id(&open.terms).0);
         let answer = self.call(&open, if native { rest } else { U256::ZERO }).await;
-        match answer {
-            // Sent by an earlier life of the program, and mined meanwhile.
-            Err(RailError::Declined(why)) if why == "a channel of this order was opened before" => Ok(()),
-            answer => answer,
+        // Sent by an earlier life of the program, and mined meanwhile.
+        if answer.is_err() && self.views.look(&id).await?.state != ChannelState::Unused {
+            return Ok(());
         }
+        answer
     }
 
     /// Lets the contract take so much of a token.

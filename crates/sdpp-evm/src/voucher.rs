@@ -139,7 +139,7 @@ mod tests {
         assert!(!claim.is_signed(&place, &key(3).address(), &spelt));
         // 0 and 1 for 27 and 28.
         let mut spelt = proof;
-        spelt.signature[64] -= 27;
+        spelt.signature[64] = u8::from(good.v());
         assert!(!claim.is_signed(&place, &key(3).address(), &spelt));
     }
 }

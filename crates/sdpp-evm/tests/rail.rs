@@ -2,6 +2,7 @@
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::too_many_arguments,
     clippy::unwrap_used,
     reason = "a test that panics has failed"
 )]
