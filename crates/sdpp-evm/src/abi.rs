@@ -23,3 +23,18 @@ alloy::sol! {
         function symbol() external view returns (string);
     }
 }
+
+alloy::sol!(
+    #[sol(rpc, all_derives)]
+    SdppDualDeposit,
+    "../../contracts/artifacts/SdppDualDeposit.json"
+);
+
+/// Apart from the others, since it brings the names of channels along once more.
+pub mod registry {
+    alloy::sol!(
+        #[sol(rpc, all_derives)]
+        SdppRegistry,
+        "../../contracts/artifacts/SdppRegistry.json"
+    );
+}

@@ -9,9 +9,13 @@
 
 #[path = "contracts/chain.rs"]
 mod chain;
+#[path = "contracts/escrow.rs"]
+mod escrow;
 #[path = "contracts/gas.rs"]
 mod gas;
 #[path = "contracts/hostile.rs"]
 mod hostile;
+#[path = "contracts/registry.rs"]
+mod registry;
 #[path = "contracts/rules.rs"]
 mod rules;

@@ -87,7 +87,13 @@ impl Chain {
     }
 
     pub(crate) fn deploy(&mut self, code: &Bytes) -> Address {
-        let result = self.transact(key(20).address(), TxKind::Create, code.clone(), U256::ZERO);
+        self.deploy_with(code, &[])
+    }
+
+    /// With arguments of the constructor, encoded.
+    pub(crate) fn deploy_with(&mut self, code: &Bytes, arguments: &[u8]) -> Address {
+        let code = [code.as_ref(), arguments].concat().into();
+        let result = self.transact(key(20).address(), TxKind::Create, code, U256::ZERO);
         let ExecutionResult::Success { output: Output::Create(_, Some(address)), .. } = result else {
             panic!("{result:?}");
         };
