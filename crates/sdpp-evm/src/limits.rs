@@ -33,3 +33,5 @@ pub const PROOF_BYTES_MAX: usize = 128;
 pub const GRACE_MIN_MS: u64 = 2 * 60 * 60 * 1000;
 /// Time from an invoice to a default, in milliseconds.
 pub const PAY_BY_MS: u64 = 60_000;
+/// Statements whose records are remembered.
+pub const RECORDS_REMEMBERED_MAX: usize = 65_536;

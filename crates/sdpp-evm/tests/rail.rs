@@ -9,16 +9,20 @@
 
 mod kit;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use alloy::primitives::{Address, U256};
 use alloy::providers::Provider as _;
-use kit::world::{FINALITY, PAYER, VOUCHERS, World};
+use kit::world::{FINALITY, PAYEE, PAYER, VOUCHERS, World};
 use kit::{Anvil, PATIENCE, key};
-use sdpp_evm::{ChannelState, EvmPayer, Node, NodeConfig, NodeError, PayerKeys};
+use sdpp_evm::abi::SdppRecords;
+use sdpp_evm::{ChannelState, EvmPayer, EvmRecords, Node, NodeConfig, NodeError, PayerKeys};
+use sdpp_proto::codec::{Bytes32, StatementId};
 use sdpp_proto::money::Amount;
+use sdpp_proto::statement::{Form, Payment, Signed};
 use sdpp_rail::suite::{self, RailWorld as _, Sale};
-use sdpp_rail::{Payee as _, Payer as _, RailError};
+use sdpp_rail::{Payee as _, Payer as _, RailError, Records as _};
 
 alloy::sol!(
     #[allow(missing_docs)]
@@ -172,4 +176,31 @@ async fn a_transaction_of_an_earlier_life_that_is_stuck_is_replaced() {
     assert_eq!(funding.unwrap().unwrap().deposit, Amount::new(100));
     assert_eq!(world.locked().await, Amount::new(100), "the other was replaced, or is still to come");
     assert_eq!(again.opened(&first).await, Ok(None));
+}
+
+#[tokio::test]
+async fn records_conform() {
+    let anvil = Anvil::start().await;
+    let contract = anvil.deploy(&SdppRecords::BYTECODE).await;
+    let records = EvmRecords::new(anvil.node(FINALITY).await, key(PAYER), contract, 0);
+    let count = AtomicU64::new(1);
+    let fresh = || {
+        let mut bytes = [9; 32];
+        bytes[..8].copy_from_slice(&count.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+        Bytes32(bytes)
+    };
+    suite::records(&records, fresh, || anvil.mine(u64::from(FINALITY))).await;
+    // Whoever has lost its memory finds its own again, and no other account's.
+    let again = EvmRecords::new(anvil.node(FINALITY).await, key(PAYER), contract, 0);
+    let other = EvmRecords::new(anvil.node(FINALITY).await, key(PAYEE), contract, 0);
+    let (order_id, invoice_id) = (StatementId([4; 32]), StatementId([5; 32]));
+    let payment = Payment { order_id, prev: order_id, invoice_id, total: Amount::new(7), channel: None, proof: None };
+    let payment = Signed::sign(&suite::test_key(60), payment).erase();
+    let first = records.append(&payment, Form::Hash).await.unwrap();
+    assert_eq!(again.append(&payment, Form::Hash).await, Ok(first));
+    assert_ne!(other.append(&payment, Form::Hash).await, Ok(first));
+    // Not final yet.
+    assert_eq!(records.verify(&first, &payment).await, Err(RailError::Unavailable));
+    anvil.mine(u64::from(FINALITY)).await;
+    assert_eq!(records.verify(&first, &payment).await, Ok(true));
 }
