@@ -35,7 +35,7 @@ pub struct Trust {
 /// is not answered. A digest is compared when its invoice is paid, or at the end: until then the seller may still void it.
 ///
 /// The file has no name, is gone with the auditor, and lies in the folder of the environment variable `SQLITE_TMPDIR` or
-/// `TMPDIR`, else in `/var/tmp` or `/tmp`: a folder that is itself memory (`tmpfs`) saves none. There are 65 bytes of a
+/// `TMPDIR`, else in `/var/tmp` or `/tmp`: a folder that is itself memory (`tmpfs`) saves none. There are some 50 bytes of a
 /// statement in it, none of which is a message or a price. Where it cannot be made, or takes no more, and without the
 /// feature `sqlite`, the rest stays in memory; where it cannot be read, the verdict is [`Missing::Memory`].
 #[derive(Debug)]
