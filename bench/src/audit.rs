@@ -48,7 +48,7 @@ pub struct Options {
 /// How statements are looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// The bundle is read, then audited: as `sdpp audit` does it with own orders and pipes.
+    /// The bundle is read, then audited: as `sdpp audit` does it with own orders.
     Whole,
     /// The file is read several times, piece by piece: as `sdpp audit FILE` does it.
     Passes,
@@ -289,7 +289,7 @@ const LEGEND: &str = "\
 A receipt is an invoice and its payment: two signatures, verified strictly. Orders of K = 1, one window, from real sales;
 each audit in a process of its own, from opening the file to the verdict. Medians, [lowest highest].
 passes: the file is read piece by piece, several times, as sdpp audit FILE does it; whole: the bundle is read, then
-audited, as own orders and pipes are; signatures: the same file, signatures verified and nothing else.
+audited, as own orders are; signatures: the same file, signatures verified and nothing else.
 threads: so many audits at once, all together: one audit is one thread.
 peak: the most memory the process had, above that when it began; there are pages of the program in it.";
 

@@ -23,6 +23,7 @@ fn many_buyers_share_one_live_source() {
         windows: 4,
         queue: 256,
         rate: Some(2_000),
+        open_first: false,
         ramp: Duration::from_millis(100),
         time: Duration::from_millis(500),
         quiet: Duration::ZERO,
@@ -31,6 +32,9 @@ fn many_buyers_share_one_live_source() {
         program: env!("CARGO_BIN_EXE_fanout").into(),
     };
     let report = live::measure(&options, &|_| {}).unwrap();
+    let into_flood = live::Options { buyers: vec![30], open_first: true, beside_slow: None, ..options };
+    let flooded = live::measure(&into_flood, &|_| {}).unwrap();
+    assert!(flooded.rows.iter().all(|row| row.live_s.median() > 0.0 && row.rates.median() > 0.0), "{flooded}");
     assert_eq!(report.rows.iter().map(|row| row.buyers).collect::<Vec<_>>(), [1, 70]);
     for row in &report.rows {
         assert!(row.rates.median() > 0.0 && row.jain.median() > 0.0 && row.jain.median() <= 1.001, "{report}");

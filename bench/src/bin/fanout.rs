@@ -24,6 +24,7 @@ live:
   --rounds N[,N]         rounds, and those from 1,000 buyers on (5,3)
   --rate N               messages a second of the source (first the highest that is carried, then all that the
                          hub takes)
+  --open WHEN            before or after the buyers connect (after); before: flooded only
   --queue N              messages that may wait for one order (1024)
   --ramp-ms N            from a change of the source until it counts (1000); when it opens 4 ms more for each buyer
   --time-ms N            how long it counts (2000); when all are flooded 4 ms more for each buyer
@@ -86,6 +87,7 @@ fn usual_live() -> Result<live::Options, Failure> {
         windows: 8,
         queue: 1024,
         rate: None,
+        open_first: false,
         ramp: Duration::from_secs(1),
         time: Duration::from_secs(2),
         quiet: Duration::from_secs(20),
@@ -151,6 +153,13 @@ fn set_live(options: &mut live::Options, name: &str, value: &str) -> Result<bool
         "--size" => options.size = value.parse()?,
         "--k" => options.k = value.parse()?,
         "--windows" => options.windows = value.parse()?,
+        "--open" => {
+            options.open_first = match value {
+                "before" => true,
+                "after" => false,
+                _ => return Err(format!("--open takes before or after, not '{value}'").into()),
+            }
+        }
         "--queue" => options.queue = value.parse()?,
         "--rate" => options.rate = Some(value.parse()?).filter(|rate| *rate > 0),
         "--ramp-ms" => options.ramp = Duration::from_millis(value.parse()?),

@@ -6,12 +6,15 @@
 //! highest rate of the source is looked for at which next to nothing is lost: what all get together then is *carried*.
 //! Then the source gives as much as the hub takes, far more than can be sold, and what all get in a fixed time is
 //! counted: *flooded*. Last the source ends, and a run counts only if everybody settles in full.
+//!
+//! A source may also be open before the first buyer comes, as those of real life are: then it is flooded at once, and how long
+//! it takes until all are live is a figure of its own.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::process::{Look, Process};
 use super::{buying, selling};
@@ -51,6 +54,8 @@ pub struct Options {
     pub queue: usize,
     /// Messages a second that the source has; none: both answers are looked for.
     pub rate: Option<u64>,
+    /// The source is open when the buyers come: their sessions begin in the middle of it, and nothing is looked for.
+    pub open_first: bool,
     /// From the source's opening until it counts; more with many buyers.
     pub ramp: Duration,
     /// How long it counts.
@@ -151,6 +156,8 @@ pub struct Row {
     pub spread: [Rates; 3],
     /// Jain's index of what the buyers got: 1 if all got the same, 1 / buyers if one got all.
     pub jain: Rates,
+    /// Seconds from the first buyer's connection until all were live.
+    pub live_s: Rates,
 }
 
 /// Without and with a slow buyer.
@@ -190,6 +197,7 @@ impl Report {
                     ("per_s", &row.rates),
                     ("share", &row.shares),
                     ("jain", &row.jain),
+                    ("live_s", &row.live_s),
                 ];
                 let [seller, buyers] = &row.cpus;
                 let named = named.into_iter().chain([("seller_cpus", seller), ("buyers_cpus", buyers)]);
@@ -218,6 +226,8 @@ struct Run {
     /// Messages per second of the source.
     source: f64,
     cpus: [f64; 2],
+    /// Seconds until all were live.
+    live_s: f64,
 }
 
 /// Runs everything; `progress` hears what is being done.
@@ -266,11 +276,16 @@ fn run(options: &Options, (buyers, slow_ns): (usize, Option<u64>), first: bool) 
     arguments.push(at);
     let (mut bought, empty) = Process::start(&options.program, BUYERS, &arguments)?;
     let empty: Look = empty.parse()?;
+    if options.open_first {
+        seller.ask("open")?;
+    }
+    let begun = Instant::now();
     bought.ask("connect")?;
+    let live_s = crate::since(begun).as_secs_f64();
     let each =
         |now: &Look, before: &Look| now.memory.saturating_sub(before.memory).checked_div(u64::try_from(buyers).ok()?);
     let mut quiet_bytes = None;
-    if first && buyers >= MEMORY_OF {
+    if first && buyers >= MEMORY_OF && !options.open_first {
         thread::sleep(options.quiet);
         let (sold, got): (Look, Look) = (seller.ask("look")?.parse()?, bought.ask("look")?.parse()?);
         quiet_bytes = each(&sold, &alone).zip(each(&got, &empty)).map(|(sold, got)| [sold, got]);
@@ -283,7 +298,15 @@ fn run(options: &Options, (buyers, slow_ns): (usize, Option<u64>), first: bool) 
     bought.ask("end")?;
     let busy_bytes = [each(&to.0, &alone), each(&to.1, &empty)].map(|bytes| float(bytes.unwrap_or_default()));
     let cpus = [cpus(&from.0, &to.0) / passed_s(&from.0, &to.0), cpus(&from.1, &to.1) / passed_s(&from.1, &to.1)];
-    Ok(Run { carried, quiet_bytes, busy_bytes, rates: rates(&from.1, &to.1), source: of_all(&from.0, &to.0), cpus })
+    Ok(Run {
+        carried,
+        quiet_bytes,
+        busy_bytes,
+        rates: rates(&from.1, &to.1),
+        source: of_all(&from.0, &to.0),
+        cpus,
+        live_s,
+    })
 }
 
 /// Seller and buyers at work.
@@ -311,12 +334,13 @@ impl Both {
     fn open(&mut self, options: &Options, buyers: usize) -> Result<Option<f64>, Failure> {
         let all = u64::try_from(buyers)?.max(1);
         let mut search = Search::from(GUESS.checked_div(all).unwrap_or_default());
-        if options.rate.is_none() {
+        let looks = options.rate.is_none() && !options.open_first;
+        if looks {
             self.seller.ask(&format!("rate {}", search.rate))?;
         }
         self.seller.ask("open")?;
         thread::sleep(options.ramp.saturating_add(more_for(buyers)?));
-        if options.rate.is_some() {
+        if !looks {
             return Ok(None);
         }
         let mut carried = 0.0;
@@ -427,6 +451,7 @@ impl Row {
         for (to, bytes) in self.busy_bytes.iter_mut().zip(run.busy_bytes) {
             to.push(bytes);
         }
+        self.live_s.push(run.live_s);
         self.quiet_bytes = self.quiet_bytes.or(run.quiet_bytes);
         let mut each = Rates::default();
         run.rates.iter().for_each(|rate| each.push(*rate));
@@ -451,6 +476,8 @@ impl fmt::Display for Report {
             f,
             "medians of {some} rounds ({big} from {BIG} buyers on) [lowest highest]; messages/s of all buyers together"
         )?;
+        let when = if self.options.open_first { "into the flood" } else { "before the source opened" };
+        writeln!(f, "live: seconds until all were, {when}")?;
         writeln!(f, "carried: at the highest rate of the source of which {CARRIED} and more arrives")?;
         let flooded =
             rate.map_or("the source gives all that the hub takes".to_owned(), |rate| format!("{rate} messages/s"));
@@ -464,8 +491,17 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{:>7} {:>30} {:>30} {:>6} {:>11} {:>25} {:>5} {:>13} {:>13}",
-            "buyers", "carried", "flooded", "got", "CPUs", "least < middle < most", "Jain", "KiB seller", "KiB buyer"
+            "{:>7} {:>6} {:>30} {:>30} {:>6} {:>11} {:>25} {:>5} {:>13} {:>13}",
+            "buyers",
+            "live",
+            "carried",
+            "flooded",
+            "got",
+            "CPUs",
+            "least < middle < most",
+            "Jain",
+            "KiB seller",
+            "KiB buyer"
         )?;
         self.rows.iter().try_for_each(|row| row.fmt(f))?;
         self.beside.iter().try_for_each(|beside| beside.fmt(f, self.options.slow_share))
@@ -479,7 +515,8 @@ impl fmt::Display for Row {
             if rates.is_empty() { "-".to_owned() } else { format!("{:.0} [{low:.0} {high:.0}]", rates.median()) }
         };
         let ([sold, got], [least, middle, most]) = (&self.cpus, &self.spread);
-        write!(f, "{:>7} {:>30} {:>30}", self.buyers, ranged(&self.carried), ranged(&self.rates))?;
+        let live_s = self.live_s.median();
+        write!(f, "{:>7} {live_s:>6.2} {:>30} {:>30}", self.buyers, ranged(&self.carried), ranged(&self.rates))?;
         write!(f, " {:>6.3} {:>11}", self.shares.median(), format!("{:.2} + {:.2}", sold.median(), got.median()))?;
         let spread = format!("{:.0} < {:.0} < {:.0}", least.median(), middle.median(), most.median());
         write!(f, " {spread:>25} {:>5.2}", self.jain.median())?;

@@ -1,14 +1,12 @@
 //! `sdpp audit`: the verdict on a bundle, or on the own orders. The exit code is the verdict.
 
-use std::error::Error;
-use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::SystemTime;
+mod file;
 
-use sdpp::audit::{Bundle, Report, Trust, Verdict, audit_from};
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use sdpp::audit::{Report, Trust, Verdict};
 use sdpp_log::{Policy, VerifierKey};
 use sdpp_proto::identity::PublicKey;
 
@@ -50,49 +48,10 @@ pub(crate) struct Args {
 pub(crate) fn run(home: impl Fn() -> Result<Home, Box<dyn Error>>, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     match (&args.bundle, args.seller) {
         (Some(path), Some(seller)) => {
-            let report = bundle_at(path, &Trust { seller, log: args.policy()? })?;
+            let report = file::audit(path, &Trust { seller, log: args.policy()? })?;
             Ok(args.tell(&report))
         }
         _ => wait(own(&home()?, args)),
-    }
-}
-
-/// A file is read several times, so that its length does not matter; a pipe can be read only once.
-fn bundle_at(path: &Path, trust: &Trust) -> Result<Report, Box<dyn Error>> {
-    let named = |error: &dyn Display| failed(Exit::Usage, format!("{}: {error}", path.display()));
-    let file = File::open(path).map_err(|error| named(&error))?;
-    #[cfg(unix)]
-    if file.metadata()?.is_file() {
-        let before = state_of(&file)?;
-        let report = audit_from(|| Ok(BufReader::new(Pass { file: &file, at: 0 })), trust)?;
-        if state_of(&file)? != before {
-            return Err(named(&"changed while it was read; audit it again when it is whole"));
-        }
-        return Ok(report);
-    }
-    Ok(Bundle::read(BufReader::new(file))?.audit(trust))
-}
-
-/// What of a file changes with what is in it.
-#[cfg(unix)]
-fn state_of(file: &File) -> io::Result<(u64, SystemTime)> {
-    let metadata = file.metadata()?;
-    Ok((metadata.len(), metadata.modified()?))
-}
-
-/// One reading of an open file, whoever reads it meanwhile: all of them see one file, also where another takes its name.
-#[cfg(unix)]
-struct Pass<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-#[cfg(unix)]
-impl io::Read for Pass<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.at)?;
-        self.at = self.at.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-        Ok(length)
     }
 }
 

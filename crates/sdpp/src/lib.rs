@@ -27,6 +27,8 @@ pub mod sink;
 pub mod source;
 mod sync;
 #[cfg(test)]
+extern crate self as sdpp;
+#[cfg(test)]
 mod testing;
 pub mod topic;
 

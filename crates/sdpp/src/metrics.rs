@@ -34,6 +34,9 @@ pub const SETTLE_SECONDS: &str = "sdpp_settle_seconds";
 pub const STORE_SECONDS: &str = "sdpp_store_seconds";
 /// Live messages dropped while credit was used up (`when_stalled = skip`).
 pub const SKIPPED: &str = "sdpp_skipped_total";
+/// Live messages that an order did not get because more waited for it, or for all orders of its source, than may; and those
+/// that its product cannot sell.
+pub const DROPPED: &str = "sdpp_dropped_total";
 /// Connections refused or dropped before a session, for want of room; label `limit`.
 pub const CONNECTIONS_REFUSED: &str = "sdpp_connections_refused_total";
 
@@ -70,6 +73,7 @@ pub fn describe() {
     describe_histogram!(SETTLE_SECONDS, Seconds, "until a rail has answered about a payment");
     describe_histogram!(STORE_SECONDS, Seconds, "until the journal holds what it was given");
     describe_counter!(SKIPPED, Count, "live messages dropped while credit was used up");
+    describe_counter!(DROPPED, Count, "live messages dropped because more waited than may");
     describe_counter!(CONNECTIONS_REFUSED, Count, "connections refused or dropped for want of room");
 }
 
@@ -123,6 +127,11 @@ pub(crate) fn stored(role: Role, took: Duration) {
 /// Live messages were dropped.
 pub(crate) fn skipped(messages: u64) {
     counter!(SKIPPED).increment(messages);
+}
+
+/// An order did not get live messages.
+pub(crate) fn dropped(messages: u64) {
+    counter!(DROPPED).increment(messages);
 }
 
 /// There was no room for a connection.

@@ -25,7 +25,8 @@ use sdpp::audit::{Bundle, BundleError, Item, Items, Party, Rule, Topic, Verdict}
 use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::statement::Signing;
 
-use world::{Edits, Sale, converse, finding, trust};
+use passes::finding;
+use world::{Edits, Sale, converse, trust};
 
 #[test]
 fn honest_conversations_are_clean() {

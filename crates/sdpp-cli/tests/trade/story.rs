@@ -1,5 +1,11 @@
 //! Three terminals, by hand, from the README.
 
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use sdpp::audit::Bundle;
 use serde_json::Value;
 
 use crate::kit::*;
@@ -72,6 +78,48 @@ fn evidence_travels(market: &Market) {
     let other = other.trim_matches('"').split('@').nth(1).unwrap().to_owned();
     assert_eq!(audit(&other).status.code(), Some(1), "another seller is not believed");
     assert!(!elsewhere.exists(), "an auditor needs no home");
+    a_pipe_is_copied_first(&elsewhere, (&bundle, key));
+    a_file_that_changes_has_no_verdict(&elsewhere, (&bundle, key));
+}
+
+fn a_pipe_is_copied_first(home: &Path, (bundle, key): (&str, &str)) {
+    let bytes = std::fs::read(bundle).unwrap();
+    let piped = |bytes: &[u8], folder: Option<&str>| {
+        let mut command = program(home, &["audit", "/dev/stdin", "--seller", key]);
+        command.envs(folder.map(|folder| ("TMPDIR", folder)));
+        let mut audit = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Whoever refuses a stream does not read it to its end.
+        let _ = audit.stdin.take().unwrap().write_all(bytes);
+        audit.wait_with_output().unwrap()
+    };
+    let (file, pipe) = (run(program(home, &["audit", bundle, "--seller", key])), piped(&bytes, None));
+    assert_eq!((pipe.status.code(), &pipe.stdout), (Some(0), &file.stdout), "{}", stderr(&pipe));
+    let cut = piped(&bytes[..bytes.len() - 1], None);
+    assert!(cut.status.code() == Some(1) && stderr(&cut).contains("ends too early"), "{}", stderr(&cut));
+    let nowhere = piped(&bytes, Some("/nowhere"));
+    assert!(nowhere.status.code() == Some(10) && stderr(&nowhere).contains("TMPDIR"), "{}", stderr(&nowhere));
+    // What is no bundle is noticed before it fills a disk.
+    assert_eq!(run(program(home, &["audit", "/dev/zero", "--seller", key])).status.code(), Some(1));
+}
+
+fn a_file_that_changes_has_no_verdict(home: &Path, (bundle, key): (&str, &str)) {
+    let mut long = Bundle::decode(&std::fs::read(bundle).unwrap()).unwrap();
+    // Long enough to be touched many times while it is read; a repeated statement changes nothing.
+    long.statements = long.statements.iter().cycle().take(100_000).cloned().collect();
+    std::fs::write(bundle, long.encode().unwrap()).unwrap();
+    let file = std::fs::File::options().write(true).open(bundle).unwrap();
+    let mut audit = program(home, &["audit", bundle, "--seller", key]);
+    let mut audit = audit.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    for second in 1.. {
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+        if audit.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    let output = audit.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("changed while it was read"), "{}", stderr(&output));
+    assert_eq!(run(program(home, &["audit", bundle, "--seller", key])).status.code(), Some(0), "now it is whole");
 }
 
 #[test]

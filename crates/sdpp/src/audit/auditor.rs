@@ -29,9 +29,15 @@ pub struct Trust {
 
 /// Audits one order, statement by statement, off line.
 ///
-/// Memory does not grow with the statements' sizes: what is kept of each is its id and a number or
-/// two, and a little more of every invoice that is not paid. A digest is compared when its invoice
-/// is paid, or at the end: until then the seller may still void it.
+/// Memory grows neither with the statements' sizes nor with their number. What is kept of each is its id and a number or
+/// two, of the newest [`limits::RECENT_MAX`] in memory and of older ones in a temporary file; the same holds for records.
+/// A little more is kept of every invoice that is not paid, of every payment that is not credited, and of every attach that
+/// is not answered. A digest is compared when its invoice is paid, or at the end: until then the seller may still void it.
+///
+/// The file has no name, is gone with the auditor, and lies in the folder of the environment variable `SQLITE_TMPDIR` or
+/// `TMPDIR`, else in `/var/tmp` or `/tmp`: a folder that is itself memory (`tmpfs`) saves none. There are some 50 bytes of a
+/// statement in it, none of which is a message or a price. Where it cannot be made, or takes no more, and without the
+/// feature `sqlite`, the rest stays in memory; where it cannot be read, the verdict is [`Missing::Memory`].
 #[derive(Debug)]
 pub struct Auditor<'a> {
     seller: PublicKey,
@@ -74,8 +80,18 @@ impl<'a> Auditor<'a> {
         self
     }
 
+    /// Keeps so many statements, and as many records, in memory, in place of [`limits::RECENT_MAX`]: with `usize::MAX` no
+    /// file is ever made.
+    #[must_use]
+    pub fn keeping(mut self, statements: usize) -> Self {
+        self.book.seen.keep(statements);
+        self.ledger.keep(statements);
+        self
+    }
+
     /// There is data to compare, and no salt to do it with.
-    pub(super) fn without_salt(mut self) -> Self {
+    #[must_use]
+    pub fn without_salt(mut self) -> Self {
         self.data_missing = Some(Missing::Salt);
         self
     }
@@ -111,7 +127,7 @@ impl<'a> Auditor<'a> {
         let kind = Kind::of_content_type(parsed.content_type)
             .ok_or_else(|| unreadable(format!("{:?} is no statement of a sale", parsed.content_type)))?;
         let head = Head { id: parsed.id(), kind, issuer: parsed.issuer, position: self.fed };
-        if self.book.seen.contains_key(&head.id) {
+        if self.book.seen.contains(&head.id)? {
             return Ok(());
         }
         if parsed.verify().is_err() {
@@ -186,7 +202,7 @@ impl<'a> Auditor<'a> {
         let Self { sale, book, data, data_missing, .. } = self;
         let sale = sale.as_mut().ok_or(Stop::Missing(Missing::Order(None)))?;
         sale.payment_belongs(head, payment, book)?;
-        if let Some(n) = book.invoice_number(&payment.invoice_id)
+        if let Some(n) = book.invoice_number(&payment.invoice_id)?
             && let Some(invoices) = sale.chain.unpaid_through(&payment.invoice_id, n)
         {
             // Both sides signed for these: a mismatch is in the data.
@@ -337,5 +353,55 @@ fn unreadable(position: u64, text: String) -> Finding {
         rule: Rule::Form,
         conflicts_with: None,
         text,
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[cfg(test)]
+mod tests {
+    use sdpp_log::{SignatureType, VerifierKey};
+    use sdpp_proto::money::Unit;
+
+    use super::*;
+    use crate::audit::world::{Edits, Sale, converse, seller, trust};
+
+    fn sale() -> Sale {
+        converse(Unit::Message, &Edits::default())
+    }
+
+    fn is_lost(report: &Report) -> bool {
+        let said = report.to_string();
+        matches!(&report.verdict, Verdict::Incomplete(Missing::Memory(why)) if said.contains(why))
+    }
+
+    #[test]
+    fn whoever_cannot_read_its_own_file_calls_nothing_clean_and_nobody_false() {
+        let sale = sale();
+        for at in 1..sale.bundle.statements.len() {
+            let mut auditor = Auditor::new(&trust()).keeping(0);
+            for (place, statement) in sale.bundle.statements.iter().enumerate() {
+                if place == at {
+                    auditor.book.seen.lose();
+                    // Only the file knows that it came before.
+                    assert_eq!(auditor.feed(&sale.bundle.statements[at - 1]), None, "{at}");
+                }
+                assert_eq!(auditor.feed(statement), None, "{at}");
+            }
+            let report = auditor.finish();
+            assert!(is_lost(&report), "{at}: {report}");
+            assert_eq!(report.totals.statements, u64::try_from(at).unwrap());
+        }
+    }
+
+    #[test]
+    fn so_it_is_with_records() {
+        let sale = sale();
+        let key = VerifierKey::new("log.example", SignatureType::Ed25519, *seller().public().as_bytes()).unwrap();
+        let policy = Policy::new(key, vec![], 0).unwrap();
+        let mut auditor = Auditor::new(&trust());
+        auditor.ledger = Ledger::that_lost(sale.ctx.id("order"), policy);
+        sale.bundle.statements.iter().for_each(|statement| assert_eq!(auditor.feed(statement), None));
+        let report = auditor.finish();
+        assert!(is_lost(&report), "{report}");
     }
 }

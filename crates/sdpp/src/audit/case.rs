@@ -1,6 +1,5 @@
 //! What every rule needs: whose statement is judged, what was seen before, how a judgement ends.
 
-use std::collections::HashMap;
 use std::fmt::Display;
 
 use sdpp_proto::codec::StatementId;
@@ -8,6 +7,7 @@ use sdpp_proto::identity::PublicKey;
 use sdpp_proto::statement::Kind;
 
 use super::limits;
+use super::memory::{Kept, Lost, Memory, Packed};
 use super::report::{Finding, Missing, Note, Party, Topic, Totals};
 use super::rule::Rule;
 
@@ -100,10 +100,11 @@ impl<'a> Case<'a> {
     /// The same for a link that is known to be wrong.
     pub(super) fn unlinked(&self, book: &Book, link: &Link) -> Stop {
         let Link { rule, what, expected, found } = link;
-        if book.seen.contains_key(found) {
-            return self.breaks(*rule, format!("it names {found} as {what}, which is {expected}"));
+        match book.seen.contains(found) {
+            Ok(true) => self.breaks(*rule, format!("it names {found} as {what}, which is {expected}")),
+            Ok(false) => Stop::Missing(Missing::Statement { id: *found, what, named_by: self.head.id }),
+            Err(lost) => lost.into(),
         }
-        Stop::Missing(Missing::Statement { id: *found, what, named_by: self.head.id })
     }
 }
 
@@ -117,23 +118,48 @@ pub(super) struct Link {
 }
 
 /// What is remembered of every statement: enough to know it again and to say what a record of it
-/// commits to. The only memory that grows with the order, beside what is unpaid.
+/// commits to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Seen {
     /// Commits to no charge.
     Other,
     /// An invoice, and how many payments it credits.
     Invoice { n: u64, payments: u64 },
+    /// The same of one that is void.
+    Void { n: u64, payments: u64 },
     /// A payment, and the number of its invoice.
     Payment { index: u64, invoice: u64 },
     /// A settlement or default, and how many invoices and payments it commits to.
     End { invoices: u64, payments: u64 },
 }
 
+impl Kept for Seen {
+    fn pack(self) -> Packed {
+        match self {
+            Self::Other => (0, 0, 0),
+            Self::Invoice { n, payments } => (1, n, payments),
+            Self::Void { n, payments } => (2, n, payments),
+            Self::Payment { index, invoice } => (3, index, invoice),
+            Self::End { invoices, payments } => (4, invoices, payments),
+        }
+    }
+
+    fn unpack(packed: Packed) -> Option<Self> {
+        match packed {
+            (0, 0, 0) => Some(Self::Other),
+            (1, n, payments) => Some(Self::Invoice { n, payments }),
+            (2, n, payments) => Some(Self::Void { n, payments }),
+            (3, index, invoice) => Some(Self::Payment { index, invoice }),
+            (4, invoices, payments) => Some(Self::End { invoices, payments }),
+            _ => None,
+        }
+    }
+}
+
 /// What does not depend on the sale.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    pub(super) seen: HashMap<StatementId, Seen>,
+    pub(super) seen: Memory<Seen>,
     pub(super) totals: Totals,
     pub(super) notes: Vec<Note>,
     pub(super) notes_left_out: u64,
@@ -149,24 +175,43 @@ impl Book {
     }
 
     /// The number of an invoice of this order.
-    pub(super) fn invoice_number(&self, id: &StatementId) -> Option<u64> {
-        match self.seen.get(id) {
-            Some(Seen::Invoice { n, .. }) => Some(*n),
+    pub(super) fn invoice_number(&self, id: &StatementId) -> Result<Option<u64>, Lost> {
+        Ok(match self.seen.get(id)? {
+            Some(Seen::Invoice { n, .. } | Seen::Void { n, .. }) => Some(n),
             Some(Seen::Other | Seen::Payment { .. } | Seen::End { .. }) | None => None,
+        })
+    }
+
+    /// Whether an invoice is void.
+    pub(super) fn is_void(&self, id: &StatementId) -> Result<bool, Lost> {
+        Ok(matches!(self.seen.get(id)?, Some(Seen::Void { .. })))
+    }
+
+    /// An invoice becomes void.
+    pub(super) fn void(&mut self, id: StatementId) -> Result<(), Lost> {
+        if let Some(Seen::Invoice { n, payments }) = self.seen.get(&id)? {
+            self.seen.insert(id, Seen::Void { n, payments });
         }
+        Ok(())
     }
 
     /// The place of a payment in its chain.
-    pub(super) fn payment_index(&self, id: &StatementId) -> Option<u64> {
-        match self.seen.get(id) {
-            Some(Seen::Payment { index, .. }) => Some(*index),
-            Some(Seen::Other | Seen::Invoice { .. } | Seen::End { .. }) | None => None,
-        }
+    pub(super) fn payment_index(&self, id: &StatementId) -> Result<Option<u64>, Lost> {
+        Ok(match self.seen.get(id)? {
+            Some(Seen::Payment { index, .. }) => Some(index),
+            Some(Seen::Other | Seen::Invoice { .. } | Seen::Void { .. } | Seen::End { .. }) | None => None,
+        })
     }
 
-    /// The invoice of a number. Slow: only for numbers that were used before.
-    pub(super) fn invoice_of_number(&self, number: u64) -> Option<StatementId> {
-        let mut found = self.seen.iter().filter(|(_, seen)| matches!(seen, Seen::Invoice { n, .. } if *n == number));
-        found.next().map(|(id, _)| *id)
+    /// The invoice of a number. Slow, and asked once: whoever uses a number again is not heard further.
+    pub(super) fn invoice_of_number(&self, number: u64) -> Result<Option<StatementId>, Lost> {
+        let mut found = None;
+        self.seen.each(|id, seen| {
+            if matches!(seen, Seen::Invoice { n, .. } | Seen::Void { n, .. } if n == number) {
+                found = Some(*id);
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 }

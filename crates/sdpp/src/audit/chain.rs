@@ -1,6 +1,6 @@
 //! The chain of invoices: what stands, what is unpaid, what is void.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use sdpp_proto::codec::{Digest, StatementId};
 use sdpp_proto::money::{Amount, Unit};
@@ -8,6 +8,7 @@ use sdpp_proto::statement::{Forgiven, Invoice, Product};
 use sdpp_proto::time::Timestamp;
 
 use super::case::{Book, Case, Head, Link, Seen, Stop};
+use super::memory::Lost;
 use super::report::{Missing, Party, Topic};
 use super::rule::Rule;
 use super::sale::Sale;
@@ -53,7 +54,6 @@ pub(super) struct Chain {
     paid: Option<Standing>,
     /// Invoices that stand and are not paid, oldest first.
     waiting: VecDeque<Standing>,
-    void: HashSet<StatementId>,
     /// What was forgiven last.
     forgiven: Option<Forgiven>,
     /// The first of the messages that were forgiven one behind the other, the last one of them last.
@@ -69,7 +69,6 @@ impl Chain {
             next_first: 0,
             paid: None,
             waiting: VecDeque::new(),
-            void: HashSet::new(),
             forgiven: None,
             forgiven_from: 0,
         }
@@ -132,24 +131,20 @@ impl Chain {
         self.next_n
     }
 
-    pub(super) fn is_void(&self, id: &StatementId) -> bool {
-        self.void.contains(id)
-    }
-
     /// Totals up to an invoice behind which all may be void, because nothing behind it is paid; up to
     /// the order, if nothing at all is paid. Nothing follows on a last invoice.
-    fn base(&self, id: &StatementId, book: &Book) -> Option<Sums> {
+    fn base(&self, id: &StatementId, book: &Book) -> Result<Option<Sums>, Lost> {
         if *id == self.order {
-            return self.paid.is_none().then(Sums::default);
+            return Ok(self.paid.is_none().then(Sums::default));
         }
-        let waiting = book.invoice_number(id).and_then(|n| self.waiting.get(self.position(id, n)?));
+        let waiting = book.invoice_number(id)?.and_then(|n| self.waiting.get(self.position(id, n)?));
         let paid = self.paid.as_ref().filter(|paid| paid.head.id == *id);
-        waiting.or(paid).filter(|base| !base.is_last).map(|base| base.totals)
+        Ok(waiting.or(paid).filter(|base| !base.is_last).map(|base| base.totals))
     }
 
     /// Whether all behind this invoice may be void, and something is.
-    pub(super) fn may_end_at(&self, id: &StatementId, book: &Book) -> bool {
-        self.prev() != *id && self.base(id, book).is_some()
+    pub(super) fn may_end_at(&self, id: &StatementId, book: &Book) -> Result<bool, Lost> {
+        Ok(self.prev() != *id && self.base(id, book)?.is_some())
     }
 
     fn position(&self, id: &StatementId, n: u64) -> Option<usize> {
@@ -157,12 +152,9 @@ impl Chain {
         self.waiting.get(at).filter(|standing| standing.head.id == *id).map(|_| at)
     }
 
-    /// Voids an unpaid invoice and all behind it; gives how many.
-    pub(super) fn void_from(&mut self, id: &StatementId, n: u64) -> Option<u64> {
-        let at = self.position(id, n)?;
-        let voided = self.waiting.split_off(at);
-        self.void.extend(voided.iter().map(|standing| standing.head.id));
-        u64::try_from(voided.len()).ok()
+    /// Takes an unpaid invoice and all behind it out of what stands.
+    pub(super) fn void_from(&mut self, id: &StatementId, n: u64) -> Option<VecDeque<Standing>> {
+        self.position(id, n).map(|at| self.waiting.split_off(at))
     }
 
     /// The unpaid invoices up to this one, oldest first; none if it does not wait for a payment.
@@ -226,15 +218,15 @@ impl Sale {
             return Err(Stop::Missing(Missing::Acceptance));
         }
         let next = self.chain.next_n;
-        let other = if invoice.n < next { book.invoice_of_number(invoice.n) } else { None };
+        let other = if invoice.n < next { book.invoice_of_number(invoice.n)? } else { None };
         if let Some(other) = other {
             let text = format!("two different invoices have number {}", invoice.n);
             return Err(case.contradicts(Rule::Equivocation, Some(other), text));
         }
-        if invoice.n > next && !book.seen.contains_key(&invoice.prev) {
+        if invoice.n > next && !book.seen.contains(&invoice.prev)? {
             return Err(Stop::Missing(Missing::Invoice(next)));
         }
-        if self.follows_on_forgiven(invoice, book) {
+        if self.follows_on_forgiven(invoice, book)? {
             return Err(Stop::Missing(Missing::Forgiveness(case.head.id)));
         }
         case.equal(Rule::InvoiceNumber, "number", next, invoice.n)?;
@@ -251,8 +243,8 @@ impl Sale {
 
     /// Whether an acceptance that is not in the bundle would put an invoice right: one that forgives
     /// all behind the invoice it names as its predecessor, as much as may be forgiven.
-    fn follows_on_forgiven(&self, invoice: &Invoice, book: &Book) -> bool {
-        let Some(base) = self.chain.base(&invoice.prev, book) else { return false };
+    fn follows_on_forgiven(&self, invoice: &Invoice, book: &Book) -> Result<bool, Lost> {
+        let Some(base) = self.chain.base(&invoice.prev, book)? else { return Ok(false) };
         let expected = (self.chain.prev(), self.chain.next_n, self.chain.next_first);
         // What the seller forgave once it cannot charge.
         let forgiven = self.chain.forgiven.filter(|forgiven| forgiven.first >= base.end);
@@ -266,10 +258,10 @@ impl Sale {
             (Unit::Second, Some(start), Some(end)) => end.since_ms(start),
             (Unit::Second, _, _) => 0,
         };
-        (invoice.prev, invoice.n, invoice.first) != expected
+        Ok((invoice.prev, invoice.n, invoice.first) != expected
             && invoice.n >= self.chain.next_n
             && (floor..=from.saturating_add(most)).contains(&invoice.first)
-            && base.units.checked_add(added) == Some(invoice.units_total)
+            && base.units.checked_add(added) == Some(invoice.units_total))
     }
 
     fn check_first(&self, case: &Case<'_>, invoice: &Invoice) -> Result<(), Stop> {

@@ -1,8 +1,6 @@
 //! What the ledger says: a checkpoint under a policy, records under the checkpoint, and whether the
 //! order's record policy was kept.
 
-use std::collections::HashMap;
-
 use sdpp_log::{Checkpoint, NoteVerifier, Policy, TrustError, leaf_hash, verify_inclusion};
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::cose;
@@ -12,6 +10,7 @@ use sdpp_proto::statement::{Form, RecordPolicy};
 use super::bundle::{RecordProof, only_byte_string};
 use super::case::{Book, Seen, Stop};
 use super::limits;
+use super::memory::{Kept, Lost, Memory, Packed};
 use super::report::{Finding, Missing, Party, Topic};
 use super::rule::Rule;
 use super::sale::Sale;
@@ -33,7 +32,7 @@ pub(super) struct Ledger {
     checkpoint: Option<Checkpoint>,
     /// The first thing that is false or missing.
     stop: Option<Stop>,
-    recorded: HashMap<StatementId, Form>,
+    recorded: Memory<Form>,
 }
 
 /// How far records commit to the chains of an order.
@@ -46,7 +45,12 @@ struct Covered {
 
 impl Ledger {
     pub(super) fn new(policy: Option<Policy>) -> Self {
-        Self { policy, was_given: false, checkpoint: None, stop: None, recorded: HashMap::new() }
+        Self { policy, was_given: false, checkpoint: None, stop: None, recorded: Memory::default() }
+    }
+
+    /// Keeps so many records at most in memory.
+    pub(super) fn keep(&mut self, recent_max: usize) {
+        self.recorded.keep(recent_max);
     }
 
     pub(super) fn take_stop(&mut self) -> Option<Stop> {
@@ -75,9 +79,7 @@ impl Ledger {
         }
         let (Some(checkpoint), Some(policy)) = (&self.checkpoint, &self.policy) else { return };
         match check_record(record, checkpoint, policy) {
-            Ok(form) => {
-                self.recorded.insert(record.statement, form);
-            }
+            Ok(form) => self.recorded.insert(record.statement, form),
             Err(stop) => self.stop = Some(stop),
         }
     }
@@ -94,34 +96,60 @@ impl Ledger {
             self.stop = sale.is_recorded.then_some(Stop::Missing(Missing::LogEvidence));
             return;
         }
-        book.totals.records = u64::try_from(self.recorded.len()).unwrap_or(u64::MAX);
-        if self.stop.is_none() && sale.is_recorded && !self.recorded.contains_key(&sale.id) {
-            self.stop = Some(Stop::Missing(Missing::Record(sale.id)));
-        }
-        let covered = self.cover(sale, book);
-        if self.stop.is_none() && sale.is_recorded {
-            note_unrecorded(sale, &covered, book);
+        if let Err(Lost(why)) = self.compare(sale, book) {
+            self.stop.get_or_insert(Stop::Missing(Missing::Memory(why)));
         }
     }
 
-    fn cover(&self, sale: &Sale, book: &mut Book) -> Covered {
-        let mut covered = Covered::default();
-        let (mut strangers, mut others) = (0u64, 0u64);
-        for (id, form) in &self.recorded {
-            others = others.saturating_add(u64::from(*form != sale.terms.order.record.form));
-            let Some(seen) = book.seen.get(id) else {
-                strangers = strangers.saturating_add(1);
-                continue;
-            };
-            covered.add(*seen);
+    fn compare(&mut self, sale: &Sale, book: &mut Book) -> Result<(), Lost> {
+        if self.stop.is_none() && sale.is_recorded && !self.recorded.contains(&sale.id)? {
+            self.stop = Some(Stop::Missing(Missing::Record(sale.id)));
         }
+        let covered = self.cover(sale, book)?;
+        if self.stop.is_none() && sale.is_recorded {
+            note_unrecorded(sale, &covered, book);
+        }
+        Ok(())
+    }
+
+    fn cover(&self, sale: &Sale, book: &mut Book) -> Result<Covered, Lost> {
+        let mut covered = Covered::default();
+        let (mut records, mut strangers, mut others) = (0u64, 0u64, 0u64);
+        // In the order of ids, as the other memory has them: long files are read from their beginnings to their ends.
+        self.recorded.each(|id, form| {
+            records = records.saturating_add(1);
+            others = others.saturating_add(u64::from(form != sale.terms.order.record.form));
+            match book.seen.get(id)? {
+                Some(seen) => covered.add(seen),
+                None => strangers = strangers.saturating_add(1),
+            }
+            Ok(())
+        })?;
+        book.totals.records = records;
         if strangers > 0 {
             book.note(Topic::Record, None, format!("{strangers} records are of statements outside this bundle"));
         }
         if others > 0 {
             book.note(Topic::Record, None, format!("{others} records have another form than the order asks for"));
         }
-        covered
+        Ok(covered)
+    }
+}
+
+impl Kept for Form {
+    fn pack(self) -> Packed {
+        match self {
+            Self::Full => (0, 0, 0),
+            Self::Hash => (1, 0, 0),
+        }
+    }
+
+    fn unpack(packed: Packed) -> Option<Self> {
+        match packed {
+            (0, 0, 0) => Some(Self::Full),
+            (1, 0, 0) => Some(Self::Hash),
+            _ => None,
+        }
     }
 }
 
@@ -129,7 +157,7 @@ impl Covered {
     fn add(&mut self, seen: Seen) {
         let (invoices, payments) = match seen {
             Seen::Other => (0, 0),
-            Seen::Invoice { n, payments } => (n.saturating_add(1), payments),
+            Seen::Invoice { n, payments } | Seen::Void { n, payments } => (n.saturating_add(1), payments),
             Seen::Payment { index, invoice } => (invoice.saturating_add(1), index.saturating_add(1)),
             Seen::End { invoices, payments } => {
                 self.is_ended = true;
@@ -138,6 +166,18 @@ impl Covered {
         };
         self.invoices = self.invoices.max(invoices);
         self.payments = self.payments.max(payments);
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[cfg(test)]
+impl Ledger {
+    /// One that was told of a record and cannot read it again.
+    pub(super) fn that_lost(statement: StatementId, policy: Policy) -> Self {
+        let mut ledger = Self { was_given: true, ..Self::new(Some(policy)) };
+        ledger.recorded.insert(statement, Form::Full);
+        ledger.recorded.lose();
+        ledger
     }
 }
 

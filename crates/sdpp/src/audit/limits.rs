@@ -20,5 +20,13 @@ pub const PLACE_MAX: usize = 64 + 34 * PROOF_HASHES_MAX;
 pub const PIECE_MAX: usize = 1024 * 1024;
 /// Menus kept until the order names one of them.
 pub const MENUS_MAX: usize = 16;
+/// Statements remembered in memory, and as many records; older ones lie in a temporary file. With what a tree of them
+/// takes beside them that is 5 MiB.
+pub const RECENT_MAX: usize = 1 << 16;
+/// Memory for pages of each temporary file, in KiB.
+pub const SPILL_CACHE_KIB: u32 = 2 * 1024;
+/// Words of eight bytes that know of ids that are not in such a file: 2 MiB. With a million statements in it one look of a
+/// hundred is for nothing, with sixteen millions nearly every one.
+pub const FILTER_WORDS: usize = 1 << 18;
 /// Notes kept in a report; further ones are only counted.
 pub const NOTES_MAX: usize = 1000;

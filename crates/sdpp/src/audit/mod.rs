@@ -25,11 +25,24 @@ mod data;
 mod json;
 mod ledger;
 pub mod limits;
+mod memory;
 mod money;
 mod report;
 mod rule;
 mod sale;
+#[cfg_attr(not(feature = "sqlite"), path = "no_spill.rs")]
+mod spill;
 mod stream;
+#[cfg(feature = "sqlite")]
+#[cfg(test)]
+#[allow(
+    dead_code,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "the integration tests' own"
+)]
+#[path = "../../tests/audit/world.rs"]
+mod world;
 
 pub use auditor::{Auditor, Trust};
 pub use bundle::{Bundle, BundleError, Item, Items, LogEvidence, RecordProof};

@@ -60,7 +60,7 @@ impl Money {
                 Some(paid) => Err(fell(case, &paid)),
             };
         };
-        let Some(index) = book.payment_index(&id) else {
+        let Some(index) = book.payment_index(&id)? else {
             let expected = self.last.map_or(id, |paid| paid.id);
             let link = Link { rule: Rule::InvoicePaid, what: "the payment credited", expected, found: id };
             return Err(case.unlinked(book, &link));
@@ -109,10 +109,10 @@ impl Sale {
             let name = |channel: Option<_>| channel.map_or_else(|| "none".to_owned(), |id| format!("{id}"));
             return case.equal(Rule::PaymentChannel, "channel", name(order.channel), name(payment.channel)).map(|()| 0);
         }
-        let Some(n) = book.invoice_number(&payment.invoice_id) else {
+        let Some(n) = book.invoice_number(&payment.invoice_id)? else {
             return Err(self.no_invoice(case, Rule::PaymentInvoice, payment.invoice_id, book));
         };
-        if self.chain.is_void(&payment.invoice_id) {
+        if book.is_void(&payment.invoice_id)? {
             return Err(case.breaks(Rule::PaymentVoid, format!("invoice {n} is void")));
         }
         Ok(n)
@@ -144,7 +144,7 @@ impl Sale {
     /// Checks the buyer's word that a digest is right.
     pub(super) fn ack(&self, head: &Head, ack: &Ack, book: &Book) -> Result<(), Stop> {
         self.belongs(head, (&self.terms.order.sign_pk, &ack.order_id), &[Some(ack.invoice_id)], book)?;
-        match book.invoice_number(&ack.invoice_id) {
+        match book.invoice_number(&ack.invoice_id)? {
             Some(_) => Ok(()),
             None => Err(self.no_invoice(&Case::new(head, Party::Buyer), Rule::AckInvoice, ack.invoice_id, book)),
         }
@@ -217,7 +217,7 @@ impl Sale {
         let Some(newest) = self.chain.newest() else {
             return Err(Stop::Missing(Missing::Statement { id: found, what: "its invoice", named_by: case.head.id }));
         };
-        if self.chain.may_end_at(&found, book) {
+        if self.chain.may_end_at(&found, book)? {
             return Err(Stop::Missing(Missing::Forgiveness(case.head.id)));
         }
         case.links(book, &Link { rule, what: "the newest invoice", expected: newest.head.id, found })?;

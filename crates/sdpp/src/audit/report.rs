@@ -120,6 +120,8 @@ pub enum Missing {
     },
     /// The record of a statement that must be recorded.
     Record(StatementId),
+    /// What the auditor itself wrote into its temporary file and cannot read again, and why: the bundle may be whole.
+    Memory(String),
 }
 
 impl Missing {
@@ -138,6 +140,7 @@ impl Missing {
             Self::LogEvidence => "log-evidence",
             Self::Cosignatures { .. } => "cosignatures",
             Self::Record(_) => "record",
+            Self::Memory(_) => "memory",
         }
     }
 }
@@ -161,6 +164,9 @@ impl fmt::Display for Missing {
                 write!(f, "signatures of witnesses under the checkpoint: {valid} of {quorum} needed are there")
             }
             Self::Record(id) => write!(f, "the record of {id} on the ledger"),
+            Self::Memory(why) => {
+                write!(f, "statements that the auditor wrote into its temporary file and cannot read again ({why})")
+            }
         }
     }
 }

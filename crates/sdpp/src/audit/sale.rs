@@ -99,7 +99,13 @@ impl Sale {
     ) -> Result<(), Stop> {
         let signer = party(&head.issuer, &self.seller, Some(self));
         Case::new(head, signer).equal(Rule::Issuer, "signer", *issuer, head.issuer)?;
-        let is_tied = ties.iter().flatten().any(|tie| book.seen.contains_key(tie));
+        if *order == self.id {
+            return Ok(());
+        }
+        let mut is_tied = false;
+        for tie in ties.iter().flatten() {
+            is_tied = is_tied || book.seen.contains(tie)?;
+        }
         let by = if is_tied { signer } else { Party::Exporter };
         Case::new(head, by).equal(Rule::OrderId, "order", self.id, *order)
     }
@@ -143,11 +149,16 @@ impl Sale {
 
     fn not_an_answer(&self, case: &Case<'_>, acceptance: &Acceptance, book: &Book) -> Stop {
         let Acceptance { attach_id, index, .. } = acceptance;
-        if book.seen.contains_key(attach_id) {
-            let text = format!("{attach_id} is no attach number {index} that waits for its answer");
-            return case.breaks(Rule::AcceptanceAttach, text);
+        match book.seen.contains(attach_id) {
+            Ok(true) => {
+                let text = format!("{attach_id} is no attach number {index} that waits for its answer");
+                case.breaks(Rule::AcceptanceAttach, text)
+            }
+            Ok(false) => {
+                Stop::Missing(Missing::Statement { id: *attach_id, what: "the attach", named_by: case.head.id })
+            }
+            Err(lost) => lost.into(),
         }
-        Stop::Missing(Missing::Statement { id: *attach_id, what: "the attach", named_by: case.head.id })
     }
 
     /// Messages are repeated from the first that the buyer has no invoice for, or from a later one
@@ -158,7 +169,9 @@ impl Sale {
         if (base..=most).contains(&start) {
             return Ok(());
         }
-        if let Some(id) = last_payment.filter(|id| start > most && !book.seen.contains_key(id)) {
+        if let Some(id) = last_payment.filter(|_| start > most)
+            && !book.seen.contains(&id)?
+        {
             return Err(Stop::Missing(Missing::Statement { id, what: "the last payment", named_by: case.head.id }));
         }
         let text = format!("start: expected {base} to {most}, found {start}");
@@ -174,12 +187,16 @@ impl Sale {
             // Said again, because the buyer may not have heard it.
             return Ok(());
         }
-        let void = forgiven.invoice.and_then(|id| Some((id, book.invoice_number(&id)?)));
+        let number = forgiven.invoice.map(|id| book.invoice_number(&id)).transpose()?.flatten();
+        let void = forgiven.invoice.zip(number);
         if let Some((id, n)) = void {
             let voided = self.chain.void_from(&id, n).ok_or_else(|| {
                 case.breaks(Rule::Forgiven, format!("invoice {n} is paid, or void already: it cannot be forgiven"))
             })?;
-            book.totals.invoices_void = book.totals.invoices_void.saturating_add(voided);
+            for standing in voided {
+                book.void(standing.head.id)?;
+                book.totals.invoices_void = book.totals.invoices_void.saturating_add(1);
+            }
         }
         // Behind what is invoiced, or behind what was forgiven since; from its start where that was not heard.
         let standing = self.chain.standing().end;

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::queue::Queue;
-use super::{Item, Subscription, Take, Upstream};
+use super::queue::{Overflow, Queue};
+use super::segment::{Held, Log, Run};
+use super::{HUB_BYTES, Item, Subscription, Take, Upstream};
 use crate::source::{Filled, Pick};
 
 /// When an upstream is read.
@@ -35,6 +36,8 @@ pub struct HubStatus {
     pub received: u64,
     /// Orders that take part now.
     pub orders: usize,
+    /// Bytes that are kept for them, once for all that pick the same.
+    pub kept_bytes: usize,
     /// The upstream has ended; with an error, if that is why.
     pub ended: Option<Result<(), String>>,
 }
@@ -62,18 +65,35 @@ pub(super) struct Shared {
     orders: Mutex<Orders>,
     received: AtomicU64,
     first: Notify,
+    /// What is kept for the orders, and how much may be.
+    held: Arc<Held>,
+    bytes_max: usize,
 }
 
 #[derive(Default)]
 struct Orders {
-    /// Orders that pick the same: a field is looked for once for all of them.
-    groups: Vec<(Pick, Vec<Arc<Queue>>)>,
+    groups: Vec<Group>,
     ended: Option<Ended>,
 }
 
+/// Orders that pick the same: a field is looked for once for all of them, and what they pick is kept once.
+struct Group {
+    pick: Pick,
+    log: Log,
+    queues: Vec<Arc<Queue>>,
+}
+
+/// An order for which the upstream has to wait, and what there is no room for.
+type Full = (Arc<Queue>, (Run, usize));
+
 impl Orders {
     fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
-        self.groups.iter().flat_map(|(_, queues)| queues)
+        self.groups.iter().flat_map(|group| &group.queues)
+    }
+
+    /// Whether the upstream may have to wait for an order.
+    fn may_wait(&self) -> bool {
+        self.queues().any(|queue| queue.take.overflow == Overflow::Wait)
     }
 
     /// Whether at most one order still takes what comes: it holds nobody up.
@@ -85,8 +105,14 @@ impl Orders {
 impl Hub {
     /// Begins to read, on the runtime that this is called in.
     pub fn start(upstream: impl Upstream + 'static, start: Start) -> Self {
-        let shared = Shared { orders: Mutex::default(), received: AtomicU64::new(0), first: Notify::new() };
-        let shared = Arc::new(shared);
+        Self::start_within(upstream, start, HUB_BYTES)
+    }
+
+    /// The same, where no more than so many bytes may be kept for all orders together, what has just come aside. Less than
+    /// some MiB is of little use: messages are kept and let go by 256 KiB.
+    pub fn start_within(upstream: impl Upstream + 'static, start: Start, bytes_max: usize) -> Self {
+        let (orders, received, held) = (Mutex::default(), AtomicU64::new(0), Arc::default());
+        let shared = Arc::new(Shared { orders, received, first: Notify::new(), held, bytes_max });
         let task = tokio::spawn(read(Stop(shared.clone()), upstream, start));
         Self(Arc::new(Reader { shared, task }))
     }
@@ -94,14 +120,16 @@ impl Hub {
     /// The source of one order: what comes from now on.
     pub fn subscribe(&self, take: Take) -> Subscription {
         let shared = &self.0.shared;
+        // No order drives out all others.
+        let take = Take { queue_bytes: take.queue_bytes.min(shared.bytes_max / 2), ..take };
         let mut orders = shared.lock();
         let pick = take.pick.clone();
         let queue = Arc::new(Queue::new(take, orders.ended.clone()));
         // One for which the upstream waits is not alone any more.
         orders.queues().for_each(|other| other.room.notify_one());
-        match orders.groups.iter_mut().find(|(other, _)| *other == pick) {
-            Some((_, queues)) => queues.push(queue.clone()),
-            None => orders.groups.push((pick, vec![queue.clone()])),
+        match orders.groups.iter_mut().find(|group| group.pick == pick) {
+            Some(group) => group.queues.push(queue.clone()),
+            None => orders.groups.push(Group { pick, log: Log::default(), queues: vec![queue.clone()] }),
         }
         drop(orders);
         shared.first.notify_one();
@@ -114,6 +142,7 @@ impl Hub {
         HubStatus {
             received: self.0.shared.received.load(Ordering::Relaxed),
             orders: orders.queues().count(),
+            kept_bytes: self.0.shared.held.bytes(),
             ended: orders.ended.as_ref().map(|ended| match ended {
                 Ended::End => Ok(()),
                 Ended::Failed(_, text) => Err(text.clone()),
@@ -130,18 +159,26 @@ impl Shared {
 
     pub(super) fn forget(&self, gone: &Arc<Queue>) {
         let mut orders = self.lock();
-        for (_, queues) in &mut orders.groups {
-            queues.retain(|queue| !Arc::ptr_eq(queue, gone));
+        for group in &mut orders.groups {
+            group.queues.retain(|queue| !Arc::ptr_eq(queue, gone));
         }
-        orders.groups.retain(|(_, queues)| !queues.is_empty());
+        orders.groups.retain(|group| !group.queues.is_empty());
     }
 
-    async fn deliver(&self, item: Item) {
-        self.received.fetch_add(1, Ordering::Relaxed);
-        let Some(queue) = self.offer(&item) else { return };
+    async fn deliver(&self, mut items: &[Item]) {
+        while !items.is_empty() {
+            let (count, full) = self.offer(items);
+            items = items.get(count..).unwrap_or_default();
+            if let Some((queue, what)) = full {
+                self.wait_for(&queue, &what).await;
+            }
+        }
+    }
+
+    async fn wait_for(&self, queue: &Queue, what: &(Run, usize)) {
         loop {
             queue.room.notified().await;
-            if queue.offer(&item) {
+            if queue.offer(what) {
                 return;
             }
             if !self.lock().is_alone() {
@@ -150,16 +187,42 @@ impl Shared {
         }
     }
 
-    /// Offers an item to all that pick it, and gives back the one for which the upstream has to wait.
-    fn offer(&self, item: &Item) -> Option<Arc<Queue>> {
-        let orders = self.lock();
-        let picked = orders.groups.iter().filter(|(pick, _)| pick.takes(item.topic.as_deref(), &item.payload));
-        let full: Vec<_> = picked.flat_map(|(_, queues)| queues.iter().filter(|queue| !queue.offer(item))).collect();
-        if !full.is_empty() && orders.is_alone() {
-            return full.first().map(|queue| (*queue).clone());
+    /// Offers items to all that pick them. Gives how many were offered, and the order for which the upstream has to wait then.
+    fn offer(&self, items: &[Item]) -> (usize, Option<Full>) {
+        let mut orders = self.lock();
+        // An order for which the upstream waits takes one at a time.
+        let count = if orders.may_wait() { 1 } else { items.len() };
+        self.received.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let mut full: Vec<Full> = Vec::new();
+        for Group { pick, log, queues } in &mut orders.groups {
+            let picked = items.iter().take(count).filter(|item| pick.takes(item.topic.as_deref(), &item.payload));
+            for what in log.write(picked, &self.held) {
+                let refuses = queues.iter().filter(|queue| !queue.offer(&what));
+                full.extend(refuses.map(|queue| (queue.clone(), what.clone())));
+            }
         }
-        full.iter().for_each(|queue| queue.fall_behind());
-        None
+        self.make_room(&mut orders);
+        if !full.is_empty() && orders.is_alone() {
+            return (count, full.pop());
+        }
+        full.iter().for_each(|(queue, _)| queue.fall_behind());
+        (count, None)
+    }
+
+    /// Where more is kept than may be, those that are furthest behind lose what is oldest.
+    fn make_room(&self, orders: &mut Orders) {
+        if self.held.bytes() <= self.bytes_max {
+            return;
+        }
+        // One for which the upstream waits keeps no more than it may.
+        let is_alone = orders.is_alone();
+        let gives = |queue: &&Arc<Queue>| !(is_alone && queue.take.overflow == Overflow::Wait);
+        while self.held.bytes() > self.bytes_max {
+            let oldest = orders.queues().filter(gives).filter_map(|queue| queue.oldest()).min();
+            let Some(oldest) = oldest else { return };
+            orders.queues().filter(gives).for_each(|queue| queue.give_up(oldest));
+            orders.groups.iter_mut().for_each(|group| group.log.let_go(oldest));
+        }
     }
 
     fn end(&self, ended: Ended) {
@@ -189,9 +252,8 @@ async fn read(stop: Stop, mut upstream: impl Upstream, start: Start) {
     let mut items = Vec::new();
     loop {
         let taken = upstream.take(&mut items).await;
-        for item in items.drain(..) {
-            stop.0.deliver(item).await;
-        }
+        stop.0.deliver(&items).await;
+        items.clear();
         match taken {
             // One that always has something must not keep the orders from taking it.
             Ok(Filled::Some) => tokio::task::yield_now().await,

@@ -2,8 +2,8 @@
 //!
 //! An [`Upstream`] is what cannot be read twice: standard input, a child process, a file that grows, a
 //! broker. A [`Hub`] reads it and hands each message to every order that subscribed to it; orders of
-//! several products may each [`crate::source::Pick`] their own. Payloads are shared, not copied. Nobody
-//! waits for anybody: an order that takes too slowly loses what its [`Take`] says, and no other does.
+//! several products may each [`crate::source::Pick`] their own. What waits is kept once for all orders that pick
+//! the same, and all of it has a limit. Nobody waits for anybody: an order that takes too slowly loses what its [`Take`] says, and no other does.
 
 use std::future::Future;
 use std::io;
@@ -19,6 +19,7 @@ mod follow;
 mod hub;
 mod input;
 mod queue;
+mod segment;
 mod splitter;
 
 pub use child::Child;
@@ -32,6 +33,10 @@ pub const QUEUE_MESSAGES: usize = 65_536;
 /// Bytes that may wait for one order, unless its [`Take`] says otherwise; a single larger message
 /// aside. They are shared with the other orders of the same hub.
 pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that a hub keeps for all its orders together, unless [`Hub::start_within`] says otherwise. Orders that keep up with each
+/// other share what waits for them; only what those far behind have not taken yet comes on top. When there is too much, what is
+/// oldest goes: an order that may miss something misses it, any other that waits for it ends.
+pub const HUB_BYTES: usize = 256 * 1024 * 1024;
 /// Read from a live source at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 

@@ -89,7 +89,9 @@ async fn one_upstream_feeds_many_orders_by_topic_and_by_field() {
     assert_eq!(all(&mut rain).await.unwrap(), [r#"{"kind":"rain"}"#]);
     assert_eq!(all(&mut whole).await.unwrap().len(), 4);
     assert_eq!(all(&mut hub.subscribe(Take::default())).await.unwrap().len(), 0, "an ended source has no past");
-    assert_eq!(hub.status(), HubStatus { received: 4, orders: 4, ended: Some(Ok(())) });
+    let HubStatus { received, orders, ended, kept_bytes } = hub.status();
+    assert_eq!((received, orders, ended), (4, 4, Some(Ok(()))));
+    assert!(kept_bytes > 0);
     drop((cars, others, rain, whole));
     assert_eq!(hub.status().orders, 0);
 }
@@ -242,6 +244,113 @@ async fn an_upstream_is_read_until_the_last_hub_and_the_last_order_are_gone() {
     assert!(!feeder.is_closed());
     drop(other);
     feeder.closed().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_kept_once_for_all_that_pick_the_same() {
+    let (feeder, upstream) = fed();
+    let hub = Hub::start(upstream, Start::Now);
+    let mut orders: Vec<_> = (0..200).map(|_| hub.subscribe(Take::default())).collect();
+    for number in 0..2_000 {
+        plain(&feeder, &number.to_string());
+    }
+    until("all has come", || hub.status().received == 2_000).await;
+    let (all_lag, one) = (hub.status().kept_bytes, 2_000 * (size_of::<Item>() + 16));
+    assert!(all_lag < 2 * one, "{all_lag} bytes for 200 orders that lag, {one} for one");
+    for order in &mut orders {
+        assert_eq!(some(order, 2_000).await.last().unwrap(), "1999");
+    }
+    assert!(hub.status().kept_bytes < all_lag / 4, "what all have passed is gone");
+    drop(feeder);
+}
+
+#[tokio::test]
+async fn all_orders_together_keep_no_more_than_may_be_and_who_is_furthest_behind_loses() {
+    const MIB: usize = 1024 * 1024;
+    let (feeder, upstream) = fed();
+    let hub = Hub::start_within(upstream, Start::Now, MIB);
+    let take = |overflow, queue_messages| Take { overflow, queue_messages, ..Take::default() };
+    let mut ends = hub.subscribe(take(Overflow::End, 300));
+    let mut lags = hub.subscribe(take(Overflow::DropOldest, 100_000));
+    let mut quick = hub.subscribe(Take::default());
+    let long = "x".repeat(1000);
+    let mut got = 0;
+    for number in 0..3_000 {
+        plain(&feeder, &format!("{number} {long}"));
+        got += some(&mut quick, 1).await.len();
+        assert!(hub.status().kept_bytes <= MIB + MIB / 4, "after {number}: {}", hub.status().kept_bytes);
+    }
+    assert_eq!((got, quick.dropped().count()), (3_000, 0), "who keeps up loses nothing");
+    assert_eq!(ends.dropped().count(), 300);
+    let error = next(&mut ends).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
+    assert!(error.to_string().contains("300 messages ("), "it ended before, by its own limit: {error}");
+    let newest = next(&mut lags).await.unwrap().unwrap();
+    assert!(newest.last().unwrap().starts_with("2999 ") && newest.len() > 300, "{}", newest.len());
+    assert_eq!(newest.len() as u64 + lags.dropped().count(), 3_000, "what it did not get is counted");
+}
+
+#[tokio::test]
+async fn an_order_that_ends_by_the_limit_of_all_is_told_so() {
+    const MIB: usize = 1024 * 1024;
+    let (feeder, upstream) = fed();
+    let hub = Hub::start_within(upstream, Start::Now, MIB);
+    let mut other = Vec::new();
+    let mut first = hub.subscribe(Take::default());
+    let long = "x".repeat(1000);
+    // Each of them has less than it may, but they pick other topics and share nothing.
+    for number in 0..8 {
+        let pick = Pick::all().topics([number.to_string()]).unwrap();
+        other.push(hub.subscribe(Take { pick, ..Take::default() }));
+        for _ in 0..200 {
+            feeder.send(Ok(item(Some(&number.to_string()), &long))).unwrap();
+        }
+        until("all has come", || hub.status().received == (number + 1) * 200).await;
+        assert!(hub.status().kept_bytes <= MIB + MIB / 4, "{}", hub.status().kept_bytes);
+    }
+    let error = next(&mut first).await.unwrap_err();
+    assert!(error.to_string().contains("together they keep more"), "{error}");
+    assert!(first.dropped().count() > 0);
+    assert_eq!(some(other.last_mut().unwrap(), 200).await.len(), 200);
+}
+
+/// Counts how often somebody is woken.
+#[derive(Default)]
+struct Wakes(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn an_order_without_credit_is_not_woken_by_what_it_may_not_sell() {
+    let (feeder, upstream) = fed();
+    let hub = Hub::start(upstream, Start::Now);
+    let mut order = hub.subscribe(Take { overflow: Overflow::DropOldest, ..Take::default() });
+    plain(&feeder, "waits");
+    until("one has come", || hub.status().received == 1).await;
+    assert!(order.let_pass());
+    let wakes = Arc::new(Wakes::default());
+    let mut batch = Batch::new();
+    {
+        let mut filling = order.fill(&mut batch);
+        let waker = std::task::Waker::from(wakes.clone());
+        // What had waited has woken it once already.
+        assert!(filling.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        for number in 0..1_000 {
+            plain(&feeder, &number.to_string());
+        }
+        until("all has come", || hub.status().received == 1_001).await;
+        assert_eq!(wakes.0.load(std::sync::atomic::Ordering::SeqCst), 0, "no turn is taken from those with credit");
+    }
+    assert_eq!((order.passed(), order.passed(), order.dropped().count()), (1_001, 0, 0));
+    plain(&feeder, "sold");
+    assert_eq!(some(&mut order, 1).await, ["sold"]);
+    order.let_pass();
+    drop(feeder);
+    assert!(all(&mut order).await.unwrap().is_empty(), "the end is told all the same");
 }
 
 /// Gives one piece a read, when the test says so.

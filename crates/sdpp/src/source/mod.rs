@@ -55,6 +55,17 @@ pub trait Source: Send {
     /// The system's, or that this source cannot go back.
     fn seek(&mut self, seq: u64) -> io::Result<()>;
 
+    /// From now on what comes is not sold: credit is used up, and live data moves on. What waits is passed over too. `fill` goes
+    /// on to tell the end. False: this source cannot, and is filled from and what it gives is dropped.
+    fn let_pass(&mut self) -> bool {
+        false
+    }
+
+    /// What comes is sold again. Gives the messages that were passed over since [`let_pass`](Self::let_pass).
+    fn passed(&mut self) -> u64 {
+        0
+    }
+
     /// How long it is kept, with what comes meanwhile, for an order whose buyer is away. None: it is
     /// opened anew when the buyer comes back, and [`seek`](Self::seek)s.
     fn keeps(&self) -> Option<Duration> {
@@ -70,6 +81,14 @@ impl Source for Box<dyn Source> {
 
     fn seek(&mut self, seq: u64) -> io::Result<()> {
         self.as_mut().seek(seq)
+    }
+
+    fn let_pass(&mut self) -> bool {
+        self.as_mut().let_pass()
+    }
+
+    fn passed(&mut self) -> u64 {
+        self.as_mut().passed()
     }
 
     fn keeps(&self) -> Option<Duration> {

@@ -7,7 +7,8 @@ use sdpp_proto::statement::{
     Acceptance, Attach, Default as Unpaid, Forgiven, Have, Invoice, Payment, Settlement, Signed,
 };
 
-use crate::world::{Edits, Sale, buyer, converse, finding, seller, trust};
+use crate::passes::finding;
+use crate::world::{Edits, Sale, buyer, converse, seller, trust};
 
 fn audit(sale: &Sale) -> Report {
     crate::passes::audit(&sale.bundle, &trust())

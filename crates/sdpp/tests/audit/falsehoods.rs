@@ -8,7 +8,8 @@ use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::statement::{Acceptance, Ack, Attach, Invoice, Menu, Order, Payment, Settlement, Signed, Signing};
 use sdpp_proto::time::Timestamp;
 
-use crate::world::{Edits, Sale, buyer, converse, finding, key, payer, seller};
+use crate::passes::finding;
+use crate::world::{Edits, Sale, buyer, converse, key, payer, seller};
 
 /// A falsehood: which rule it breaks, which statement is to be named, and the edits.
 type Case = (Rule, &'static str, Edits);

@@ -1,20 +1,73 @@
-//! A bundle that is read several times is judged as one in memory.
+//! A bundle that is read several times is judged as one in memory, and as one of which the auditor keeps nothing there.
 
 use std::cell::Cell;
 use std::io;
 
-use sdpp::audit::{Bundle, BundleError, Report, Trust, audit_from};
+use sdpp::audit::{Auditor, Bundle, BundleError, Finding, Report, Trust, Verdict, audit_from};
 use sdpp_proto::money::Unit;
 
 use crate::records;
-use crate::world::{Edits, converse, trust};
+use crate::world::{Edits, Sale, converse, trust};
 
-/// Audits in both ways; the reports are the same.
+/// Audits in every way; the reports are the same.
 pub(crate) fn audit(bundle: &Bundle, trust: &Trust) -> Report {
     let report = bundle.audit(trust);
     let file = bundle.encode().unwrap();
     assert_eq!(audit_from(|| Ok(&file[..]), trust).as_ref(), Ok(&report));
+    for recent_max in [0, 1, 3] {
+        assert_eq!(audit_keeping(recent_max, bundle, trust), report, "{recent_max} statements in memory");
+    }
     report
+}
+
+/// Keeps so little in memory that nearly all is in the auditor's file.
+fn audit_keeping(recent_max: usize, bundle: &Bundle, trust: &Trust) -> Report {
+    let auditor = Auditor::new(trust).keeping(recent_max);
+    let mut auditor = match bundle.order_salt {
+        _ if bundle.messages.is_empty() => auditor,
+        Some(salt) => auditor.with_data(salt, bundle.messages.iter()),
+        None => auditor.without_salt(),
+    };
+    if let Some(log) = &bundle.log {
+        auditor.checkpoint(&log.checkpoint);
+        log.records.iter().for_each(|record| auditor.record(record));
+    }
+    bundle.statements.iter().for_each(|statement| drop(auditor.feed(statement).cloned()));
+    auditor.finish()
+}
+
+/// What is false in a sale.
+pub(crate) fn finding(sale: &Sale) -> Finding {
+    let report = audit(&sale.bundle, &trust());
+    match report.verdict {
+        Verdict::False(found) => *found,
+        Verdict::Clean | Verdict::Incomplete(_) => panic!("{report}"),
+    }
+}
+
+/// Whatever the auditor has written down, a statement that comes again changes nothing, wherever it comes.
+#[test]
+fn every_statement_may_come_again_at_every_later_place() {
+    let sale = converse(Unit::Message, &Edits::default());
+    let once = audit(&sale.bundle, &trust());
+    for old in 0..sale.bundle.statements.len() {
+        for place in old + 1..=sale.bundle.statements.len() {
+            let mut again = sale.bundle.clone();
+            again.statements.insert(place, again.statements[old].clone());
+            assert_eq!(audit_keeping(0, &again, &trust()), once, "{old} at {place}");
+        }
+    }
+}
+
+/// The number of records is that of recorded statements, however often each is handed over.
+#[test]
+fn a_record_that_comes_again_counts_once() {
+    let mut sale = converse(Unit::Message, &Edits::default());
+    records::with_log(&mut sale, |_| {});
+    let once = audit(&sale.bundle, &records::trusting(1));
+    let log = sale.bundle.log.as_mut().unwrap();
+    log.records.extend(log.records.clone());
+    assert_eq!(audit(&sale.bundle, &records::trusting(1)), once);
 }
 
 #[test]

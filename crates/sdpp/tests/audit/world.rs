@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sdpp::audit::{Bundle, Finding, Trust, Verdict};
+use sdpp::audit::{Bundle, Trust};
 use sdpp_proto::codec::{Bytes32, ChannelId, Digest, StatementId};
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::message::message_to_sign;
@@ -145,14 +145,6 @@ impl Sale {
     pub(crate) fn invoice_of(&self, message: usize) -> String {
         let n = [(10, 0), (30, 1), (37, 2), (42, 3), (52, 4), (55, 5)].iter().find(|(end, _)| message < *end);
         format!("invoice {}", n.unwrap().1)
-    }
-}
-
-pub(crate) fn finding(sale: &Sale) -> Finding {
-    let report = crate::passes::audit(&sale.bundle, &trust());
-    match report.verdict {
-        Verdict::False(found) => *found,
-        Verdict::Clean | Verdict::Incomplete(_) => panic!("{report}"),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Live data that does not wait for credit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use sdpp::feed::{Hub, Overflow, Start, Subscription, Take};
 use sdpp::seller::{Event, MakeSource};
 use sdpp::source::{Fill, Filled, Source};
 use sdpp_proto::buyer::Ended;
@@ -113,4 +115,65 @@ async fn a_source_that_gives_more_than_the_buyer_pays_for_is_sold_with_gaps_in_t
     let status = seller.status();
     assert!(gaps > 0 && status.totals.skipped >= gaps, "{gaps} of {}", status.totals.skipped);
     assert_eq!(status.orders[0].skipped, status.totals.skipped);
+}
+
+/// Counts how often a session asks its order's part of a live source.
+struct Asked {
+    inner: Subscription,
+    fills: Arc<AtomicU64>,
+}
+
+impl Source for Asked {
+    fn fill<'a>(&'a mut self, batch: &'a mut Batch) -> Fill<'a> {
+        self.fills.fetch_add(1, Ordering::Relaxed);
+        self.inner.fill(batch)
+    }
+
+    fn seek(&mut self, seq: u64) -> std::io::Result<()> {
+        self.inner.seek(seq)
+    }
+
+    fn let_pass(&mut self) -> bool {
+        self.inner.let_pass()
+    }
+
+    fn passed(&mut self) -> u64 {
+        self.inner.passed()
+    }
+}
+
+/// Whoever sells to thousands has most of them without credit at any time: what comes must not wake those.
+#[tokio::test]
+async fn a_session_without_credit_takes_no_turn_for_live_data() {
+    let world = World::new(FakeMode::Direct, product(10), 0);
+    let (say, said) = tokio::sync::mpsc::unbounded_channel();
+    let hub = Hub::start(Said(said), Start::FirstOrder);
+    let (shared, fills) = (hub.clone(), Arc::new(AtomicU64::new(0)));
+    let counted = fills.clone();
+    let source: MakeSource = Arc::new(move |_| {
+        let inner = shared.subscribe(Take { overflow: Overflow::DropOldest, ..Take::default() });
+        Ok(Box::new(Asked { inner, fills: counted.clone() }))
+    });
+    let seller = world.seller(vec![offer(live(Stalled::Skip), source)]).await;
+    let (at, serving) = world.listen(&seller).await;
+    say.send(0).unwrap();
+    // It has credit for one message.
+    let (mut rogue, invoice) = Rogue::take_one(at, 5, 1000).await;
+    for number in 1..=200 {
+        say.send(number).unwrap();
+        until(|| hub.status().received == number + 1).await;
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let asked = fills.load(Ordering::Relaxed);
+    assert!(asked < 20, "asked {asked} times for 200 messages that it could not sell");
+    pay(&world, &mut rogue, &invoice).await;
+    rogue.say().await;
+    let skips = |event: &Event| matches!(event, Event::Skipped { messages: 200, .. });
+    until(|| world.seller_events.lock().unwrap().iter().any(skips)).await;
+    assert_eq!(seller.status().totals.skipped, 200);
+    drop(rogue);
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
 }

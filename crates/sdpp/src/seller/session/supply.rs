@@ -26,7 +26,7 @@ pub(in crate::seller) struct Supply {
     pub(super) stalled: bool,
     /// Live data does not wait for credit (`when_stalled = skip`).
     pub(super) skips: bool,
-    /// Messages dropped since credit was used up.
+    /// Messages dropped since credit was used up; the source may know of more.
     pub(super) dropped: u64,
 }
 
@@ -36,6 +36,15 @@ impl Supply {
         self.ended = true;
         self.source = None;
         self.batch.clear();
+    }
+
+    /// Credit is used up. A live source that can lets the rest pass by itself: what comes wakes nobody then.
+    fn stall(&mut self) {
+        self.stalled = true;
+        if let Some(source) = self.source.as_mut().filter(|_| self.skips) {
+            // One that cannot is emptied again and again.
+            source.let_pass();
+        }
     }
 
     /// The source has failed: what it gave before is still sold.
@@ -100,7 +109,11 @@ impl Session {
         let before = self.supply.batch.len();
         match self.machine.offer(now(), &mut self.supply.batch) {
             Offered::Taken => {}
-            Offered::Stalled => self.supply.stalled = true,
+            Offered::Stalled => {
+                self.supply.stall();
+                // Now: a batch that is not empty asks its source for nothing, and the next event may be far.
+                moved |= self.supply.skips && self.skip();
+            }
             Offered::Done => self.supply.end(),
             // What waits is for the next connection.
             Offered::NotLive => {}
@@ -130,7 +143,8 @@ impl Session {
 
     /// Credit is there again, or the order ends: says what was dropped.
     pub(super) fn count_skipped(&mut self) {
-        let messages = std::mem::take(&mut self.supply.dropped);
+        let passed = self.supply.source.as_mut().map_or(0, |source| source.passed());
+        let messages = std::mem::take(&mut self.supply.dropped).saturating_add(passed);
         let Some(order) = self.order.filter(|_| messages > 0) else { return };
         self.figures.skipped = self.figures.skipped.saturating_add(messages);
         self.shared.tally.skipped(messages);
