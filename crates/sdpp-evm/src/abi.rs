@@ -14,11 +14,13 @@ alloy::sol!(
 );
 
 alloy::sol! {
-    /// What is asked of a token (ERC-20).
+    /// What is asked of a token (ERC-20, and ERC-2612 where it has that).
     #[sol(rpc)]
     interface Erc20 {
         function allowance(address owner, address spender) external view returns (uint256);
         function approve(address spender, uint256 amount) external returns (bool);
+        function DOMAIN_SEPARATOR() external view returns (bytes32);
+        function nonces(address owner) external view returns (uint256);
         function decimals() external view returns (uint8);
         function symbol() external view returns (string);
     }

@@ -35,3 +35,5 @@ pub const GRACE_MIN_MS: u64 = 2 * 60 * 60 * 1000;
 pub const PAY_BY_MS: u64 = 60_000;
 /// Statements whose records are remembered.
 pub const RECORDS_REMEMBERED_MAX: usize = 65_536;
+/// How long a permit is good for, in seconds of the chain.
+pub const PERMIT_S: u64 = 3_600;

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
-use alloy::sol_types::SolCall;
+use alloy::sol_types::{SolCall, SolStruct as _};
 use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::Amount;
@@ -17,6 +18,7 @@ use crate::limits;
 use crate::node::{Channel, ChannelState, Node};
 use crate::sender::{Call, Sender};
 use crate::terms::{EvmTerms, RAIL, address_of};
+use crate::typed;
 use crate::views::Views;
 use crate::voucher::Claim;
 
@@ -32,6 +34,7 @@ pub struct PayerKeys {
 pub struct EvmPayer {
     node: Arc<Node>,
     sender: Sender,
+    account: PrivateKeySigner,
     vouchers: PrivateKeySigner,
     views: Views,
     bills: Mutex<Bills>,
@@ -50,9 +53,10 @@ pub(crate) fn grace_s(ms: u64) -> Result<u32, RailError> {
 impl EvmPayer {
     /// Pays from the account of these keys.
     pub fn new(node: Arc<Node>, keys: PayerKeys) -> Self {
-        let sender = Sender::new(node.clone(), keys.account);
+        let PayerKeys { account, vouchers } = keys;
+        let sender = Sender::new(node.clone(), account.clone());
         let views = Views::new(node.clone());
-        Self { node, sender, vouchers: keys.vouchers, views, bills: Mutex::default() }
+        Self { node, sender, account, vouchers, views, bills: Mutex::default() }
     }
 
     /// There is a new block, by any other source than this rail's own looks: channels are looked at again.
@@ -113,6 +117,9 @@ impl EvmPayer {
         let kept = U256::from(kept.min(deposit).get());
         let rest = amount.saturating_sub(kept);
         let native = terms.token.is_zero();
+        if !native && kept.is_zero() && self.deposit_by_permit(&terms, amount).await? {
+            return Ok(());
+        }
         if !native && !rest.is_zero() {
             self.allow(terms.token, rest).await?;
         }
@@ -124,6 +131,33 @@ impl EvmPayer {
             return Ok(());
         }
         answer
+    }
+
+    /// Opens with one transaction where the token takes signatures (ERC-2612); false where it does not.
+    async fn deposit_by_permit(&self, terms: &c::Terms, amount: U256) -> Result<bool, RailError> {
+        let erc20 = Erc20::new(terms.token, self.node.provider().clone());
+        let (owner, spender) = (self.account(), self.node.place().contract);
+        if erc20.allowance(owner, spender).call().await.map_err(|_| RailError::Unavailable)? >= amount {
+            return Ok(false);
+        }
+        let (separator, nonces) = (erc20.DOMAIN_SEPARATOR(), erc20.nonces(owner));
+        let (Ok(separator), Ok(nonce)) = (separator.call().await, nonces.call().await) else { return Ok(false) };
+        let deadline = U256::from(self.node.now().await?.saturating_add(limits::PERMIT_S));
+        let permit = typed::Permit { owner, spender, value: amount, nonce, deadline };
+        let digest =
+            keccak256([b"\x19\x01".as_slice(), separator.as_slice(), permit.eip712_hash_struct().as_slice()].concat());
+        let signed = self.account.sign_hash_sync(&digest);
+        let signature = signed.map_err(|_| RailError::Declined("the permit cannot be signed"))?;
+        let (r, s) = (B256::from(signature.r()), B256::from(signature.s()));
+        let v = if signature.v() { 28 } else { 27 };
+        // The payer sends it itself: that is its consent.
+        let open = c::openWithPermitCall { terms: terms.clone(), amount, deadline, v, r, s, consent: Bytes::new() };
+        match self.call(&open, U256::ZERO).await {
+            Ok(()) => Ok(true),
+            // A token that has these calls and means something else by them; or opened meanwhile, which the next look tells.
+            Err(RailError::Declined(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lets the contract take so much of a token.

@@ -22,6 +22,16 @@ alloy::sol! {
         uint256 amount;
     }
 
+    /// The payer's word to a token (ERC-2612).
+    #[derive(Debug, PartialEq, Eq)]
+    struct Permit {
+        address owner;
+        address spender;
+        uint256 value;
+        uint256 nonce;
+        uint256 deadline;
+    }
+
     /// The payer's wish to close.
     #[derive(Debug, PartialEq, Eq)]
     struct RequestClose {
