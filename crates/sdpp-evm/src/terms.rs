@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr as _;
 
 use alloy::primitives::Address;
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 use sdpp_proto::codec;
 use sdpp_proto::limits::OPAQUE_MAX;
@@ -22,11 +23,11 @@ pub struct EvmTerms {
     #[n(1)]
     pub chain: u64,
     /// The contract of channels.
-    #[cbor(n(2), with = "minicbor::bytes")]
-    pub contract: [u8; 20],
+    #[n(2)]
+    pub contract: ByteArray<20>,
     /// The ERC-20 token; none for the native coin.
-    #[cbor(n(3), with = "minicbor::bytes")]
-    pub token: Option<[u8; 20]>,
+    #[n(3)]
+    pub token: Option<ByteArray<20>>,
 }
 
 /// Why terms were refused.
@@ -44,7 +45,8 @@ impl std::error::Error for BadTerms {}
 impl EvmTerms {
     /// Terms of channels in this contract.
     pub fn new(place: Place, token: Option<Address>) -> Self {
-        Self { chain: place.chain, contract: place.contract.into_array(), token: token.map(Address::into_array) }
+        let bytes = |address: Address| ByteArray::from(address.into_array());
+        Self { chain: place.chain, contract: bytes(place.contract), token: token.map(bytes) }
     }
 
     /// Reads terms.
@@ -61,13 +63,13 @@ impl EvmTerms {
     }
 
     /// Where the channels are.
-    pub const fn place(&self) -> Place {
-        Place { chain: self.chain, contract: Address::new(self.contract) }
+    pub fn place(&self) -> Place {
+        Place { chain: self.chain, contract: Address::new(*self.contract) }
     }
 
     /// The token.
     pub fn token(&self) -> Option<Address> {
-        self.token.map(Address::new)
+        self.token.map(|token| Address::new(*token))
     }
 
     /// The asset that is paid.

@@ -3,6 +3,7 @@
 use alloy::primitives::{Address, B256, Signature, U256};
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 use sdpp_proto::codec::{self, ChannelId, StatementId};
 use sdpp_proto::money::Amount;
@@ -20,8 +21,8 @@ pub struct VoucherProof {
     #[n(1)]
     pub messages: u64,
     /// The signer's signature: r, s, v.
-    #[cbor(n(2), with = "minicbor::bytes")]
-    pub signature: [u8; 65],
+    #[n(2)]
+    pub signature: ByteArray<65>,
 }
 
 /// A claim for a channel: the total, for how many messages, and the newest invoice, which commits to all receipts before.
@@ -53,13 +54,13 @@ impl Claim {
     /// The library's, which no key of this curve gives.
     pub fn sign(&self, place: &Place, signer: &PrivateKeySigner) -> Result<VoucherProof, alloy::signers::Error> {
         let signature = signer.sign_hash_sync(&place.digest(&self.typed()))?;
-        Ok(VoucherProof { messages: self.messages, signature: signature.as_bytes() })
+        Ok(VoucherProof { messages: self.messages, signature: signature.as_bytes().into() })
     }
 
     /// Whether `signer` signed it. A second spelling of the same signature is refused, as by the contract.
     pub fn is_signed(&self, place: &Place, signer: &Address, proof: &VoucherProof) -> bool {
         let Ok(signature) = Signature::from_raw_array(&proof.signature) else { return false };
-        let spelling = signature.as_bytes() == proof.signature && signature.normalize_s().is_none();
+        let spelling = signature.as_bytes() == *proof.signature && signature.normalize_s().is_none();
         let found = signature.recover_address_from_prehash(&place.digest(&self.typed()));
         spelling && proof.messages == self.messages && found.is_ok_and(|found| found == *signer)
     }
@@ -135,7 +136,7 @@ mod tests {
         let other = Signature::new(good.r(), order.wrapping_sub(good.s()), !good.v());
         let found = other.recover_address_from_prehash(&place.digest(&claim.typed())).unwrap();
         assert_eq!(found, key(3).address(), "the curve takes it");
-        let spelt = VoucherProof { signature: other.as_bytes(), ..proof.clone() };
+        let spelt = VoucherProof { signature: other.as_bytes().into(), ..proof.clone() };
         assert!(!claim.is_signed(&place, &key(3).address(), &spelt));
         // 0 and 1 for 27 and 28.
         let mut spelt = proof;

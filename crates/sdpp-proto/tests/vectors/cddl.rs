@@ -115,6 +115,10 @@ fn rust_field(attribute: &str, name: &str, kind: &str) -> Field {
     let kind = match inner.unwrap_or(kind) {
         "Vec<u8>" if attribute.contains("minicbor::bytes") => "bstr".to_owned(),
         "String" => "text".to_owned(),
+        array if array.starts_with("ByteArray<") => {
+            let size = array.trim_start_matches("ByteArray<").trim_end_matches('>');
+            format!("bstr .size {size}")
+        }
         list if list.starts_with("Vec<") => {
             let one = list.trim_start_matches("Vec<").trim_end_matches('>');
             let one = if one == "String" { "text".to_owned() } else { kebab(one) };

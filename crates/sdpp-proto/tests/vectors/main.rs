@@ -123,7 +123,7 @@ fn a_whole_session_follows_the_vectors_in_both_suites() {
 }
 
 /// Every file that may hold structures of the wire.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 10] = [
     "sdpp-proto/src/statement/key.rs",
     "sdpp-proto/src/statement/menu.rs",
     "sdpp-proto/src/statement/order.rs",
@@ -132,6 +132,8 @@ const SOURCES: [&str; 8] = [
     "sdpp-ledger/src/entry.rs",
     "sdpp-ledger/src/rail/terms.rs",
     "sdpp-ledger/src/rail/direct.rs",
+    "sdpp-evm/src/terms.rs",
+    "sdpp-evm/src/voucher.rs",
 ];
 
 #[test]
