@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use alloy::primitives::{Address, U256};
 use alloy::providers::Provider as _;
+use kit::proxy::{Mode, Proxy};
 use kit::world::{FINALITY, PAYEE, PAYER, VOUCHERS, World};
 use kit::{Anvil, PATIENCE, key};
 use sdpp_evm::abi::SdppRecords;
 use sdpp_evm::{ChannelState, EvmPayer, EvmRecords, Node, NodeConfig, NodeError, PayerKeys};
-use sdpp_proto::codec::{Bytes32, StatementId};
+use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Form, Payment, Signed};
 use sdpp_rail::suite::{self, RailWorld as _, Sale};
@@ -203,4 +204,59 @@ async fn records_conform() {
     assert_eq!(records.verify(&first, &payment).await, Err(RailError::Unavailable));
     anvil.mine(u64::from(FINALITY)).await;
     assert_eq!(records.verify(&first, &payment).await, Ok(true));
+}
+
+#[tokio::test]
+async fn the_rail_conforms_in_a_storm() {
+    let anvil = Anvil::start().await;
+    let lines = [Proxy::to(&anvil.url).await, Proxy::to(&anvil.url).await];
+    let nodes = [anvil.node_over(&lines[0], FINALITY).await, anvil.node_over(&lines[1], FINALITY).await];
+    let world = World::over(anvil, nodes, None);
+    world.anvil.keep_mining();
+    // Requests are refused, answered with errors, or heard and their answers lost.
+    lines.iter().zip([7, 8]).for_each(|(line, seed)| line.set(Mode::Storm(seed)));
+    suite::payer_payee(&world).await;
+}
+
+#[tokio::test]
+async fn a_silent_node_is_an_outage_and_no_voucher_is_taken_on_old_news() {
+    let anvil = Anvil::start().await;
+    let lines = [Proxy::to(&anvil.url).await, Proxy::to(&anvil.url).await];
+    let nodes = [anvil.node_over(&lines[0], FINALITY).await, anvil.node_over(&lines[1], FINALITY).await];
+    let world = World::over(anvil, nodes, None);
+    world.anvil.keep_mining();
+    let sale = Sale::start(&world).await;
+    sale.pay_and_settle(&sale.bill(0, 10)).await;
+    for mode in [Mode::Refuse, Mode::Broken] {
+        lines.iter().for_each(|line| line.set(mode));
+        // What was seen a moment ago still counts.
+        let bill = sale.bill(10, 20);
+        let payment = sale.payment(&bill, &world.voucher(&bill));
+        world.payee.settle(&bill, &payment).await.unwrap();
+        // News from before a new block do not.
+        world.payee.look_again();
+        world.payer.look_again();
+        let bill = sale.bill(20, 30);
+        let payment = sale.payment(&bill, &world.voucher(&bill));
+        assert_eq!(world.payee.settle(&bill, &payment).await, Err(RailError::Unavailable));
+        assert_eq!(world.payer.pay(&bill).await, Err(RailError::Unavailable));
+        let redeemed = world.payee.redeem(&sale.order.id(), false).await;
+        assert_eq!(redeemed.err(), Some(RailError::Unavailable));
+        lines.iter().for_each(|line| line.set(Mode::Pass));
+        sale.pay_and_settle(&sale.bill(20, 20)).await;
+    }
+    assert_eq!(sale.redeem(true).await, Ok(Amount::new(20)));
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_is_given_up() {
+    let anvil = Anvil::start().await;
+    let line = Proxy::to(&anvil.url).await;
+    let node = anvil.node_over(&line, 0).await;
+    line.set(Mode::Hang);
+    let asked = tokio::time::timeout(PATIENCE, node.channel(&ChannelId([7; 32])));
+    assert_eq!(asked.await.unwrap(), Err(RailError::Unavailable));
+    let config = NodeConfig { url: line.url.clone(), ..anvil.config(0) };
+    let connected = tokio::time::timeout(PATIENCE, Node::connect(&config)).await.unwrap();
+    assert!(matches!(connected, Err(NodeError::Silent(_))));
 }

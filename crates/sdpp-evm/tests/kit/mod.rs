@@ -1,6 +1,7 @@
 //! A real node for tests: anvil, on a port of its own, gone with its value.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the kit")]
 
+pub mod proxy;
 pub mod world;
 
 use std::io::{BufRead as _, BufReader};
@@ -114,6 +115,12 @@ impl Anvil {
 
     pub fn config(&self, finality: u32) -> NodeConfig {
         NodeConfig { url: self.url.clone(), place: self.place, finality }
+    }
+
+    /// Through a line of its own.
+    pub async fn node_over(&self, line: &proxy::Proxy, finality: u32) -> Arc<Node> {
+        let config = NodeConfig { url: line.url.clone(), ..self.config(finality) };
+        Arc::new(Node::connect(&config).await.unwrap())
     }
 
     pub async fn node(&self, finality: u32) -> Arc<Node> {

@@ -1,10 +1,11 @@
 //! A payer and a payee on one chain, for the conformance suite.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy::primitives::{Address, B256, U256};
 use sdpp_evm::abi::SdppChannels::{self, SdppChannelsInstance};
-use sdpp_evm::{ChannelState, Claim, EvmPayee, EvmPayer, PayeeConfig, PayerKeys, address_of};
+use sdpp_evm::{ChannelState, Claim, EvmPayee, EvmPayer, Node, PayeeConfig, PayerKeys, address_of};
 use sdpp_proto::codec::{Bytes32, ChannelId};
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::money::{Amount, AssetId};
@@ -32,11 +33,17 @@ pub struct World {
 
 impl World {
     pub async fn new(anvil: Anvil, token: Option<Address>) -> Self {
+        let nodes = [anvil.node(FINALITY).await, anvil.node(FINALITY).await];
+        Self::over(anvil, nodes, token)
+    }
+
+    /// With the payer's and the payee's lines to the chain.
+    pub fn over(anvil: Anvil, [payers, payees]: [Arc<Node>; 2], token: Option<Address>) -> Self {
         let keys = PayerKeys { account: key(PAYER), vouchers: key(VOUCHERS) };
-        let payer = EvmPayer::new(anvil.node(FINALITY).await, keys);
+        let payer = EvmPayer::new(payers, keys);
         let mut config = PayeeConfig::new(key(PAYEE), token);
         config.grace_min_ms = 60_000;
-        let payee = EvmPayee::new(anvil.node(FINALITY).await, config, Box::new(MemoryStore::new()));
+        let payee = EvmPayee::new(payees, config, Box::new(MemoryStore::new()));
         let (buyer, signer, count) = (test_key(50), test_key(51), AtomicU64::new(1000));
         Self { anvil, payer, payee, buyer, signer, token, count }
     }
