@@ -121,30 +121,12 @@ impl EvmPayee {
         Ok(())
     }
 
-    /// What must hold of any payment, before the chain is asked.
-    fn compare(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<(), RailError> {
-        let same = payment.order_id == bill.order
-            && payment.invoice_id == bill.invoice
-            && payment.total == bill.total
-            && payment.channel == bill.channel;
-        if !same {
-            return Err(RailError::Declined("the payment does not answer this bill"));
-        }
-        if bill.asset != asset(self.node.place().chain, self.token) || bill.payee != self.address() {
-            return Err(RailError::Declined("the bill is in another asset or for another payee"));
-        }
-        if bill.before > bill.total {
-            return Err(RailError::Declined("the bill's total is below the one before"));
-        }
-        Ok(())
-    }
-
     fn address(&self) -> String {
         self.account().to_checksum(None)
     }
 
     async fn credit(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<Outcome, RailError> {
-        self.compare(bill, payment)?;
+        bill.check_answer(payment, &asset(self.node.place().chain, self.token), &self.address())?;
         let (claim, proof) = claim_of(payment)?;
         if bill.messages.is_some_and(|messages| messages != claim.messages) {
             return Err(RailError::Declined("the voucher is for another number of messages"));

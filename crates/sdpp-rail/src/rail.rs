@@ -82,6 +82,29 @@ pub struct Bill {
     pub channel: Option<ChannelId>,
 }
 
+impl Bill {
+    /// What must hold of the payment that answers this bill on every rail, before any ledger is asked.
+    ///
+    /// # Errors
+    /// [`RailError::Declined`]: it answers another bill, or the bill is in another asset, for another payee or falls.
+    pub fn check_answer(&self, payment: &Payment, asset: &AssetId, payee: &str) -> Result<(), RailError> {
+        let same = payment.order_id == self.order
+            && payment.invoice_id == self.invoice
+            && payment.total == self.total
+            && payment.channel == self.channel;
+        if !same {
+            return Err(RailError::Declined("the payment does not answer this bill"));
+        }
+        if self.asset != *asset || self.payee != payee {
+            return Err(RailError::Declined("the bill is in another asset or for another payee"));
+        }
+        if self.before > self.total {
+            return Err(RailError::Declined("the bill's total is below the one before"));
+        }
+        Ok(())
+    }
+}
+
 /// What shows a payee that a bill was paid. Opaque to the protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Proof {

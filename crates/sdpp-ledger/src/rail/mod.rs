@@ -73,20 +73,7 @@ impl PayeeConfig {
 
     /// What must hold of any payment, before the ledger is asked.
     fn compare(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<(), RailError> {
-        let same = payment.order_id == bill.order
-            && payment.invoice_id == bill.invoice
-            && payment.total == bill.total
-            && payment.channel == bill.channel;
-        if !same {
-            return Err(RailError::Declined("the payment does not answer this bill"));
-        }
-        if bill.asset != self.asset || bill.payee != self.account().multibase() {
-            return Err(RailError::Declined("the bill is in another asset or for another payee"));
-        }
-        if bill.before > bill.total {
-            return Err(RailError::Declined("the bill's total is below the one before"));
-        }
-        Ok(())
+        bill.check_answer(payment, &self.asset, &self.account().multibase())
     }
 }
 
