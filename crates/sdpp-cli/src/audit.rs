@@ -11,15 +11,18 @@ use sdpp_log::{Policy, VerifierKey};
 use sdpp_proto::identity::PublicKey;
 
 use crate::buy::Which;
+#[cfg(feature = "evm")]
+use crate::buy::journals::Found;
 use crate::buy::journals::Journals;
 use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::reach::Reach;
 use crate::ledger::show::Out;
-use crate::orders::{bundle_of, trust_of};
+use crate::orders::bundle_of;
 use crate::visit::wait;
 
-/// Checks the bundle of an order, off line; without one, the own orders and their records on the ledger.
+/// Checks the bundle of an order, off line; without one, the own orders, their records on the ledger, and their channels on
+/// a chain.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The bundle, as an export wrote it; the own orders if not given.
@@ -37,9 +40,12 @@ pub(crate) struct Args {
     /// Only the own order of this id, or of these first characters.
     #[arg(long, conflicts_with = "bundle")]
     order: Option<Which>,
-    /// Do not ask the ledger for the records of own orders.
+    /// Ask neither the ledger nor a chain about own orders.
     #[arg(long, conflicts_with = "bundle")]
     offline: bool,
+    #[cfg(feature = "evm")]
+    #[command(flatten)]
+    chain: crate::evm::Chain,
     #[command(flatten)]
     out: Out,
 }
@@ -62,12 +68,16 @@ async fn own(home: &Home, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let (mut worst, mut count) = (0u8, 0u64);
     for found in all.iter().filter(|found| wanted(&found.order.order)) {
         let reach = args.reach();
-        let bundle = bundle_of(home, found, (!args.offline).then_some(&reach)).await?;
-        let report = bundle.audit(&trust_of(found, !args.offline).await?);
+        let (bundle, trust) = bundle_of(home, found, (!args.offline).then_some(&reach)).await?;
+        let report = bundle.audit(&trust);
         if !args.out.is_json() {
             crate::say(&format!("order {} ({})", found.order.order, found.order.topic));
         }
         worst = worst.max(args.shown(&report));
+        #[cfg(feature = "evm")]
+        if !args.offline {
+            worst = worst.max(args.chain_shown(home, found).await?);
+        }
         count = count.saturating_add(1);
     }
     if count == 0 {
@@ -88,6 +98,16 @@ impl Args {
     /// Where the ledger of own orders is, if it is said; else their terms say it.
     fn reach(&self) -> Reach {
         self.ledger.as_deref().map_or_else(Reach::of_environment, Reach::at)
+    }
+
+    /// Shows what the chain of an order says of it; how bad that is.
+    #[cfg(feature = "evm")]
+    async fn chain_shown(&self, home: &Home, found: &Found) -> Result<u8, Box<dyn Error>> {
+        let Some(seen) = crate::evm::audit(home, &self.chain, found).await? else { return Ok(0) };
+        for check in &seen {
+            self.out.tell(&check.to_string(), &check.to_json());
+        }
+        Ok(seen.iter().map(crate::evm::Check::how_bad).max().unwrap_or(0))
     }
 
     fn policy(&self) -> Result<Option<Policy>, Box<dyn Error>> {

@@ -6,7 +6,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-pub(crate) use sdpp_config::{Buyer, Class, Config, FILE, Format, Ledger, Limits, Mqtt, Pay, Product, Seller, Source};
+pub(crate) use sdpp_config::{
+    Buyer, Class, Config, FILE, Format, Ledger, Limits, Mqtt, Product, Rail, Records, Seller, Source,
+};
 
 use crate::exit::{Exit, failed};
 

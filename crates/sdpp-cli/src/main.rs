@@ -21,6 +21,8 @@ mod config;
 mod control;
 mod demo;
 mod doctor;
+#[cfg(feature = "evm")]
+mod evm;
 mod exit;
 mod export;
 #[cfg(all(debug_assertions, unix))]
@@ -36,6 +38,7 @@ mod validate;
 mod visit;
 mod wallet;
 mod watch;
+mod ways;
 
 use crate::home::Home;
 

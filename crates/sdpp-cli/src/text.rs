@@ -43,9 +43,13 @@ pub(crate) fn short_key(key: &PublicKey) -> String {
     format!("{text}…")
 }
 
-/// Name of an asset without its issuer.
+/// Name of an asset's unit, without its issuer or its place.
 pub(crate) fn symbol(asset: &AssetId) -> &str {
-    asset.as_str().split('@').next().unwrap_or_default()
+    #[cfg(feature = "evm")]
+    if crate::evm::is_usdc(asset) {
+        return "uUSDC";
+    }
+    asset.unit()
 }
 
 const fn is_leap(year: u64) -> bool {

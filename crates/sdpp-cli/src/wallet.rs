@@ -1,4 +1,4 @@
-//! `sdpp wallet`: what a role has at a ledger, free and locked.
+//! `sdpp wallet`: what a role has at a ledger and on a chain, free and locked.
 
 use std::process::ExitCode;
 
@@ -10,21 +10,26 @@ use serde_json::json;
 use crate::buy::fetch_deposits_of;
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
-use crate::ledger::reach::{Reach, Remote};
+use crate::ledger::reach::Remote;
 use crate::ledger::show::{self, Out};
 use crate::text::{short_key, symbol};
 use crate::visit::wait;
+use crate::ways::Ways;
 
-/// Shows what you have: balances, deposits locked in channels, and what sellers may still redeem.
+/// Shows what you have: balances, deposits locked in channels, and what sellers may still redeem. Where a chain is named or
+/// configured, there; else on the ledger.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Whose.
-    #[arg(long = "as", value_enum, default_value = "buyer", value_name = "ROLE")]
+    #[arg(long = "as", value_enum, default_value = "buyer", value_name = "ROLE", global = true)]
     role: Role,
     #[command(flatten)]
-    reach: Reach,
+    ways: Ways,
     #[command(flatten)]
     out: Out,
+    #[cfg(feature = "evm")]
+    #[command(subcommand)]
+    verb: Option<crate::evm::wallet::Verb>,
 }
 
 /// Runs it.
@@ -32,8 +37,27 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     wait(shown(home, args))
 }
 
+#[cfg(feature = "evm")]
 async fn shown(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
-    let remote = Remote::open(home, args.role, &args.reach).await?;
+    let at = crate::evm::wallet::At { home, role: args.role, chain: &args.ways.chain, out: args.out };
+    if let Some(verb) = &args.verb {
+        return at.run(verb).await;
+    }
+    let config = home.config()?;
+    let on_chain = args.ways.chain.is_named(&config);
+    if !on_chain || args.ways.reach.named().is_some() || config.ledger.url.is_some() {
+        on_the_ledger(home, args).await?;
+    }
+    if on_chain { at.show().await } else { Ok(ExitCode::SUCCESS) }
+}
+
+#[cfg(not(feature = "evm"))]
+async fn shown(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
+    on_the_ledger(home, args).await
+}
+
+async fn on_the_ledger(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
+    let remote = Remote::open(home, args.role, &args.ways.reach).await?;
     remote.follow().await?;
     fetch_deposits_of(home, args.role, &remote).await?;
     let size = remote.follow().await?;

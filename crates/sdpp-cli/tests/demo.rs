@@ -35,7 +35,7 @@ fn matrix() -> Vec<Vec<String>> {
                 for signing in ["window", "message"] {
                     for record in ["each", "ends"] {
                         let args = ["demo", "--rate", "0", "--journal", "process", "--k", k, "--messages", messages];
-                        let more = ["--pay", pay, "--suite", suite, "--signing", signing, "--record", record];
+                        let more = ["--rail", pay, "--suite", suite, "--signing", signing, "--record", record];
                         cases.push(args.iter().chain(&more).map(ToString::to_string).collect());
                     }
                 }

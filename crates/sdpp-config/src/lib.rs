@@ -29,6 +29,8 @@ pub struct Config {
     pub seller: Seller,
     /// How this machine buys.
     pub buyer: Buyer,
+    /// The chains that the rail and the records `evm` use.
+    pub evm: Evm,
     /// How brokers are spoken to.
     pub mqtt: Mqtt,
     /// Where messages come from, by a name of one's own.
@@ -68,11 +70,51 @@ pub enum Class {
 /// How windows are paid.
 #[derive(Deserialize, clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
-pub enum Pay {
-    /// By voucher against a deposit.
+pub enum Rail {
+    /// On the ledger, by voucher against a deposit.
     Voucher,
-    /// By a transfer each.
+    /// On the ledger, by a transfer each.
     Direct,
+    /// On an EVM chain, by voucher against a deposit in a contract.
+    Evm,
+}
+
+/// Where orders, invoices and payments are recorded.
+#[derive(Deserialize, clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum Records {
+    /// On the ledger.
+    Ledger,
+    /// On an EVM chain, as events of a contract; each costs gas.
+    Evm,
+    /// Nowhere: both sides have them in their journals.
+    None,
+}
+
+/// The chains that are used.
+#[derive(Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evm {
+    /// The usual one, by its name or its chain id.
+    pub network: Option<String>,
+    /// What is said of networks, by their names: of known ones only what differs.
+    pub networks: BTreeMap<String, Network>,
+}
+
+/// A chain, or what differs from what is known of it.
+#[derive(Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Its id (EIP-155); needed where the name is not a known one.
+    pub chain: Option<u64>,
+    /// Its node: JSON-RPC over HTTP.
+    pub rpc: Option<String>,
+    /// Blocks on top of the one that makes something final.
+    pub finality: Option<u32>,
+    /// Address of the contract of channels; where `sdpp wallet deploy` puts it if not given.
+    pub channels: Option<String>,
+    /// Address of the contract of records.
+    pub records: Option<String>,
 }
 
 /// How a seller works.
@@ -83,10 +125,12 @@ pub struct Seller {
     pub listen: Option<std::net::SocketAddr>,
     /// The name or address that buyers reach it by, for the address that is shown.
     pub public: Option<String>,
-    /// The asset it is paid in: SYMBOL@ISSUER.
+    /// The asset it is paid in: SYMBOL@ISSUER; on a chain usdc, the address of a token, or coin.
     pub asset: Option<String>,
     /// Ways to be paid.
-    pub pay: Option<Vec<Pay>>,
+    pub rails: Option<Vec<Rail>>,
+    /// Where it records.
+    pub records: Option<Records>,
     /// What a journal's flush survives.
     pub journal: Option<Class>,
     /// Shortest grace period of a channel, like `1h`.
@@ -101,6 +145,9 @@ pub struct Seller {
     /// Most that all proven buyers together may owe.
     #[serde(deserialize_with = "amount")]
     pub proven: Option<Amount>,
+    /// Vouchers of buyers that are away, and closes that buyers asked for, are looked after every so often, like `30s`.
+    #[serde(deserialize_with = "duration")]
+    pub tend_every: Option<u64>,
     /// Vouchers are redeemed after every so many paid invoices.
     pub redeem_every: Option<u64>,
     /// Where metrics and health are served: ADDRESS:PORT.
@@ -114,7 +161,9 @@ pub struct Buyer {
     /// What a journal's flush survives.
     pub journal: Option<Class>,
     /// How to pay.
-    pub pay: Option<Pay>,
+    pub rail: Option<Rail>,
+    /// Where it records; where the seller does if not given.
+    pub records: Option<Records>,
     /// Outstanding windows to ask for.
     pub windows: Option<u32>,
     /// Quality of service towards a broker that what was bought is published to: 0, 1, 2.
@@ -388,10 +437,16 @@ mod tests {
         url = "http://127.0.0.1:7420"
         [seller]
         listen = "0.0.0.0:7400"
-        pay = ["voucher", "direct"]
+        rails = ["voucher", "direct"]
         grace = "1h"
         strangers = 1000
         proven = "340282366920938463463374607431768211455"
+        records = "none"
+        [evm]
+        network = "mine"
+        [evm.networks.mine]
+        chain = 31337
+        rpc = "http://127.0.0.1:8545"
         [sources.broker]
         mqtt = "mqtt://localhost"
         topics = ["sensors/#"]

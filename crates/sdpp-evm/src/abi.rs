@@ -18,6 +18,8 @@ alloy::sol! {
     #[sol(rpc)]
     interface Erc20 {
         function allowance(address owner, address spender) external view returns (uint256);
+        function balanceOf(address account) external view returns (uint256);
+        function transfer(address to, uint256 amount) external returns (bool);
         function approve(address spender, uint256 amount) external returns (bool);
         function DOMAIN_SEPARATOR() external view returns (bytes32);
         function nonces(address owner) external view returns (uint256);

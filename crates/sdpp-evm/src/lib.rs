@@ -7,7 +7,11 @@
 //! ```
 
 pub mod abi;
+#[cfg(feature = "keystore")]
+mod keystore;
 pub mod limits;
+mod look;
+mod network;
 mod node;
 mod payee;
 mod payer;
@@ -19,6 +23,10 @@ pub mod typed;
 mod views;
 mod voucher;
 
+#[cfg(feature = "keystore")]
+pub use keystore::{BadKeystore, Keystore};
+pub use look::{Opening, Token};
+pub use network::{Contract, DEPLOYER, NETWORKS, Network, usual_place};
 pub use node::{Channel, ChannelState, Node, NodeConfig, NodeError};
 pub use payee::{EvmPayee, PayeeConfig};
 pub use payer::{EvmPayer, PayerKeys};

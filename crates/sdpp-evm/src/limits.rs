@@ -37,3 +37,19 @@ pub const PAY_BY_MS: u64 = 60_000;
 pub const RECORDS_REMEMBERED_MAX: usize = 65_536;
 /// How long a permit is good for, in seconds of the chain.
 pub const PERMIT_S: u64 = 3_600;
+/// Blocks whose events are asked for at once: public nodes refuse more.
+pub const LOGS_BLOCKS: u64 = 10_000;
+/// Gas of opening a channel with native coins, as `calls_cost_what_the_bars_allow` prints it, rounded up.
+pub const GAS_OPEN_COINS: u64 = 100_000;
+/// Gas of opening a channel with a token by permit.
+pub const GAS_OPEN_TOKEN: u64 = 160_000;
+/// Gas of closing a channel with its last voucher.
+pub const GAS_CLOSE: u64 = 77_000;
+/// Gas of anchoring a statement's id.
+pub const GAS_ANCHOR: u64 = 24_000;
+/// Memory that the lock of a key may ask for, in blocks of 128 bytes: a gigabyte.
+pub const SCRYPT_BLOCKS_MAX: u64 = 8 << 20;
+/// Gas of a transaction that does nothing.
+pub const GAS_NOTHING: u64 = 21_000;
+/// Blocks that are looked through for what happened to an order: some weeks on a chain with a block every two seconds.
+pub const AUDIT_BLOCKS: u64 = 1_000_000;

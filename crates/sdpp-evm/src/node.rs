@@ -44,8 +44,12 @@ pub enum NodeError {
         /// The chain that it serves.
         found: u64,
     },
-    /// At the contract's address there is nothing, or something else.
+    /// At the contract's address there is nothing.
     NoContract,
+    /// There is another contract, or another version.
+    OtherCode,
+    /// The contract's EIP-712 domain is not of this chain and address: what is signed for it means nothing there.
+    OtherDomain,
 }
 
 impl fmt::Display for NodeError {
@@ -56,9 +60,15 @@ impl fmt::Display for NodeError {
             Self::OtherChain { wanted, found } => {
                 write!(f, "the node serves chain {found}, and chain {wanted} is wanted: name a node of that one")
             }
-            Self::NoContract => {
-                f.write_str("the contract of channels is not there, or is another version: check its address")
-            }
+            Self::NoContract => f.write_str(
+                "the contract of channels is not there: check its address, or put it there with `sdpp wallet deploy`",
+            ),
+            Self::OtherCode => f.write_str(
+                "at the address of the contract of channels is another contract, or another version of it: check the address",
+            ),
+            Self::OtherDomain => f.write_str(
+                "the contract of channels says that it is of another chain or address: do not use it, ask who put it there",
+            ),
         }
     }
 }
@@ -135,6 +145,16 @@ impl Node {
     /// # Errors
     /// [`NodeError`].
     pub async fn connect(config: &NodeConfig) -> Result<Self, NodeError> {
+        let node = Self::reach(config).await?;
+        node.check_contract().await?;
+        Ok(node)
+    }
+
+    /// Asks a node for its chain only: for whoever is to put the contract there.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn reach(config: &NodeConfig) -> Result<Self, NodeError> {
         let url = config.url.parse::<reqwest::Url>().map_err(|_| NodeError::BadUrl)?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(NodeError::BadUrl);
@@ -149,25 +169,31 @@ impl Node {
             return Err(NodeError::OtherChain { wanted, found });
         }
         let channels = SdppChannels::new(contract, provider.clone());
-        let node = Self { provider, channels, place: config.place, finality: config.finality };
-        if node.is_contract().await? { Ok(node) } else { Err(NodeError::NoContract) }
+        Ok(Self { provider, channels, place: config.place, finality: config.finality })
     }
 
-    /// Whether the code at the address is what the contract compiles to, and was made for this chain and place.
-    async fn is_contract(&self) -> Result<bool, NodeError> {
+    /// Looks whether the code at the address is what the contract compiles to, and was made for this chain and place.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn check_contract(&self) -> Result<(), NodeError> {
         let silent = |error: TransportError| NodeError::Silent(error.to_string());
         let code = self.provider.get_code_at(self.place.contract).await.map_err(silent)?;
+        if code.is_empty() {
+            return Err(NodeError::NoContract);
+        }
         if !is_our_code(&code) {
-            return Ok(false);
+            return Err(NodeError::OtherCode);
         }
         let domain = match self.channels.eip712Domain().call().await {
             Ok(domain) => domain,
             Err(CallError::TransportError(error)) => return Err(silent(error)),
-            Err(_) => return Ok(false),
+            Err(_) => return Err(NodeError::OtherDomain),
         };
-        Ok((domain.name.as_str(), domain.version.as_str()) == ("SDPP Channels", "1")
+        let is_ours = (domain.name.as_str(), domain.version.as_str()) == ("SDPP Channels", "1")
             && domain.chainId == U256::from(self.place.chain)
-            && domain.verifyingContract == self.place.contract)
+            && domain.verifyingContract == self.place.contract;
+        if is_ours { Ok(()) } else { Err(NodeError::OtherDomain) }
     }
 
     /// The chain and the contract.

@@ -271,6 +271,40 @@ impl EvmPayer {
         }
     }
 
+    /// Adds to a channel's deposit: first what is left in the contract of channels before.
+    ///
+    /// # Errors
+    /// [`RailError`].
+    pub async fn top_up(&self, id: &ChannelId, more: Amount) -> Result<(), RailError> {
+        let channel = self.views.look(id).await?;
+        still_open(&channel)?;
+        let amount = U256::from(more.get());
+        let kept = self.node.balance(channel.token, self.account()).await?;
+        let kept = U256::from(kept.min(more).get());
+        let rest = amount.saturating_sub(kept);
+        let native = channel.token.is_zero();
+        if !native && !rest.is_zero() {
+            self.allow(channel.token, rest).await?;
+        }
+        let call = c::topUpCall { id: B256::new(id.0), amount, fromBalance: kept };
+        self.call(&call, if native { rest } else { U256::ZERO }).await
+    }
+
+    /// Finishes the close of those channels whose grace period is over; how many that were.
+    ///
+    /// # Errors
+    /// [`RailError`].
+    pub async fn finish(&self, channels: impl IntoIterator<Item = ChannelId>) -> Result<u64, RailError> {
+        let (now, mut finished) = (self.node.now().await?, 0u64);
+        for id in channels {
+            if matches!(self.views.look(&id).await?.state, ChannelState::Closing(at) if at <= now) {
+                self.give_up(&id).await?;
+                finished = finished.saturating_add(1);
+            }
+        }
+        Ok(finished)
+    }
+
     /// Takes what channels have left back out of the contract.
     ///
     /// # Errors

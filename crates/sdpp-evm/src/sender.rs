@@ -4,21 +4,27 @@
 //! the chain*. One that an earlier life left in the mempool is so replaced, and who sends looks at the contract first and
 //! asks only for what is still wanted; every call of the contract is harmless when it is made twice.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alloy::consensus::Transaction as _;
+use alloy::eips::BlockId;
 use alloy::eips::eip2718::Encodable2718 as _;
 use alloy::network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _};
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::providers::Provider as _;
-use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
+use alloy::rpc::types::{Transaction, TransactionReceipt, TransactionRequest};
 use alloy::signers::local::PrivateKeySigner;
+use alloy::sol_types::SolCall as _;
 use alloy::transports::TransportError;
+use sdpp_proto::money::Amount;
 use sdpp_rail::RailError;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use crate::abi::Erc20;
 use crate::limits;
+use crate::network::{Contract, DEPLOYER};
 use crate::node::{Node, answered};
 use crate::revert::reason_of;
 
@@ -106,6 +112,87 @@ impl Sender {
             // Where fees cannot be raised any more it is only sent again.
             let _ = self.bump(&mut flight);
         }
+    }
+
+    /// Sends what waits in the mempool again with higher fees; how many transactions that were. With `cancel`, the account
+    /// pays itself nothing in their place.
+    ///
+    /// # Errors
+    /// [`RailError`]: `Declined` where the node does not show what waits there.
+    pub async fn hurry(&self, cancel: bool) -> Result<u64, RailError> {
+        let _turn = self.turn.lock().await;
+        let (mined, known) = self.node.nonces(self.account).await?;
+        let waiting = if cancel { BTreeMap::new() } else { self.waiting().await? };
+        let fees = answered(self.node.provider().estimate_eip1559_fees()).await?;
+        for nonce in mined..known {
+            let request = match waiting.get(&nonce) {
+                Some(found) => found.clone(),
+                None if cancel => {
+                    TransactionRequest::default().with_to(self.account).with_gas_limit(limits::GAS_NOTHING)
+                }
+                None => {
+                    return Err(RailError::Declined(
+                        "the node does not show the transaction that waits: ask another node, or cancel it",
+                    ));
+                }
+            };
+            let request = request.with_from(self.account).with_nonce(nonce).with_chain_id(self.node.place().chain);
+            let (fee, tip) = (request.max_fee_per_gas, request.max_priority_fee_per_gas);
+            let request = request
+                .with_max_fee_per_gas(fee.map_or(fees.max_fee_per_gas, |fee| fee.max(fees.max_fee_per_gas)))
+                .with_max_priority_fee_per_gas(
+                    tip.map_or(fees.max_priority_fee_per_gas, |tip| tip.max(fees.max_priority_fee_per_gas)),
+                );
+            let mut flight = Flight { request, nonce, hashes: Vec::new(), may_be_out: true, bumps: 0 };
+            self.bump(&mut flight)?;
+            while self.launch(&mut flight).await? == Sent::Underpriced {
+                self.bump(&mut flight)?;
+            }
+        }
+        Ok(known.saturating_sub(mined))
+    }
+
+    /// The account's transactions that are not mined yet, as far as the node shows them in the block that it would make.
+    async fn waiting(&self) -> Result<BTreeMap<u64, TransactionRequest>, RailError> {
+        let asked = self.node.provider().get_block(BlockId::pending()).full().into_future();
+        let Some(block) = answered(asked).await? else { return Ok(BTreeMap::new()) };
+        let own = block.transactions.into_transactions().filter(|found| found.inner.signer() == self.account);
+        let request = |found: Transaction| (found.nonce(), TransactionRequest::from_transaction(found));
+        Ok(own.map(request).collect())
+    }
+
+    /// Puts a contract at its usual place, where it is not yet; whether it was sent.
+    ///
+    /// # Errors
+    /// [`RailError`]: `Declined` where the chain has no [`DEPLOYER`].
+    pub async fn deploy(&self, contract: &Contract) -> Result<bool, RailError> {
+        let code = |at: Address| answered(self.node.provider().get_code_at(at).into_future());
+        if !code(contract.usual_address()).await?.is_empty() {
+            return Ok(false);
+        }
+        if code(DEPLOYER).await?.is_empty() {
+            return Err(RailError::Declined(
+                "the chain has no deterministic deployer (0x4e59…956C): put that there first",
+            ));
+        }
+        self.send(Call { to: DEPLOYER, data: contract.call(), value: U256::ZERO }).await?;
+        let is_there = !code(contract.usual_address()).await?.is_empty();
+        if is_there { Ok(true) } else { Err(RailError::Unknown) }
+    }
+
+    /// Sends native coins, or a token, to somebody.
+    ///
+    /// # Errors
+    /// [`RailError`].
+    pub async fn pay(&self, token: Option<Address>, to: Address, amount: Amount) -> Result<B256, RailError> {
+        let amount = U256::from(amount.get());
+        let call = match token {
+            None => Call { to, data: Bytes::new(), value: amount },
+            Some(token) => {
+                Call { to: token, data: Erc20::transferCall { to, amount }.abi_encode().into(), value: U256::ZERO }
+            }
+        };
+        self.send(call).await.map(|receipt| receipt.transaction_hash)
     }
 
     /// Asks what it would cost, and whether it would be refused.

@@ -217,7 +217,7 @@ url = "http://127.0.0.1:7420"
 quorum = 1
 [seller]
 listen = "0.0.0.0:7400"
-pay = ["voucher", "direct"]
+rails = ["voucher", "direct"]
 grace = "1h"
 strangers = 1000
 proven = "340282366920938463463374607431768211455"

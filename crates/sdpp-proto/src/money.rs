@@ -94,6 +94,19 @@ impl AssetId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What a unit of it is called: the symbol of `SYMBOL@ISSUER`; of a name by CAIP-19 `wei` for a chain's own coin, and
+    /// the first digits of a token's address. For people: two assets may have one.
+    pub fn unit(&self) -> &str {
+        const TOKEN_DIGITS: usize = 10;
+        let name = self.as_str();
+        let kind = name.strip_prefix("eip155:").and_then(|rest| rest.split_once('/')).map(|(_, kind)| kind);
+        match kind.map(|kind| kind.strip_prefix("erc20:")) {
+            None => name.split('@').next().unwrap_or_default(),
+            Some(None) => "wei",
+            Some(Some(token)) => token.get(..TOKEN_DIGITS).unwrap_or(token),
+        }
+    }
 }
 
 impl fmt::Display for AssetId {

@@ -1,7 +1,7 @@
 //! Bundles: everything that shows what became of an order, for the auditor.
 
 use sdpp_proto::journal::Entry;
-use sdpp_proto::statement::{Kind, Menu, Order, Signed, Terms};
+use sdpp_proto::statement::{Kind, Menu, Order, RecordOffer, Signed, Terms};
 
 use crate::audit::Bundle;
 
@@ -27,7 +27,12 @@ pub fn menu_of(entries: &[Entry]) -> Option<Signed<Menu>> {
     })
 }
 
-/// The terms of the order that a journal's rows belong to.
+/// Where the seller of an order records, as its menu says.
+pub fn records_of(entries: &[Entry]) -> Option<RecordOffer> {
+    menu_of(entries).map(|menu| menu.records.clone())
+}
+
+/// The terms of the order of these entries of a journal, resolved against its menu.
 pub fn terms_of(entries: &[Entry]) -> Option<Terms> {
     let order = entries.iter().find_map(|entry| match entry {
         Entry::Statement(statement) if statement.kind == Kind::Order => Signed::<Order>::parse(&statement.bytes).ok(),

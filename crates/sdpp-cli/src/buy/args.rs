@@ -7,9 +7,9 @@ use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::suite::Suite;
 
-use crate::config::{Class, Pay};
-use crate::ledger::reach::Reach;
+use crate::config::{Class, Rail, Records};
 use crate::ledger::show;
+use crate::ways::Ways;
 
 /// Buys a product: what comes is written to standard output, a message a line.
 #[derive(clap::Args, Clone)]
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ORDER", num_args = 0..=1, default_missing_value = "last", conflicts_with_all = ["count", "budget"])]
     pub(super) resume: Option<Which>,
     #[command(flatten)]
-    pub(super) reach: Reach,
+    pub(super) ways: Ways,
     /// Show what would be ordered, what it costs and what is at risk; order nothing.
     #[arg(long, conflicts_with = "resume")]
     pub(super) dry_run: bool,
@@ -70,12 +70,16 @@ pub(super) struct How {
     /// Keep the exact messages too, so that the auditor can check every byte later.
     #[arg(long)]
     pub(super) keep: bool,
-    /// How to pay; the seller's first way if not given.
+    /// How to pay; the seller's first way that can be used here if not given.
+    #[arg(long, alias = "pay", value_enum)]
+    pub(super) rail: Option<Rail>,
+    /// Where to record; where the seller does if not given.
     #[arg(long, value_enum)]
-    pub(super) pay: Option<Pay>,
-    /// What is recorded on the ledger: each invoice and payment, every so many, or only the ends.
-    #[arg(long, value_name = "each|N|ends", default_value = "each")]
-    pub(super) record: Cadence,
+    pub(super) records: Option<Records>,
+    /// What is recorded: each invoice and payment, every so many, or only the ends. Each if not given; on a chain, where
+    /// each record costs gas, the ends.
+    #[arg(long, value_name = "each|N|ends")]
+    pub(super) record: Option<Cadence>,
     /// Key agreement: 1 is X25519, 2 is X-Wing, against later quantum computers.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub(super) suite: u8,

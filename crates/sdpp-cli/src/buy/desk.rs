@@ -1,97 +1,119 @@
-//! What a purchase needs: the ledger that the menu names, money on it, a way to pay, a journal.
+//! What a purchase needs: the place that the menu names for money, money there, a way to pay, records, a journal.
 
 use std::sync::Arc;
 
 use sdpp::buyer::{Listener, Progress as Counter, Reconnect, Settings};
 use sdpp::journal::Journal;
 use sdpp_ledger::{DirectPayer, LedgerRecords, LedgerTerms, RAIL_VOUCHER, VoucherPayer};
+use sdpp_proto::identity::SigningKey;
 use sdpp_proto::money::{Amount, AssetId};
-use sdpp_proto::statement::PayOption;
+use sdpp_proto::statement::{PayOption, RecordOffer};
 use sdpp_proto::suite::Suite;
-use sdpp_rail::Payer;
+use sdpp_rail::{Payer, Records};
 
 use super::Args;
 use super::journals::Journals;
+use crate::config::{self, Rail};
 use crate::exit::{Exit, failed};
-use crate::home::{Home, Role};
+use crate::home::{Home, Role, RoleHome};
 use crate::ledger::Failure;
 use crate::ledger::reach::{Reach, Remote};
 use crate::text::symbol;
+use crate::watch::Followed;
+use crate::ways::{Ways, rail_of, records_of};
 
-/// A buyer's place at one ledger.
+/// A buyer's places: of its money, and of its records.
 pub(crate) struct Desk {
-    pub(crate) remote: Remote,
-    pub(super) rail: String,
+    pub(crate) role: RoleHome,
+    key: SigningKey,
+    money: Money,
+    /// The ledger, where money or records are there.
+    pub(crate) remote: Option<Remote>,
+    records: Option<Arc<dyn Records>>,
+    option: PayOption,
     pub(crate) asset: AssetId,
 }
 
+/// Where the money is.
+enum Money {
+    /// On the ledger that was reached.
+    Ledger,
+    #[cfg(feature = "evm")]
+    Evm(Box<crate::evm::Account>),
+}
+
+/// What a desk is opened for.
+pub(crate) struct Wanted<'a> {
+    /// How it is paid.
+    pub(crate) option: &'a PayOption,
+    /// Where the seller records.
+    pub(crate) offer: &'a RecordOffer,
+    /// Where the buyer wants to, if it said so.
+    pub(crate) records: Option<config::Records>,
+}
+
+impl Wanted<'_> {
+    /// Where is recorded: as was said, else as configured, else where the seller does.
+    pub(crate) fn records(&self, config: &config::Buyer) -> Result<config::Records, Failure> {
+        self.records.or(config.records).map_or_else(|| records_of(&self.offer.backend), Ok)
+    }
+}
+
 impl Desk {
-    /// Reaches the ledger of a payment option: the one that was named, else the one of the menu.
-    pub(crate) async fn open(home: &Home, reach: &Reach, option: &PayOption) -> Result<Self, Failure> {
-        let terms = LedgerTerms::parse(&option.terms)?;
-        let named = reach.clone().or(&home.config()?.ledger);
-        let reach = match (&terms.url, named.named()) {
-            (_, Some(_)) => named,
-            (Some(url), None) => named.or_menu(url),
-            (None, None) => {
-                return Err(failed(Exit::Usage, "the menu does not say where the ledger is: name it with --ledger"));
+    /// Reaches the places of an order.
+    pub(crate) async fn open(home: &Home, ways: &Ways, wanted: &Wanted<'_>) -> Result<Self, Failure> {
+        let role = home.role(Role::Buyer)?;
+        let (key, option) = (role.key()?, wanted.option);
+        let (mut remote, money) = match rail_of(option) {
+            Some(Rail::Voucher | Rail::Direct) => {
+                let remote = open_ledger(home, &ways.reach, option, key.clone()).await?;
+                fetch_deposits(&remote).await;
+                (Some(remote), Money::Ledger)
             }
+            #[cfg(feature = "evm")]
+            Some(Rail::Evm) => {
+                let account = crate::evm::Account::for_option(home, &role, &ways.chain, option).await?;
+                (None, Money::Evm(Box::new(account)))
+            }
+            _ => return Err(failed(Exit::Refused, format!("this program cannot pay by '{}'", option.rail))),
         };
-        let remote = Remote::open(home, Role::Buyer, &reach).await?;
-        if !terms.is_of(remote.client.policy()) {
-            let (asked, found) = (&terms.log, remote.client.policy().log());
-            return Err(failed(
-                Exit::Refused,
-                format!("the seller is paid on another ledger\n  its menu  {asked}\n  {}  {found}", remote.url),
-            ));
-        }
-        remote.follow().await?;
-        fetch_deposits(&remote).await;
-        Ok(Self { remote, rail: option.rail.clone(), asset: option.asset.clone() })
-    }
-
-    /// What the buyer has.
-    async fn balance(&self) -> Result<Amount, Failure> {
-        let account = self.remote.key.public();
-        self.remote.look(|fold| fold.balance(&self.asset, &account)).await
-    }
-
-    /// Makes sure that the buyer can pay; asks a ledger on trial for its trial money.
-    pub(super) async fn fund(&self, needed: Amount) -> Result<(), Failure> {
-        let unit = symbol(&self.asset);
-        let mut has = self.balance().await?;
-        let trial = if has < needed { self.remote.http().trial().await.ok().flatten() } else { None };
-        if trial.is_some_and(|(asset, _)| asset == self.asset) {
-            // Given once; whoever had it already gets no more, and is told so below.
-            let _ = self.remote.http().grant(&self.remote.key.public()).await;
-            self.remote.follow().await?;
-            let before = has;
-            has = self.balance().await?;
-            if has > before {
-                eprintln!("trial money: the ledger gave {} {unit}", has.saturating_sub(before));
+        let records: Option<Arc<dyn Records>> = match wanted.records(&home.config()?.buyer)? {
+            config::Records::None => None,
+            config::Records::Ledger => {
+                if remote.is_none() {
+                    let opened = Remote::open_as(home, Role::Buyer, &ways.reach, key.clone()).await?;
+                    opened.follow().await?;
+                    remote = Some(opened);
+                }
+                remote.as_ref().map(|remote| -> Arc<dyn Records> {
+                    Arc::new(LedgerRecords::new(remote.client.clone(), key.clone()))
+                })
             }
-        }
-        if has >= needed {
-            return Ok(());
-        }
-        let account = self.remote.key.public();
-        Err(failed(
-            Exit::Money,
-            format!(
-                "the order may cost {needed} {unit}, and {account} has {has}: order less with --count or --budget, or \
-                 have somebody send you {}",
-                self.asset
-            ),
-        ))
+            config::Records::Evm => Some(records_on_chain(home, &role, ways, (&money, wanted.offer)).await?),
+        };
+        Ok(Self { role, key, money, remote, records, option: option.clone(), asset: option.asset.clone() })
     }
 
-    fn payer(&self) -> Arc<dyn Payer> {
-        let (client, key) = (self.remote.client.clone(), self.remote.key.clone());
-        if self.rail == RAIL_VOUCHER {
-            Arc::new(VoucherPayer::new(client, key))
-        } else {
-            Arc::new(DirectPayer::new(client, key))
+    /// Makes sure that the buyer can pay.
+    pub(super) async fn fund(&self, needed: Amount) -> Result<(), Failure> {
+        match (&self.money, &self.remote) {
+            #[cfg(feature = "evm")]
+            (Money::Evm(account), _) => account.fund(&self.option, needed).await,
+            (Money::Ledger, Some(remote)) => fund(remote, &self.asset, needed).await,
+            (Money::Ledger, None) => Ok(()),
         }
+    }
+
+    fn payer(&self) -> Result<Arc<dyn Payer>, Failure> {
+        Ok(match (&self.money, &self.remote) {
+            #[cfg(feature = "evm")]
+            (Money::Evm(account), _) => account.payer(),
+            (Money::Ledger, Some(remote)) if self.option.rail == RAIL_VOUCHER => {
+                Arc::new(VoucherPayer::new(remote.client.clone(), remote.key.clone()))
+            }
+            (Money::Ledger, Some(remote)) => Arc::new(DirectPayer::new(remote.client.clone(), remote.key.clone())),
+            (Money::Ledger, None) => return Err("the ledger was not reached".into()),
+        })
     }
 
     /// The library's settings.
@@ -101,21 +123,125 @@ impl Desk {
         journal: Journal,
         (progress, listener): (Arc<Counter>, Listener),
         reconnect: Reconnect,
-    ) -> Settings {
-        let Remote { client, key, .. } = &self.remote;
-        Settings {
-            key: key.clone(),
+    ) -> Result<Settings, Failure> {
+        let standings = self.remote.as_ref().map(|remote| remote.client.clone());
+        Ok(Settings {
+            key: self.key.clone(),
             suites: vec![suite],
-            payer: self.payer(),
-            rail: self.rail.clone(),
-            records: Some(Arc::new(LedgerRecords::new(client.clone(), key.clone()))),
-            standings: Some(client.clone()),
+            payer: self.payer()?,
+            rail: self.option.rail.clone(),
+            records: self.records.clone(),
+            standings: standings.map(|client| client as _),
             journal,
             reconnect,
             progress,
             listener,
+        })
+    }
+
+    /// The place whose silence keeps the buyer from paying.
+    pub(crate) fn followed(&self) -> Option<Followed> {
+        match &self.money {
+            #[cfg(feature = "evm")]
+            Money::Evm(account) => Some(account.followed()),
+            Money::Ledger => self.remote.as_ref().map(Remote::followed),
         }
     }
+}
+
+/// The ledger that an order has to do with, by its money or by its records; none where it has to do with none.
+pub(crate) async fn ledger_of(
+    home: &Home,
+    reach: &Reach,
+    (option, offer): (&PayOption, &RecordOffer),
+) -> Result<Option<Remote>, Failure> {
+    let key = || home.role(Role::Buyer)?.key();
+    if matches!(rail_of(option), Some(Rail::Voucher | Rail::Direct)) {
+        return open_ledger(home, reach, option, key()?).await.map(Some);
+    }
+    if records_of(&offer.backend)? != config::Records::Ledger {
+        return Ok(None);
+    }
+    let remote = Remote::open_as(home, Role::Buyer, reach, key()?).await?;
+    remote.follow().await?;
+    Ok(Some(remote))
+}
+
+/// Reaches the ledger of a payment option: the one that was named, else the one of the menu.
+async fn open_ledger(home: &Home, reach: &Reach, option: &PayOption, key: SigningKey) -> Result<Remote, Failure> {
+    let terms = LedgerTerms::parse(&option.terms)?;
+    let named = reach.clone().or(&home.config()?.ledger);
+    let reach = match (&terms.url, named.named()) {
+        (_, Some(_)) => named,
+        (Some(url), None) => named.or_menu(url),
+        (None, None) => {
+            return Err(failed(Exit::Usage, "the menu does not say where the ledger is: name it with --ledger"));
+        }
+    };
+    let remote = Remote::open_as(home, Role::Buyer, &reach, key).await?;
+    if !terms.is_of(remote.client.policy()) {
+        let (asked, found) = (&terms.log, remote.client.policy().log());
+        return Err(failed(
+            Exit::Refused,
+            format!("the seller is paid on another ledger\n  its menu  {asked}\n  {}  {found}", remote.url),
+        ));
+    }
+    remote.follow().await?;
+    Ok(remote)
+}
+
+/// Records on a chain: in the seller's contract if it has one, else in the usual one of the buyer's own chain.
+#[cfg(feature = "evm")]
+async fn records_on_chain(
+    home: &Home,
+    role: &RoleHome,
+    ways: &Ways,
+    (money, offer): (&Money, &RecordOffer),
+) -> Result<Arc<dyn Records>, Failure> {
+    use crate::evm::{Account, RECORDS};
+    if offer.backend == RECORDS {
+        return Account::for_records(home, role, &ways.chain, &offer.origin).await?.records().await;
+    }
+    match money {
+        Money::Evm(account) => account.records().await,
+        Money::Ledger => Account::open(home, role, &ways.chain).await?.records().await,
+    }
+}
+
+#[cfg(not(feature = "evm"))]
+async fn records_on_chain(
+    _: &Home,
+    _: &RoleHome,
+    _: &Ways,
+    _: (&Money, &RecordOffer),
+) -> Result<Arc<dyn Records>, Failure> {
+    Err(crate::ways::no_chains())
+}
+
+/// Makes sure that the buyer can pay on a ledger; asks one on trial for its trial money.
+async fn fund(remote: &Remote, asset: &AssetId, needed: Amount) -> Result<(), Failure> {
+    let (unit, account) = (symbol(asset), remote.key.public());
+    let balance = async || remote.look(|fold| fold.balance(asset, &account)).await;
+    let mut has = balance().await?;
+    let trial = if has < needed { remote.http().trial().await.ok().flatten() } else { None };
+    if trial.is_some_and(|(trial, _)| trial == *asset) {
+        // Given once; whoever had it already gets no more, and is told so below.
+        let _ = remote.http().grant(&account).await;
+        remote.follow().await?;
+        let before = has;
+        has = balance().await?;
+        if has > before {
+            eprintln!("trial money: the ledger gave {} {unit}", has.saturating_sub(before));
+        }
+    }
+    if has >= needed {
+        return Ok(());
+    }
+    let what = format!(
+        "the order may cost {needed} {unit}, and {account} has {has}: order less with --count or --budget, or have \
+         somebody send you {asset}"
+    );
+    Err(failed(Exit::Money, what))
 }
 
 /// Has the deposits of older orders come back, and those of purchases that died before their order was written. A

@@ -10,7 +10,7 @@ use sdpp_proto::buyer::Ended as How;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::offence::{Fault, Offence, Reason};
-use sdpp_proto::statement::{Form, PayOption, Product, RecordPolicy, Terms};
+use sdpp_proto::statement::{Form, PayOption, Product, RecordOffer, RecordPolicy, Terms};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -22,7 +22,7 @@ mod running;
 pub(crate) mod sinks;
 
 pub(crate) use args::{Args, Which};
-pub(crate) use desk::{Desk, fetch_deposits_of};
+pub(crate) use desk::{Desk, Wanted, fetch_deposits_of, ledger_of};
 pub(crate) use progress::Progress;
 
 use self::journals::Journals;
@@ -55,22 +55,25 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     let asked = visit::ask(home, address, |_| None).await?;
     let config = home.config()?.buyer;
     let product = for_sale(product_of(&asked.menu, topic)?)?;
-    let option = option_of(&asked.menu, args.how.pay.or(config.pay))?;
+    let option = option_of(&asked.menu, args.how.rail.or(config.rail))?;
     let limit = limit(args, product)?;
-    let request = request((args, &config), (product, option), limit)?;
+    let wanted = Wanted { option, offer: &asked.menu.records, records: args.how.records };
+    let record = record(args, wanted.records(&config)?);
+    let request = request((args, &config), (product, option), (limit, record))?;
     if args.dry_run {
         let bound = Bound::of(product, option, (request.exposure_max.unwrap_or(limit), limit), request.windows);
+        let bound = bound.in_units(symbol(&option.asset));
         eprintln!("{bound}\nat most {limit} {} would be spent; nothing was ordered", symbol(&option.asset));
         return Ok(ExitCode::SUCCESS);
     }
-    let desk = Desk::open(home, &args.reach, option).await?;
+    let desk = Desk::open(home, &args.ways, &wanted).await?;
     desk.fund(limit).await?;
     let mut watch = Watch::open(args.how.metrics.or(config.metrics)).await?;
-    watch.follow(&desk.remote);
+    watch.follow(desk.followed());
     let (journal, number) = journals::fresh(home, args.how.journal)?;
     let progress = Progress::new(args.want.count, symbol(&desk.asset), args.how.quiet);
     let heard = (progress.counter.clone(), watch.buyer(progress.listener()));
-    let buyer = Buyer::new(desk.settings(args.suite(), journal, heard, desk::reconnect(args)));
+    let buyer = Buyer::new(desk.settings(args.suite(), journal, heard, desk::reconnect(args))?);
     let mut place = sinks::open(args.how.to.as_deref().unwrap_or("-"), home).await?;
     if args.how.keep {
         place = place.keeping(&sinks::new_kept(home)?)?;
@@ -85,7 +88,7 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
         progress: progress.clone(),
         stop: stop.clone(),
     };
-    let _control = running.listen(&desk.remote.role, number);
+    let _control = running.listen(&desk.role, number);
     let bought = buyer.buy(&peer.peer(), &request, place.sink.as_mut(), stop.subscribe()).await;
     progress.finish();
     watch.stop().await;
@@ -104,19 +107,20 @@ async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Add
     }
     drop(journals);
     let (order, note) = (found.order.order, &found.order.note);
-    let terms = terms_of(&found.journal, &order).await?;
-    let desk = Desk::open(home, &args.reach, &terms.option).await?;
+    let (terms, offer) = terms_of(&found.journal, &order).await?;
+    let wanted = Wanted { option: &terms.option, offer: &offer, records: args.how.records };
+    let desk = Desk::open(home, &args.ways, &wanted).await?;
     let mut place = sinks::of_order(args.how.to.as_deref(), note.sink.as_deref(), home).await?;
     let peer = address.map_or_else(|| note.address(), Address::peer);
     // Whatever was said, the order is this seller's.
     let peer = sdpp::buyer::Address { seller: Some(found.order.seller), ..peer };
     let mut watch = Watch::open(args.how.metrics.or(home.config()?.buyer.metrics)).await?;
-    watch.follow(&desk.remote);
+    watch.follow(desk.followed());
     let progress = Progress::new(found.order.quantity, symbol(&desk.asset), args.how.quiet);
     let progress = progress.behind(found.order.due, found.order.paid);
     let reconnect = Reconnect { wait_for_seller: true, ..desk::reconnect(args) };
     let heard = (progress.counter.clone(), watch.buyer(progress.listener()));
-    let buyer = Buyer::new(desk.settings(args.suite(), found.journal, heard, reconnect));
+    let buyer = Buyer::new(desk.settings(args.suite(), found.journal, heard, reconnect)?);
     let stop = stop_on_signals()?;
     let running = Running {
         topic: found.order.topic.clone(),
@@ -125,7 +129,7 @@ async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Add
         progress: progress.clone(),
         stop: stop.clone(),
     };
-    let _control = running.listen(&desk.remote.role, found.number);
+    let _control = running.listen(&desk.role, found.number);
     let bought = buyer.resume(&peer, order, place.sink.as_mut(), stop.subscribe()).await;
     progress.finish();
     watch.stop().await;
@@ -135,11 +139,11 @@ async fn resume(home: &Home, args: &Args, (which, address): (&Which, Option<&Add
     Ok(code)
 }
 
-/// The terms of an order, as its journal has them.
-pub(crate) async fn terms_of(journal: &Journal, order: &StatementId) -> Result<Terms, Failure> {
+/// The terms of an order, and where its seller records, as its journal has them.
+pub(crate) async fn terms_of(journal: &Journal, order: &StatementId) -> Result<(Terms, RecordOffer), Failure> {
     let entries = journal.read(order_stream(order)).await?;
-    let terms = sdpp::bundle::terms_of(&entries);
-    terms.ok_or_else(|| failed(Exit::Storage, format!("the journal's order {order} is not whole")))
+    let found = sdpp::bundle::terms_of(&entries).zip(sdpp::bundle::records_of(&entries));
+    found.ok_or_else(|| failed(Exit::Storage, format!("the journal's order {order} is not whole")))
 }
 
 /// Most that will be spent.
@@ -160,6 +164,15 @@ fn limit(args: &Args, product: &Product) -> Result<Amount, Failure> {
     }
 }
 
+/// What is recorded. On a chain each record and each byte of it costs gas, and the id of a statement says the same.
+fn record(args: &Args, records: config::Records) -> RecordPolicy {
+    let (form, every) = match records {
+        config::Records::Evm => (Form::Hash, 0),
+        config::Records::Ledger | config::Records::None => (Form::Full, 1),
+    };
+    RecordPolicy { form, every: args.how.record.map_or(every, |cadence| cadence.0) }
+}
+
 /// The product, if it takes new orders: asked for before a deposit is locked for nothing.
 fn for_sale(product: &Product) -> Result<&Product, Failure> {
     if product.available == Some(0) {
@@ -172,7 +185,7 @@ fn for_sale(product: &Product) -> Result<&Product, Failure> {
 fn request(
     (args, config): (&Args, &config::Buyer),
     (product, option): (&Product, &PayOption),
-    limit: Amount,
+    (limit, record): (Amount, RecordPolicy),
 ) -> Result<Request, Failure> {
     let most = product.windows_max;
     let windows = args.want.windows.or_else(|| config.windows.map(|wished| wished.min(most))).unwrap_or(most);
@@ -190,7 +203,7 @@ fn request(
         windows,
         exposure_max: args.want.owe,
         limit: Some(limit),
-        record: RecordPolicy { form: Form::Full, every: args.how.record.0 },
+        record,
         // What was shown is what is ordered, or nothing is.
         agreed: Some(Box::new(Agreed { product: product.clone(), option: option.clone() })),
     })

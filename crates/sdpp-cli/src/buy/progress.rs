@@ -122,7 +122,7 @@ impl Progress {
     pub(crate) fn listener(&self) -> Listener {
         let own = self.clone();
         Arc::new(move |event| match event {
-            Event::Ordering { bound, .. } => own.line(&bound.to_string()),
+            Event::Ordering { bound, .. } => own.line(&bound.as_ref().clone().in_units(&own.unit).to_string()),
             Event::Live { order, start, .. } => {
                 own.live(*order, *start);
                 let from = if *start == 0 { String::new() } else { format!(" goes on with message {start}") };

@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "25/1", value_parser = parse_price)]
     price: (u128, u64),
     /// How windows are paid: by voucher against a deposit, or by a transfer each.
-    #[arg(long, value_enum, default_value = "voucher")]
+    #[arg(long = "rail", alias = "pay", value_enum, default_value = "voucher")]
     pay: Pay,
     /// Key agreement: 1 is X25519, 2 is X-Wing (X25519 and ML-KEM-768).
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]

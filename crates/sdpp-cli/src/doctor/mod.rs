@@ -5,27 +5,29 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+#[cfg(feature = "evm")]
+mod chain;
 mod ledger;
 mod machine;
 
 use crate::exit::Exit;
 use crate::home::Home;
 use crate::ledger::Failure;
-use crate::ledger::reach::Reach;
 use crate::ledger::show::Out;
 use crate::visit::wait;
+use crate::ways::Ways;
 
-/// Looks at configuration, keys, clock, port, disk, journals, ledger and witnesses.
+/// Looks at configuration, keys, clock, port, disk, journals, and at the ledger with its witnesses or the chain that is used.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Free space that must be left in the home, in MB.
     #[arg(long, value_name = "MB", default_value_t = 1_000)]
     free: u64,
-    /// Leave the ledger and its witnesses out.
+    /// Leave the ledger, its witnesses and chains out.
     #[arg(long)]
     offline: bool,
     #[command(flatten)]
-    reach: Reach,
+    ways: Ways,
     #[command(flatten)]
     out: Out,
 }
@@ -92,11 +94,33 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     if args.offline {
         tell(machine::clock(None));
     } else {
-        let found = wait_for(ledger::look(home, &args.reach))?;
+        let found = wait_for(reached(home, args))?;
         tell(machine::clock(found.last_tick));
         found.findings.into_iter().for_each(&mut tell);
     }
     Ok(if bad { Exit::Failed.into() } else { ExitCode::SUCCESS })
+}
+
+/// The ledger, and the chain where one is named or configured: then a ledger that nobody named is not looked for.
+#[cfg(feature = "evm")]
+async fn reached(home: &Home, args: &Args) -> ledger::Seen {
+    let Ways { reach, chain } = &args.ways;
+    let config = home.config().unwrap_or_default();
+    if !chain.is_named(&config) {
+        return ledger::look(home, reach).await;
+    }
+    let mut seen = if reach.named().is_some() || config.ledger.url.is_some() {
+        ledger::look(home, reach).await
+    } else {
+        ledger::Seen { findings: Vec::new(), last_tick: None }
+    };
+    seen.findings.extend(chain::look(home, chain, &config).await);
+    seen
+}
+
+#[cfg(not(feature = "evm"))]
+async fn reached(home: &Home, args: &Args) -> ledger::Seen {
+    ledger::look(home, &args.ways.reach).await
 }
 
 fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, Failure> {

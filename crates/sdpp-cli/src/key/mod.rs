@@ -9,7 +9,7 @@ use crate::ledger::show::Out;
 mod end;
 mod file;
 mod lock;
-mod passphrase;
+pub(crate) mod passphrase;
 mod qr;
 mod ring;
 mod show;

@@ -19,6 +19,7 @@ use crate::config;
 use crate::exit::{Exit, failed};
 use crate::home::{Home, Role, RoleHome, is_busy};
 use crate::text::hex;
+use crate::watch::Followed;
 
 /// How long to wait for a replica while all are in use.
 const TURN_MS: u64 = 30_000;
@@ -140,6 +141,15 @@ impl Remote {
             format!("{}: {error}", role.file(&format!("{name}.db")).display())
         })?;
         Ok(Self { url, role, key, service, client: Arc::new(client) })
+    }
+
+    /// For whoever watches whether it is there.
+    pub(crate) fn followed(&self) -> Followed {
+        let client = self.client.clone();
+        Followed::new(&self.url, move || {
+            let client = client.clone();
+            Box::pin(async move { client.follow().await.map(drop) })
+        })
     }
 
     /// The server itself, whose word is only its word.

@@ -16,7 +16,7 @@ use crate::text::{short_key, symbol, time};
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Out {
     /// Print JSON lines; so it does when standard output is not a terminal.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 mod export;
 mod restored;
 
-pub(crate) use export::{bundle_of, trust_of};
+pub(crate) use export::bundle_of;
 
 use crate::buy::journals::{Found, Journals};
-use crate::buy::{Desk, Progress, Which, conclude, sinks, terms_of};
+use crate::buy::{Desk, Progress, Wanted, Which, conclude, sinks, terms_of};
 use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::Failure;
@@ -22,6 +22,7 @@ use crate::ledger::reach::Reach;
 use crate::ledger::show::Out;
 use crate::text::{short_key, symbol};
 use crate::visit::{explain_at, wait};
+use crate::ways::Ways;
 
 /// Shows what you have ordered, hands its evidence on, and ends what is unfinished.
 #[derive(clap::Args)]
@@ -83,7 +84,7 @@ struct CloseArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    reach: Reach,
+    ways: Ways,
 }
 
 /// Runs it.
@@ -99,7 +100,7 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
             Verb::Export { order, out, offline, reach } => {
                 let found = Journals::open(home)?.find(home, order, false).await?;
                 let reach = (!offline).then_some(reach);
-                let bundle = bundle_of(home, &found, reach).await?;
+                let (bundle, _) = bundle_of(home, &found, reach).await?;
                 let written = std::fs::write(out, bundle.encode()?);
                 written.map_err(|error| failed(Exit::Storage, format!("{}: {error}", out.display())))?;
                 eprintln!("check it anywhere: sdpp audit {} --seller {}", out.display(), found.order.seller);
@@ -195,14 +196,15 @@ async fn close(home: &Home, args: &CloseArgs) -> Result<ExitCode, Failure> {
     }
     drop(journals);
     let (order, note) = (found.order.order, &found.order.note);
-    let terms = terms_of(&found.journal, &order).await?;
-    let desk = Desk::open(home, &args.reach, &terms.option).await?;
+    let (terms, offer) = terms_of(&found.journal, &order).await?;
+    let wanted = Wanted { option: &terms.option, offer: &offer, records: None };
+    let desk = Desk::open(home, &args.ways, &wanted).await?;
     let mut place = sinks::of_order(args.to.as_deref(), note.sink.as_deref(), home).await?;
     let peer = args.at.as_ref().map_or_else(|| note.address(), Address::peer);
     let peer = sdpp::buyer::Address { seller: Some(found.order.seller), ..peer };
     let progress = Progress::new(None, symbol(&desk.asset), true);
     let heard = (progress.counter.clone(), progress.listener());
-    let buyer = Buyer::new(desk.settings(Suite::X25519, found.journal, heard, Reconnect::default()));
+    let buyer = Buyer::new(desk.settings(Suite::X25519, found.journal, heard, Reconnect::default())?);
     let closed = buyer.close(&peer, order, (place.sink.as_mut(), args.give_up)).await;
     let purchase = closed.map_err(|error| {
         let error = explain_at(&peer.host, &error);

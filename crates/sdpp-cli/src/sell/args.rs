@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::Product as Sold;
 
-use crate::config::{self, Class, Config, Format, Pay, Product, Source};
+use crate::config::{self, Class, Config, Format, Product, Rail, Records, Source};
 use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
-use crate::ledger::reach::Reach;
 use crate::ledger::show;
+use crate::ways::Ways;
 use sdpp_config::AskedPrice;
 
 /// Sells products until Ctrl-C.
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(super) house: House,
     #[command(flatten)]
-    pub(super) reach: Reach,
+    pub(super) ways: Ways,
     /// Show what would be sold, for what, and what can be lost; sell nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -96,12 +96,16 @@ pub(super) struct House {
     /// The name that buyers reach it by, HOST or HOST:PORT, for the address that is shown.
     #[arg(long, value_name = "HOST", env = "SDPP_PUBLIC")]
     public: Option<String>,
-    /// What it is paid in: SYMBOL@ISSUER; the ledger's trial money, or its only asset, if not given.
+    /// What it is paid in: SYMBOL@ISSUER; the ledger's trial money, or its only asset, if not given. On a chain: usdc
+    /// (if nothing is said), coin for the chain's own, or the address of a token.
     #[arg(long, value_name = "ASSET", env = "SDPP_ASSET")]
     asset: Option<String>,
-    /// Ways to be paid; voucher if not given, may be given several times.
+    /// Ways to be paid; voucher if not given. Voucher and direct, both on the ledger, may be given together.
+    #[arg(long, alias = "pay", value_enum)]
+    rail: Vec<Rail>,
+    /// Where it records; on the ledger if it is paid there, else nowhere.
     #[arg(long, value_enum)]
-    pay: Vec<Pay>,
+    records: Option<Records>,
     /// What a flush of the journal survives: a power cut, or a killed process.
     #[arg(long, value_enum)]
     journal: Option<Class>,
@@ -191,8 +195,9 @@ impl House {
         seller.strangers = self.strangers.or(seller.strangers);
         seller.proven = self.proven.or(seller.proven);
         seller.metrics = self.metrics.or(seller.metrics);
-        if !self.pay.is_empty() {
-            seller.pay = Some(self.pay.clone());
+        seller.records = self.records.or(seller.records);
+        if !self.rail.is_empty() {
+            seller.rails = Some(self.rail.clone());
         }
     }
 }

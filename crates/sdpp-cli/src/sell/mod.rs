@@ -45,7 +45,7 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         }
         let mut watch = Watch::open(metrics).await?;
-        watch.follow(&shop.remote);
+        watch.follow(shop.till.followed());
         let mut settings = shop.settings(offers)?;
         settings.listener = watch.seller(settings.listener);
         let seller = Seller::start(settings).await.map_err(explain)?;

@@ -1,19 +1,134 @@
-//! What the seller is paid in, and by which rails.
+//! What the seller is paid in, by which rails, and where it records.
 
 use std::sync::Arc;
 
-use sdpp_ledger::{DirectPayee, PayeeConfig, VoucherPayee};
+use sdpp::seller::REDEEM_EVERY;
+use sdpp_ledger::{DirectPayee, LedgerRecords, PayeeConfig, VoucherPayee};
+use sdpp_proto::identity::SigningKey;
 use sdpp_proto::money::AssetId;
-use sdpp_rail::{Durability, Payee};
+use sdpp_rail::{Durability, Payee, Records};
 
-use crate::config::{self, Pay};
+use crate::config::{self, Config, Rail};
 use crate::exit::{Exit, failed};
+use crate::home::{Home, Role, RoleHome};
 use crate::ledger::Failure;
 use crate::ledger::reach::Remote;
 use crate::text::symbol;
+use crate::watch::Followed;
+use crate::ways::Ways;
+
+/// How a seller is paid, and where it records.
+pub(super) struct Till {
+    pub(super) asset: AssetId,
+    pub(super) payees: Vec<Arc<dyn Payee>>,
+    pub(super) records: Option<Arc<dyn Records>>,
+    /// The ledger, where money or records are there.
+    pub(super) remote: Option<Remote>,
+    /// Where money and records are, for people.
+    pub(super) places: Vec<(&'static str, String)>,
+    /// Paid invoices between two redemptions.
+    pub(super) redeem_every: u64,
+    followed: Option<Followed>,
+}
+
+impl Till {
+    /// Reaches the places of money and records.
+    pub(super) async fn open(
+        home: &Home,
+        (role, key): (&RoleHome, &SigningKey),
+        ways: &Ways,
+        config: &Config,
+    ) -> Result<Self, Failure> {
+        let rails = config.seller.rails.clone().unwrap_or_else(|| vec![Rail::Voucher]);
+        let on_chain = rails.contains(&Rail::Evm);
+        if on_chain && rails.iter().any(|rail| *rail != Rail::Evm) {
+            let what = "money on a chain and money on the ledger are not the same: run a seller for each";
+            return Err(failed(Exit::Usage, what));
+        }
+        let usual = if on_chain { config::Records::None } else { config::Records::Ledger };
+        let records = config.seller.records.unwrap_or(usual);
+        let mut till = if on_chain {
+            on_a_chain(home, role, ways, &config.seller).await?
+        } else {
+            let remote = follow(home, key, ways).await?;
+            let asset = asset(&remote, config.seller.asset.as_deref()).await?;
+            let payees = payees(&remote, &config.seller, &rails, &asset)?;
+            let (places, followed) = (vec![place_of(&remote)], Some(remote.followed()));
+            let redeem_every = config.seller.redeem_every.unwrap_or(REDEEM_EVERY);
+            Self { asset, payees, records: None, remote: Some(remote), places, redeem_every, followed }
+        };
+        match records {
+            config::Records::None => {
+                till.places.push(("records", "none: both sides keep them in their journals".into()))
+            }
+            config::Records::Ledger => {
+                if till.remote.is_none() {
+                    let remote = follow(home, key, ways).await?;
+                    till.places.push(place_of(&remote));
+                    till.remote = Some(remote);
+                }
+                till.records = till.remote.as_ref().map(|remote| -> Arc<dyn Records> {
+                    Arc::new(LedgerRecords::new(remote.client.clone(), key.clone()))
+                });
+            }
+            config::Records::Evm => till.record_on_a_chain(home, role, ways).await?,
+        }
+        Ok(till)
+    }
+
+    /// The place whose silence keeps the seller from selling.
+    pub(super) fn followed(&mut self) -> Option<Followed> {
+        self.followed.take()
+    }
+
+    #[cfg(feature = "evm")]
+    async fn record_on_a_chain(&mut self, home: &Home, role: &RoleHome, ways: &Ways) -> Result<(), Failure> {
+        let account = crate::evm::Account::open(home, role, &ways.chain).await?;
+        let records = account.records().await?;
+        self.places.push(("records", format!("{} by {}", records.origin(), account.address())));
+        self.records = Some(records);
+        Ok(())
+    }
+
+    #[cfg(not(feature = "evm"))]
+    async fn record_on_a_chain(&mut self, _: &Home, _: &RoleHome, _: &Ways) -> Result<(), Failure> {
+        Err(crate::ways::no_chains())
+    }
+}
+
+#[cfg(feature = "evm")]
+async fn on_a_chain(home: &Home, role: &RoleHome, ways: &Ways, config: &config::Seller) -> Result<Till, Failure> {
+    let account = crate::evm::Account::open(home, role, &ways.chain).await?;
+    let (payee, asset) = account.payee(role, config)?;
+    Ok(Till {
+        asset,
+        payees: vec![payee],
+        records: None,
+        remote: None,
+        places: vec![("chain", account.place())],
+        // Each redemption is a transaction: once, when the channel is closed, unless somebody wants to pay for more.
+        redeem_every: config.redeem_every.unwrap_or(0),
+        followed: Some(account.followed()),
+    })
+}
+
+#[cfg(not(feature = "evm"))]
+async fn on_a_chain(_: &Home, _: &RoleHome, _: &Ways, _: &config::Seller) -> Result<Till, Failure> {
+    Err(crate::ways::no_chains())
+}
+
+async fn follow(home: &Home, key: &SigningKey, ways: &Ways) -> Result<Remote, Failure> {
+    let remote = Remote::open_as(home, Role::Seller, &ways.reach, key.clone()).await?;
+    remote.follow().await?;
+    Ok(remote)
+}
+
+fn place_of(remote: &Remote) -> (&'static str, String) {
+    ("ledger", format!("{} at {}", remote.client.origin(), remote.url))
+}
 
 /// What the seller is paid in: what was said, else the ledger's trial money, else its only asset.
-pub(super) async fn asset(remote: &Remote, said: Option<&str>) -> Result<AssetId, Failure> {
+async fn asset(remote: &Remote, said: Option<&str>) -> Result<AssetId, Failure> {
     let issued = remote.look(sdpp_ledger::Fold::all_issued).await?;
     let of = |name: &str| issued.iter().map(|(asset, _)| asset).filter(|asset| symbol(asset) == name).count();
     if let Some(said) = said {
@@ -41,9 +156,10 @@ pub(super) async fn asset(remote: &Remote, said: Option<&str>) -> Result<AssetId
 }
 
 /// The ways to be paid.
-pub(super) fn payees(
+fn payees(
     remote: &Remote,
     config: &config::Seller,
+    rails: &[Rail],
     asset: &AssetId,
 ) -> Result<Vec<Arc<dyn Payee>>, Failure> {
     let usual = PayeeConfig::new(remote.key.clone(), asset.clone(), Some(remote.url.clone()));
@@ -52,21 +168,15 @@ pub(super) fn payees(
         pay_by_ms: config.pay_by.unwrap_or(usual.pay_by_ms),
         ..usual
     };
-    let ways = config.pay.clone().unwrap_or_else(|| vec![Pay::Voucher]);
     let mut payees: Vec<Arc<dyn Payee>> = Vec::new();
-    for way in [Pay::Voucher, Pay::Direct].into_iter().filter(|way| ways.contains(way)) {
-        let client = remote.client.clone();
-        // What is not redeemed yet is nowhere else: the book survives what the money must survive.
-        payees.push(match way {
-            Pay::Voucher => {
-                let store = Box::new(remote.role.store("rail", Durability::Power)?);
-                Arc::new(VoucherPayee::new(client, terms.clone(), store))
-            }
-            Pay::Direct => {
-                let store = Box::new(remote.role.store("rail-direct", Durability::Power)?);
-                Arc::new(DirectPayee::new(client, terms.clone(), store))
-            }
-        });
+    // What is not redeemed yet is nowhere else: the books survive what the money must survive.
+    if rails.contains(&Rail::Voucher) {
+        let store = Box::new(remote.role.store("rail", Durability::Power)?);
+        payees.push(Arc::new(VoucherPayee::new(remote.client.clone(), terms.clone(), store)));
+    }
+    if rails.contains(&Rail::Direct) {
+        let store = Box::new(remote.role.store("rail-direct", Durability::Power)?);
+        payees.push(Arc::new(DirectPayee::new(remote.client.clone(), terms, store)));
     }
     Ok(payees)
 }

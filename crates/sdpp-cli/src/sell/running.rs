@@ -38,7 +38,7 @@ impl Drop for Listening {
 
 impl Running {
     pub(super) fn new(shop: Shop, seller: Seller) -> Self {
-        let asset = shop.asset.clone();
+        let asset = shop.till.asset.clone();
         Self { shop: Mutex::new(shop), seller, asset }
     }
 
@@ -51,7 +51,7 @@ impl Running {
     #[cfg(unix)]
     pub(super) fn listen(self: Arc<Self>) -> Result<Listening, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
-        let path = crate::control::path(&self.shop().remote.role);
+        let path = crate::control::path(&self.shop().role);
         let control = crate::control::serve(path.clone(), self.clone());
         let control = control.map_err(|error| {
             failed(Exit::Storage, format!("{}: {error}; is the path of --home too long?", path.display()))

@@ -1,22 +1,20 @@
-//! What a seller has: its ledger, its ways to be paid, its products.
+//! What a seller has: its key, its ways to be paid, its products.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::time::Duration;
 
 use sdpp::address::Address;
 use sdpp::journal::Journal;
-use sdpp::seller::{Offer, Pools, REDEEM_EVERY, Settings};
-use sdpp_ledger::LedgerRecords;
-use sdpp_proto::money::AssetId;
-use sdpp_rail::Payee;
+use sdpp::seller::{Offer, Pools, Settings, TEND_EVERY};
+use sdpp_proto::identity::SigningKey;
 
+use super::money::Till;
 use super::sources::Sources;
-use super::{Args, durability, money, offers, told};
+use super::{Args, durability, offers, told};
 use crate::config::Config;
-use crate::home::{Home, Role};
+use crate::home::{Home, Role, RoleHome};
 use crate::ledger::Failure;
-use crate::ledger::reach::Remote;
 use crate::text::symbol;
 use sdpp_config::{AskedPrice, told as price};
 
@@ -24,9 +22,9 @@ use sdpp_config::{AskedPrice, told as price};
 pub(super) struct Shop {
     home: Home,
     args: Args,
-    pub(super) remote: Remote,
-    pub(super) asset: AssetId,
-    payees: Vec<Arc<dyn Payee>>,
+    pub(super) role: RoleHome,
+    key: SigningKey,
+    pub(super) till: Till,
     bound: SocketAddr,
     config: Config,
     sources: Sources,
@@ -41,14 +39,13 @@ pub(super) struct Plan {
 }
 
 impl Shop {
-    /// Reaches the ledger and follows it to its end.
+    /// Reaches the places of its money and its records.
     pub(super) async fn open(home: &Home, args: &Args, config: Config, bound: SocketAddr) -> Result<Self, Failure> {
-        let remote = Remote::open(home, Role::Seller, &args.reach).await?;
-        remote.follow().await?;
-        let asset = money::asset(&remote, config.seller.asset.as_deref()).await?;
-        let payees = money::payees(&remote, &config.seller, &asset)?;
+        let role = home.role(Role::Seller)?;
+        let key = role.key()?;
+        let till = Till::open(home, (&role, &key), &args.ways, &config).await?;
         let (home, args, sources) = (home.clone(), args.clone(), Sources::new(config.mqtt.clone()));
-        Ok(Self { home, args, remote, asset, payees, bound, config, sources, paused: BTreeSet::new() })
+        Ok(Self { home, args, role, key, till, bound, config, sources, paused: BTreeSet::new() })
     }
 
     /// What is on sale.
@@ -110,23 +107,24 @@ impl Shop {
 
     /// The library's settings.
     pub(super) fn settings(&self, offers: Vec<Offer>) -> Result<Settings, Failure> {
-        let Remote { client, key, role, .. } = &self.remote;
-        let config = &self.config.seller;
-        let journal = Journal::start(role.store("journal", durability(config.journal))?)?;
+        let (config, till) = (&self.config.seller, &self.till);
+        let journal = Journal::start(self.role.store("journal", durability(config.journal))?)?;
+        let standings = till.remote.as_ref().map(|remote| remote.client.clone());
         let settings = Settings {
             pools: self.pools(&offers),
-            standings: Some(client.clone()),
-            redeem_every: config.redeem_every.unwrap_or(REDEEM_EVERY),
-            listener: told::listener(&self.asset),
-            ..Settings::new(key.clone(), offers, self.payees.clone(), journal)
+            standings: standings.map(|client| client as _),
+            redeem_every: till.redeem_every,
+            tend_every: config.tend_every.map_or(TEND_EVERY, Duration::from_millis),
+            listener: told::listener(&till.asset),
+            ..Settings::new(self.key.clone(), offers, till.payees.clone(), journal)
         };
-        Ok(settings.record_in(Arc::new(LedgerRecords::new(client.clone(), key.clone()))))
+        Ok(till.records.iter().fold(settings, |settings, records| settings.record_in(records.clone())))
     }
 
     /// The addresses of all products, as buyers use them.
     pub(super) fn addresses(&self) -> Vec<Address> {
         let (host, port) = self.reached_at();
-        let seller = Some(self.remote.key.public());
+        let seller = Some(self.key.public());
         let address = |topic: &String| Address { seller, host: host.clone(), port, topic: Some(topic.clone()) };
         self.config.products.iter().map(|product| address(&product.topic)).collect()
     }
@@ -147,11 +145,13 @@ impl Shop {
 
     /// Says who sells what, for what, and what can be lost.
     pub(super) fn introduce(&self, offers: &[Offer]) {
-        let unit = symbol(&self.asset);
-        eprintln!("seller     {}", self.remote.key.public());
+        let unit = symbol(&self.till.asset);
+        eprintln!("seller     {}", self.key.public());
         eprintln!("listens    {}", self.bound);
-        eprintln!("ledger     {} at {}", self.remote.client.origin(), self.remote.url);
-        eprintln!("paid in    {}", self.asset);
+        for (name, place) in &self.till.places {
+            eprintln!("{name:<10} {place}");
+        }
+        eprintln!("paid in    {}", self.till.asset);
         for offer in offers {
             let product = &offer.product;
             let (k, windows) = (product.k, product.windows_max);

@@ -53,8 +53,17 @@ fn option_line(option: &PayOption) -> String {
     } else {
         "by a transfer for every invoice".to_owned()
     };
-    let place = LedgerTerms::parse(&option.terms).ok().and_then(|terms| terms.url).unwrap_or_default();
+    let place = place_of(option).unwrap_or_default();
     format!("{rail}: {asset} {how}; within {} s; {place}", pay_by_ms / 1000)
+}
+
+/// Where the money is.
+fn place_of(option: &PayOption) -> Option<String> {
+    #[cfg(feature = "evm")]
+    if option.rail == crate::evm::RAIL {
+        return crate::evm::place_of(option);
+    }
+    LedgerTerms::parse(&option.terms).ok().and_then(|terms| terms.url)
 }
 
 fn address_of(address: &Address, menu: &Menu, product: &Product) -> Address {

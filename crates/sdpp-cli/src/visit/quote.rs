@@ -3,18 +3,19 @@
 use std::process::ExitCode;
 
 use sdpp::bound::Bound;
-use sdpp_proto::money::Unit;
+use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::statement::{Menu, PayOption, Product};
 use sdpp_proto::wire::{Ask, AskQuote};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Whom, ask};
-use crate::config::Pay;
+use crate::config::Rail;
 use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::Failure;
-use crate::ledger::show::Out;
+use crate::ledger::show::{Out, with};
 use crate::text::symbol;
+use crate::ways::{self, Chain};
 use sdpp_config::told;
 
 /// Below so many messages on the way at once the link, and not the machine, sets the speed.
@@ -28,12 +29,14 @@ pub(crate) struct QuoteArgs {
     /// How many messages (bytes or seconds where the price counts those).
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
-    /// How to pay; the seller's first way if not given.
-    #[arg(long, value_enum)]
-    pay: Option<Pay>,
+    /// How to pay; the seller's first way that can be used here if not given.
+    #[arg(long, alias = "pay", value_enum)]
+    rail: Option<Rail>,
     /// Outstanding windows; as many as the product allows if not given.
     #[arg(long, value_name = "N")]
     windows: Option<u32>,
+    #[command(flatten)]
+    chain: Chain,
     #[command(flatten)]
     out: Out,
 }
@@ -47,14 +50,10 @@ pub(crate) fn product_of<'a>(menu: &'a Menu, topic: &str) -> Result<&'a Product,
 }
 
 /// The option of this way to pay; the first one that this program can use if none is said.
-pub(crate) fn option_of(menu: &Menu, pay: Option<Pay>) -> Result<&PayOption, Failure> {
-    let rail = |pay| match pay {
-        Pay::Voucher => sdpp_ledger::RAIL_VOUCHER,
-        Pay::Direct => sdpp_ledger::RAIL_DIRECT,
-    };
-    let usable = |option: &&PayOption| match pay {
-        Some(pay) => option.rail == rail(pay),
-        None => [Pay::Voucher, Pay::Direct].into_iter().any(|pay| option.rail == rail(pay)),
+pub(crate) fn option_of(menu: &Menu, rail: Option<Rail>) -> Result<&PayOption, Failure> {
+    let usable = |option: &&PayOption| {
+        let known = ways::rail_of(option);
+        known.is_some_and(|known| rail.is_none_or(|rail| rail == known))
     };
     menu.options.iter().find(usable).ok_or_else(|| {
         let all: Vec<&str> = menu.options.iter().map(|option| option.rail.as_str()).collect();
@@ -64,18 +63,19 @@ pub(crate) fn option_of(menu: &Menu, pay: Option<Pay>) -> Result<&PayOption, Fai
 
 pub(super) async fn run(home: &Home, args: &QuoteArgs) -> Result<ExitCode, Failure> {
     let (address, topic) = (args.whom.address()?, args.whom.topic()?);
-    let pay = args.pay.or(home.config()?.buyer.pay);
+    let rail = args.rail.or(home.config()?.buyer.rail);
     let asked = ask(home, address, |menu| {
         let product = menu.product_by_topic(topic)?.id;
-        let option = option_of(menu, pay).ok()?.id;
+        let option = option_of(menu, rail).ok()?.id;
         Some(Ask { product, quote: Some(AskQuote { option, quantity: args.count }) })
     })
     .await?;
-    let (product, option) = (product_of(&asked.menu, topic)?, option_of(&asked.menu, pay)?);
+    let (product, option) = (product_of(&asked.menu, topic)?, option_of(&asked.menu, rail)?);
     let quote = asked.quote.ok_or_else(|| failed(Exit::Refused, "the seller gave no quote"))?;
     let windows = args.windows.unwrap_or(product.windows_max).min(product.windows_max);
     let bound = Bound::of(product, option, (quote.exposure_max, quote.due), windows);
     let unit = symbol(&option.asset);
+    let bound = bound.in_units(unit);
     let what = match product.unit {
         Unit::Message => "messages",
         Unit::Byte => "bytes",
@@ -88,6 +88,10 @@ pub(super) async fn run(home: &Home, args: &QuoteArgs) -> Result<ExitCode, Failu
         told(&product.price(), unit),
         quote.fee,
     );
+    let chain = chain_cost(home, args, (option, &asked.menu, quote.due)).await?;
+    if let Some((text, _)) = &chain {
+        lines.push_str(&format!("\n{text}"));
+    }
     let room = u64::from(product.k).saturating_mul(u64::from(windows));
     if room < ROOM_MESSAGES {
         lines.push_str(&format!(
@@ -100,6 +104,36 @@ pub(super) async fn run(home: &Home, args: &QuoteArgs) -> Result<ExitCode, Failu
         "deposit": bound.buyer_deposit.to_string(), "grace_ms": bound.grace_ms, "k": product.k, "windows": windows,
         "seller_may_lose": bound.seller_exposure.to_string(), "buyer_may_lose": bound.buyer_undelivered.to_string(),
     });
-    args.out.tell(&lines, &own);
+    args.out.tell(&lines, &chain.into_iter().fold(own, |own, (_, more)| with(own, more)));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the chain asks for beside the seller; none where there is no chain.
+#[cfg(feature = "evm")]
+async fn chain_cost(
+    home: &Home,
+    args: &QuoteArgs,
+    (option, menu, due): (&PayOption, &Menu, Amount),
+) -> Result<Option<(String, Value)>, Failure> {
+    if option.rail != crate::evm::RAIL {
+        return Ok(None);
+    }
+    let costs = crate::evm::costs(home, &args.chain, option).await?;
+    // The order and its end, by each side.
+    let records = if menu.records.backend == crate::evm::RECORDS { 3 } else { 0 };
+    let programs = json!({
+        "gas_price_wei": costs.gas_price.to_string(), "open_wei": costs.open.to_string(),
+        "close_wei": costs.close.to_string(), "record_wei": costs.record.to_string(), "records": records,
+        "chain_wei": costs.all(records).to_string(),
+    });
+    Ok(Some((costs.lines(due, records), programs)))
+}
+
+#[cfg(not(feature = "evm"))]
+async fn chain_cost(
+    _: &Home,
+    _: &QuoteArgs,
+    _: (&PayOption, &Menu, Amount),
+) -> Result<Option<(String, Value)>, Failure> {
+    Ok(None)
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use sdpp::{buyer, seller};
 use sdpp_proto::offence::Reason;
 use sdpp_proto::seller::Ended;
-use sdpp_rail::RailError;
+use sdpp_rail::{RailError, Reply};
 use tokio::task::JoinHandle;
 
 pub(crate) mod logs;
@@ -30,15 +30,26 @@ use self::ready::Readiness;
 use self::server::Server;
 use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
-use crate::ledger::reach::Remote;
 use sdpp_config::duration_ms;
 
-/// How often the ledger is asked whether it is there; `SDPP_WATCH_EVERY` says otherwise, for tests.
+/// How often the ledger, or the node of a chain, is asked whether it is there; `SDPP_WATCH_EVERY` says otherwise, for tests.
 const EVERY: Duration = Duration::from_secs(15);
-/// A ledger may leave so many questions in a row without an answer.
+/// It may leave so many questions in a row without an answer.
 const SILENT_ROUNDS: u32 = 4;
 /// Under which name events of sales stand in the logs.
 const TARGET: &str = "sdpp::sale";
+
+/// A ledger or the node of a chain that is asked every so often whether it is there.
+pub(crate) struct Followed {
+    url: String,
+    ask: Box<dyn Fn() -> Reply<'static, ()> + Send + Sync>,
+}
+
+impl Followed {
+    pub(crate) fn new(url: &str, ask: impl Fn() -> Reply<'static, ()> + Send + Sync + 'static) -> Self {
+        Self { url: url.to_owned(), ask: Box::new(ask) }
+    }
+}
 
 /// Watches one seller or buyer. Without an address nothing is served.
 pub(crate) struct Watch {
@@ -51,7 +62,7 @@ pub(crate) struct Watch {
 struct Served {
     server: Server,
     numbers: Numbers,
-    /// Asks the ledger.
+    /// Asks the place of money.
     asking: Option<JoinHandle<()>>,
 }
 
@@ -83,19 +94,17 @@ impl Watch {
         Ok(Self { ready, every, served: Some(Served { server, numbers, asking: None }) })
     }
 
-    /// Asks this ledger every so often; it has just been followed.
-    pub(crate) fn follow(&mut self, remote: &Remote) {
-        let Some(served) = &mut self.served else { return };
-        let (client, ready, numbers, every) =
-            (remote.client.clone(), self.ready.clone(), served.numbers.clone(), self.every);
-        ready.answered(&remote.url);
-        let url = remote.url.clone();
+    /// Asks this place of money every so often; it has just answered.
+    pub(crate) fn follow(&mut self, followed: Option<Followed>) {
+        let (Some(served), Some(Followed { url, ask })) = (&mut self.served, followed) else { return };
+        let (ready, numbers, every) = (self.ready.clone(), served.numbers.clone(), self.every);
+        ready.answered(&url);
         served.asking = Some(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
                 numbers.keep_up();
-                match client.follow().await {
-                    Ok(_) => ready.answered(&url),
+                match ask().await {
+                    Ok(()) => ready.answered(&url),
                     Err(RailError::Dishonest(what)) => ready.dishonest(what),
                     // Silence shows by itself.
                     Err(RailError::Unavailable | RailError::Unknown | RailError::Declined(_)) => {}

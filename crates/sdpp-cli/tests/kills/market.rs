@@ -232,7 +232,7 @@ impl Market {
             }
             Who::Seller => {
                 if self.plan.config.contains("[[products]]") {
-                    let mut args = vec!["sell", "--pay", "voucher", "--pay", "direct", "--listen", at];
+                    let mut args = vec!["sell", "--rail", "voucher", "--rail", "direct", "--listen", at];
                     args.extend(self.believing());
                     return self.command("seller", &args);
                 }
@@ -240,7 +240,7 @@ impl Market {
                 let (price, k, windows) = (format!("{price}/1"), k.to_string(), windows.to_string());
                 let data = self.folder.text("data");
                 let mut args = vec!["sell", "--product", "feed", "--price", &price, "--k", &k, "--windows", &windows];
-                args.extend(["--pay", "voucher", "--pay", "direct", "--listen", at, "--from", &data]);
+                args.extend(["--rail", "voucher", "--rail", "direct", "--listen", at, "--from", &data]);
                 args.extend(self.believing());
                 self.command("seller", &args)
             }
@@ -383,7 +383,7 @@ impl Market {
     /// How a buyer begins to buy.
     pub(crate) fn buying(&self, home: &str, out: &str, direct: bool) -> Command {
         let (count, pay) = (self.plan.deal.count.to_string(), if direct { "direct" } else { "voucher" });
-        let mut args = vec!["buy", &self.address, "--count", &count, "--to", out, "--pay", pay, "--quiet", "--json"];
+        let mut args = vec!["buy", &self.address, "--count", &count, "--to", out, "--rail", pay, "--quiet", "--json"];
         args.extend(self.believing());
         self.command(home, &args)
     }

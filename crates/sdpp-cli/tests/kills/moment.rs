@@ -1,4 +1,5 @@
 //! Moments at which somebody is killed, drawn from a seed.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::fmt;
 
@@ -81,6 +82,16 @@ impl Moment {
         let (_, at, place, most) = random.of(&all);
         let direct = place.ends_with("/intent") || random.below(2) == 0;
         Self { phase, victim, at: *at, place, times: 1 + random.below(*most), direct }
+    }
+
+    /// The same where somebody dies by its own hand, and every window is paid by voucher.
+    pub(crate) fn draw_for(phase: Phase, victim: Who, random: &mut Random) -> Self {
+        loop {
+            let drawn = Self::draw(phase, victim, random);
+            if drawn.at == victim && !drawn.place.ends_with("/intent") {
+                return Self { direct: false, ..drawn };
+            }
+        }
     }
 
     /// For `SDPP_FAILPOINT`; without a process it kills itself.

@@ -65,9 +65,9 @@ fn a_buyer_has_habits_of_its_own() {
     let look =
         |args: &[&str]| ends(market.command(&[&["buy", &address, "--count", "100", "--dry-run"], args].concat()), 0);
     assert!(look(&[]).contains("2 outstanding windows"));
-    market.configure("windows = 1\npay = \"direct\"");
-    assert!(look(&["--pay", "voucher"]).contains("1 outstanding windows"));
-    assert!(look(&["--pay", "voucher", "--windows", "2"]).contains("2 outstanding windows"));
+    market.configure("windows = 1\nrail = \"direct\"");
+    assert!(look(&["--rail", "voucher"]).contains("1 outstanding windows"));
+    assert!(look(&["--rail", "voucher", "--windows", "2"]).contains("2 outstanding windows"));
     let said = ends(market.command(&["buy", &address, "--count", "100"]), 5);
     assert!(said.contains("it is paid by: ledger"), "{said}");
     seller.stop();

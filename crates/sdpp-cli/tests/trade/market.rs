@@ -13,7 +13,9 @@ pub(crate) const GRANT: u64 = 1_000_000;
 /// Lines of the file that is sold.
 pub(crate) const LINES: usize = 3_000;
 /// Variables that the machine of a test may have set.
-pub(crate) const VARIABLES: [&str; 11] = [
+pub(crate) const VARIABLES: [&str; 13] = [
+    "SDPP_NETWORK",
+    "SDPP_RPC",
     "SDPP_HOME",
     "SDPP_CONFIG",
     "SDPP_LEDGER",

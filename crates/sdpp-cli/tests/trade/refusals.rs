@@ -52,7 +52,7 @@ fn money_that_is_not_there_is_not_spent() {
         (&["--count", "1001"], 8, "has 1000000"),
         (&["--count", &count], 8, "order less"),
         (&["--count", "10", "--windows", "9"], 5, "--windows 2"),
-        (&["--count", "10", "--pay", "direct"], 5, "it is paid by: ledger"),
+        (&["--count", "10", "--rail", "direct"], 5, "it is paid by: ledger"),
     ] {
         let said = fails(market.command(&[&["buy", &address], args].concat()), code);
         assert!(said.contains(why), "{args:?}: {said}");

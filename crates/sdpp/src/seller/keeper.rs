@@ -64,8 +64,10 @@ async fn tend(shared: &Shared) {
                         }
                         // Its own session redeems.
                         Standstill::Live => {}
-                        // Its buyer may still come back.
+                        // Its buyer may still come back. Where redeeming is dear, only what is in a hurry is redeemed before
+                        // an order ends.
                         Standstill::Parked if one.amount.is_zero() => {}
+                        Standstill::Parked if shared.settings.redeem_every == 0 && !one.closing => {}
                         Standstill::Parked => redeem(shared, payee, one.order, false).await,
                         Standstill::Finished => redeem(shared, payee, one.order, true).await,
                     }

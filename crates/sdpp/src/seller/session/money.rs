@@ -85,7 +85,9 @@ impl Session {
         let Some(account) = self.machine.order() else { return };
         let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
         let payee = payee_of(&self.shared, account.terms());
-        if let Some(payee) = payee.filter(|_| has_paid || finished) {
+        // Its buyer may come back: where redeeming is dear, that is for the end of the order.
+        let is_time = finished || (has_paid && self.shared.settings.redeem_every > 0);
+        if let Some(payee) = payee.filter(|_| is_time) {
             let result = redeem_finally(&self.shared, &payee, (order, finished)).instrument(redeem_span(&order)).await;
             self.redeemed(result);
         }

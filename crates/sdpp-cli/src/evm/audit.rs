@@ -1,0 +1,197 @@
+//! What the chain says of an own order: its channel, its vouchers, its records.
+
+use std::fmt;
+
+use alloy::primitives::Address;
+use sdpp_evm::{Channel, ChannelState, Claim, EvmTerms, Node, VoucherProof, address_of};
+use sdpp_proto::codec::ChannelId;
+use sdpp_proto::journal::Entry;
+use sdpp_proto::money::Amount;
+use sdpp_proto::statement::{Kind, Payment, RecordOffer, Signed, Terms};
+use serde_json::{Value, json};
+
+use super::{Chain, RAIL, RECORDS, connect};
+use crate::buy::journals::Found;
+use crate::buy::terms_of;
+use crate::exit::{Exit, failed};
+use crate::home::Home;
+use crate::ledger::Failure;
+use crate::text::symbol;
+use sdpp::journal::order_stream;
+
+/// How a check ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum State {
+    Good,
+    /// Not all that should be there is, yet.
+    Missing,
+    False,
+}
+
+/// One check against the chain.
+pub(crate) struct Check {
+    what: &'static str,
+    state: State,
+    text: String,
+}
+
+impl Check {
+    fn new(what: &'static str, state: State, text: impl Into<String>) -> Self {
+        Self { what, state, text: text.into() }
+    }
+
+    /// 0 good, 1 something is missing, 2 false: as the auditor's verdicts.
+    pub(crate) const fn how_bad(&self) -> u8 {
+        match self.state {
+            State::Good => 0,
+            State::Missing => 1,
+            State::False => 2,
+        }
+    }
+
+    /// For programs.
+    pub(crate) fn to_json(&self) -> Value {
+        let state = match self.state {
+            State::Good => "clean",
+            State::Missing => "incomplete",
+            State::False => "false",
+        };
+        json!({ "check": self.what, "verdict": state, "text": self.text })
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Good => "ok",
+            State::Missing => "MISSING",
+            State::False => "FALSE",
+        };
+        write!(f, "  chain: {state}: {}: {}", self.what, self.text)
+    }
+}
+
+/// Asks the chain about an order; none where it has nothing to do with one.
+pub(crate) async fn check(home: &Home, chain: &Chain, found: &Found) -> Result<Option<Vec<Check>>, Failure> {
+    let order = found.order.order;
+    let (terms, offer) = terms_of(&found.journal, &order).await?;
+    let entries = found.journal.read(order_stream(&order)).await?;
+    let mut checks = Vec::new();
+    if terms.option.rail == RAIL {
+        checks.extend(money(home, chain, &terms, &entries).await?);
+    }
+    if offer.backend == RECORDS {
+        checks.extend(records(home, chain, (&terms, &offer), &entries).await?);
+    }
+    Ok((!checks.is_empty()).then_some(checks))
+}
+
+/// The payments of an order that carry vouchers, in order.
+fn payments(entries: &[Entry]) -> Vec<Signed<Payment>> {
+    let payment = |entry: &Entry| match entry {
+        Entry::Statement(statement) if statement.kind == Kind::Payment => Signed::parse(&statement.bytes).ok(),
+        Entry::Statement(_) | Entry::Salt(_) | Entry::Intent(_) | Entry::Record { .. } => None,
+    };
+    entries.iter().filter_map(payment).collect()
+}
+
+async fn money(home: &Home, chain: &Chain, terms: &Terms, entries: &[Entry]) -> Result<Vec<Check>, Failure> {
+    let refused = |error: &dyn fmt::Display| failed(Exit::Refused, error.to_string());
+    let evm = EvmTerms::parse(&terms.option.terms).map_err(|error| refused(&error))?;
+    let mut network = chain.of(&home.config()?, evm.chain)?;
+    network.channels = evm.place().contract;
+    let node = connect(&network).await?;
+    let unreachable = |error| failed(Exit::Unreachable, format!("{}: {error}", network.rpc));
+    let Some(id) = terms.order.channel else {
+        return Ok(vec![Check::new("channel", State::False, "the order names none")]);
+    };
+    let now = node.channel(&id).await.map_err(unreachable)?;
+    let paid = payments(entries);
+    let last = paid.last().map_or(Amount::ZERO, |payment| payment.total);
+    let Some(opened) = node.opening(&id).await.map_err(unreachable)? else {
+        let text = format!("{id} was not opened within the blocks that were looked through");
+        return Ok(vec![Check::new("channel", State::Missing, text)]);
+    };
+    let unit = symbol(&terms.option.asset);
+    let (payee, deposit) = (opened.payee, opened.deposit);
+    let text = format!("{id}: {deposit} {unit} locked for {payee}");
+    let named = (Some(payee), opened.token) == (address_of(&terms.option.address), evm.token());
+    let mut checks = vec![if named && opened.is_of(&node.place(), &id, &terms.order) {
+        Check::new("channel", State::Good, text)
+    } else {
+        Check::new(
+            "channel",
+            State::False,
+            format!("{text}, but it is not this order's: another payee, token or order"),
+        )
+    }];
+    checks.push(vouchers(&node, &id, &opened.signer, &paid));
+    checks.push(redeemed(&now, last, unit));
+    Ok(checks)
+}
+
+/// Every payment's voucher is signed by the channel's signer, for this channel and contract.
+fn vouchers(node: &Node, id: &ChannelId, signer: &Address, paid: &[Signed<Payment>]) -> Check {
+    for payment in paid {
+        let proof = payment.proof.as_deref().and_then(VoucherProof::parse);
+        let is_good = proof.is_some_and(|proof| {
+            let (total, messages, invoice) = (payment.total, proof.messages, payment.invoice_id);
+            let claim = Claim { channel: *id, total, messages, invoice };
+            claim.is_signed(&node.place(), signer, &proof)
+        });
+        if !is_good {
+            let text = format!("that of payment {} ({} in all) is not worth anything", payment.id(), payment.total);
+            return Check::new("vouchers", State::False, text);
+        }
+    }
+    Check::new("vouchers", State::Good, format!("{} are signed by {signer}", paid.len()))
+}
+
+fn redeemed(now: &Channel, last: Amount, unit: &str) -> Check {
+    let took = now.redeemed;
+    let closed = now.state == ChannelState::Closed;
+    if took > last {
+        let text = format!("{took} {unit} were taken, and {last} were signed here: is a journal missing?");
+        return Check::new("redeemed", State::False, text);
+    }
+    let rest = last.saturating_sub(took);
+    let text = format!("{took} of {last} {unit}{}", if closed { "; the channel is closed" } else { "" });
+    match (rest.is_zero(), closed) {
+        (true, _) | (false, true) => Check::new("redeemed", State::Good, text),
+        (false, false) => Check::new("redeemed", State::Good, format!("{text}; the seller can still take the rest")),
+    }
+}
+
+/// What the order asked to be recorded at its ends is on the chain.
+async fn records(
+    home: &Home,
+    chain: &Chain,
+    (terms, offer): (&Terms, &RecordOffer),
+    entries: &[Entry],
+) -> Result<Vec<Check>, Failure> {
+    let network = super::records_place(home, chain, &offer.origin)?;
+    let contract = network.records;
+    let node = connect(&network).await?;
+    let mut missing = Vec::new();
+    let mut count = 0u64;
+    for entry in entries {
+        let Entry::Statement(statement) = entry else { continue };
+        let is_end = matches!(statement.kind, Kind::Order | Kind::Settlement | Kind::Default);
+        let is_pair = terms.order.record.every > 0 && matches!(statement.kind, Kind::Invoice | Kind::Payment);
+        if !is_end && !is_pair {
+            continue;
+        }
+        let at = node.is_recorded(contract, &statement.id).await;
+        match at.map_err(|error| failed(Exit::Unreachable, format!("{}: {error}", network.rpc)))? {
+            true => count = count.saturating_add(1),
+            // Not each of them has to be there where every so many are recorded.
+            false if is_end => missing.push(format!("{} {}", statement.kind.name(), statement.id)),
+            false => {}
+        }
+    }
+    let text = format!("{count} statements are in {contract}");
+    Ok(vec![match missing.first() {
+        None => Check::new("records", State::Good, text),
+        Some(first) => Check::new("records", State::Missing, format!("{text}; not there: {first}")),
+    }])
+}

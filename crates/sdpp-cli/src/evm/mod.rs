@@ -1,0 +1,290 @@
+//! Money and records on EVM chains: which chain, whose key, who is paid.
+//!
+//! ```text
+//! --network, --rpc, [evm] ──► network (a chain and its node) ──► Account (a key there) ──► payer, payee, records
+//! ```
+
+use std::sync::Arc;
+
+use alloy::primitives::Address;
+use alloy::signers::local::PrivateKeySigner;
+use sdpp_evm::typed::Place;
+use sdpp_evm::{
+    EvmPayee, EvmPayer, EvmRecords, EvmTerms, Node, NodeConfig, NodeError, PayeeConfig, PayerKeys, address_of, limits,
+};
+use sdpp_proto::money::{Amount, AssetId};
+use sdpp_proto::statement::PayOption;
+use sdpp_rail::{Durability, Payee, Payer, RailError, Records};
+
+use crate::config;
+use crate::exit::{Exit, failed};
+use crate::home::{Home, RoleHome};
+use crate::ledger::Failure;
+use crate::text::symbol;
+use crate::visit::exit_of_rail;
+use crate::watch::Followed;
+
+mod audit;
+mod cost;
+mod key;
+mod network;
+mod unit;
+pub(crate) mod wallet;
+
+pub(crate) use audit::{Check, check as audit};
+pub(crate) use cost::costs;
+pub(crate) use network::Chain;
+pub(crate) use unit::is_usdc;
+
+use self::network::Network;
+
+/// Name of the rail.
+pub(crate) const RAIL: &str = sdpp_evm::RAIL;
+/// Name of its records.
+pub(crate) const RECORDS: &str = "evm";
+
+/// A key of a role on a chain.
+pub(crate) struct Account {
+    pub(crate) node: Arc<Node>,
+    key: PrivateKeySigner,
+    network: Network,
+}
+
+impl Account {
+    /// The role's account on the network that is named, or configured.
+    pub(crate) async fn open(home: &Home, role: &RoleHome, chain: &Chain) -> Result<Self, Failure> {
+        Self::on(role, chain.usual(&home.config()?)?).await
+    }
+
+    /// The same for an option of a menu: the chain and the contract are the menu's.
+    pub(crate) async fn for_option(
+        home: &Home,
+        role: &RoleHome,
+        chain: &Chain,
+        option: &PayOption,
+    ) -> Result<Self, Failure> {
+        let terms = EvmTerms::parse(&option.terms).map_err(|error| failed(Exit::Refused, error.to_string()))?;
+        let mut network = chain.of(&home.config()?, terms.chain)?;
+        network.channels = terms.place().contract;
+        Self::on(role, network).await
+    }
+
+    /// The same for the records of a menu.
+    pub(crate) async fn for_records(
+        home: &Home,
+        role: &RoleHome,
+        chain: &Chain,
+        origin: &str,
+    ) -> Result<Self, Failure> {
+        Self::on(role, records_place(home, chain, origin)?).await
+    }
+
+    async fn on(role: &RoleHome, network: Network) -> Result<Self, Failure> {
+        let key = key::open(role)?;
+        let node = Arc::new(connect(&network).await?);
+        Ok(Self { node, key, network })
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> String {
+        self.key.address().to_checksum(None)
+    }
+
+    /// Where its money is, for people.
+    pub(crate) fn place(&self) -> String {
+        let Network { name, chain, rpc, .. } = &self.network;
+        format!("{name} (chain {chain}) at {rpc}, account {}", self.address())
+    }
+
+    /// Pays by it.
+    pub(crate) fn payer(&self) -> Arc<EvmPayer> {
+        let keys = PayerKeys { account: self.key.clone(), vouchers: self.key.clone() };
+        Arc::new(EvmPayer::new(self.node.clone(), keys))
+    }
+
+    /// Is paid into it.
+    pub(crate) fn payee(&self, role: &RoleHome, config: &config::Seller) -> Result<(Arc<dyn Payee>, AssetId), Failure> {
+        let token = self.network.token(config.asset.as_deref())?;
+        let usual = PayeeConfig::new(self.key.clone(), token);
+        let terms = PayeeConfig {
+            grace_min_ms: config.grace.unwrap_or(usual.grace_min_ms),
+            pay_by_ms: config.pay_by.unwrap_or(usual.pay_by_ms),
+            ..usual
+        };
+        // What is not redeemed yet is nowhere else: the book survives what the money must survive.
+        let store = Box::new(role.store("rail-evm", Durability::Power)?);
+        let asset = sdpp_evm::asset(self.network.chain, token);
+        Ok((Arc::new(EvmPayee::new(self.node.clone(), terms, store)), asset))
+    }
+
+    /// Records in its name.
+    pub(crate) async fn records(&self) -> Result<Arc<dyn Records>, Failure> {
+        let newest = self.node.height().await.map_err(|error| self.explain(error))?;
+        let from = newest.saturating_sub(limits::LOGS_BLOCKS);
+        Ok(Arc::new(EvmRecords::new(self.node.clone(), self.key.clone(), self.network.records, from)))
+    }
+
+    /// Makes sure that it can lock so much of an asset, and pay for the gas.
+    pub(crate) async fn fund(&self, option: &PayOption, needed: Amount) -> Result<(), Failure> {
+        let terms = EvmTerms::parse(&option.terms).map_err(|error| failed(Exit::Refused, error.to_string()))?;
+        let (account, unit) = (self.key.address(), symbol(&option.asset));
+        let asked = async {
+            let kept = self.node.balance(terms.token().unwrap_or_default(), account).await?;
+            let coins = self.node.coins(account).await?;
+            let free = match terms.token() {
+                Some(token) => self.node.tokens(token, account).await?,
+                None => coins,
+            };
+            let gas = cost::gas_of_opening(&self.node, terms.token()).await?;
+            Ok((plus(kept, free), coins, gas))
+        };
+        let (has, coins, gas) = asked.await.map_err(|error| self.explain(error))?;
+        let native = if terms.token().is_none() { needed } else { Amount::ZERO };
+        let address = self.address();
+        if has < needed {
+            let what = format!(
+                "the order may cost {needed} {unit}, and {address} has {has}: order less with --count or --budget, or \
+                 send it some on {}",
+                self.network.name
+            );
+            return Err(failed(Exit::Money, what));
+        }
+        if coins < plus(native, gas) {
+            let coin = &self.network.coin;
+            let what = format!(
+                "{address} has {coins} wei of {coin}, and opening a channel costs some {gas} wei of gas beside what \
+                 is locked: send it some {coin} on {}",
+                self.network.name
+            );
+            return Err(failed(Exit::Money, what));
+        }
+        Ok(())
+    }
+
+    /// What is wrong, and what to do next.
+    pub(crate) fn explain(&self, error: RailError) -> Failure {
+        let rpc = &self.network.rpc;
+        let text = match error {
+            RailError::Unavailable => format!("{rpc} does not answer as a node: try another one with --rpc"),
+            RailError::Unknown => format!(
+                "nobody knows yet whether the transaction was mined: look with `sdpp wallet`, raise its fee with `sdpp wallet bump`, or \
+                 run the same command again (nothing is done twice). The node is {rpc}"
+            ),
+            RailError::Declined(why) | RailError::Dishonest(why) => format!("the chain refused: {why}"),
+        };
+        failed(exit_of_rail(&error), text)
+    }
+
+    /// For whoever watches whether it is there.
+    pub(crate) fn followed(&self) -> Followed {
+        let node = self.node.clone();
+        Followed::new(&self.network.rpc, move || {
+            let node = node.clone();
+            Box::pin(async move { node.now().await.map(drop) })
+        })
+    }
+}
+
+/// Has the rest of older orders come back, where the grace period of a close that was asked for is over.
+pub(crate) async fn reclaim(
+    payer: &dyn Payer,
+    journal: &sdpp::journal::Journal,
+    key: &sdpp_proto::identity::PublicKey,
+) {
+    if let Err(error) = sdpp::buyer::reclaim(journal, RAIL, payer, key).await {
+        // The next command tries again.
+        tracing::warn!(%error, "deposits of older orders could not be fetched");
+    }
+}
+
+fn node_config(network: &Network) -> NodeConfig {
+    let place = Place { chain: network.chain, contract: network.channels };
+    NodeConfig { url: network.rpc.clone(), place, finality: network.finality }
+}
+
+async fn connect(network: &Network) -> Result<Node, Failure> {
+    Node::connect(&node_config(network)).await.map_err(|error| unusable(network, &error))
+}
+
+fn unusable(network: &Network, error: &NodeError) -> Failure {
+    let exit = match error {
+        NodeError::BadUrl => Exit::Usage,
+        NodeError::Silent(_) => Exit::Unreachable,
+        NodeError::OtherChain { .. } | NodeError::NoContract | NodeError::OtherCode | NodeError::OtherDomain => {
+            Exit::Refused
+        }
+    };
+    failed(exit, format!("{} at {}: {error}", network.name, network.rpc))
+}
+
+/// What was found of a chain.
+pub(crate) enum Looked {
+    Good(String),
+    Bad(String),
+}
+
+/// Looks at the chain that is named: its node, its id, the code of its contracts, their EIP-712 domain.
+pub(crate) async fn look(chain: &Chain, config: &config::Config) -> Vec<(&'static str, Looked)> {
+    const CHAIN: &str = "chain";
+    let network = match chain.usual(config) {
+        Ok(network) => network,
+        Err(error) => return vec![(CHAIN, Looked::Bad(error.to_string()))],
+    };
+    let node = match Node::reach(&node_config(&network)).await {
+        Ok(node) => node,
+        Err(error) => return vec![(CHAIN, Looked::Bad(unusable(&network, &error).to_string()))],
+    };
+    let height = node.height().await.map_or_else(|error| error.to_string(), |height| format!("block {height}"));
+    let text = format!("{} serves {} (chain {}), {height}", network.rpc, network.name, network.chain);
+    let mut found = vec![(CHAIN, Looked::Good(text))];
+    found.push(match node.check_contract().await {
+        Ok(()) => {
+            let text = format!("channels at {}: the code and the domain of signatures are right", network.channels);
+            ("contract", Looked::Good(text))
+        }
+        Err(error) => ("contract", Looked::Bad(format!("{}: {error}", network.channels))),
+    });
+    found.push(match node.is_records(network.records).await {
+        Ok(true) => ("contract", Looked::Good(format!("records at {}: the code is right", network.records))),
+        Ok(false) => {
+            let text = format!("no contract of records at {}: `sdpp wallet deploy` puts it there", network.records);
+            ("contract", Looked::Bad(text))
+        }
+        Err(error) => ("contract", Looked::Bad(error.to_string())),
+    });
+    found
+}
+
+/// How an option of a chain is shown: where its contract is.
+pub(crate) fn place_of(option: &PayOption) -> Option<String> {
+    let place = EvmTerms::parse(&option.terms).ok()?.place();
+    Some(format!("chain {}, contract {}", place.chain, place.contract))
+}
+
+/// The chain of a menu's records, and their contract there.
+fn records_place(home: &Home, chain: &Chain, origin: &str) -> Result<Network, Failure> {
+    let place = origin.strip_prefix("eip155:").and_then(|rest| rest.split_once(':'));
+    let place = place.and_then(|(chain, contract)| Some((chain.parse::<u64>().ok()?, address_of(contract)?)));
+    let no_place = || failed(Exit::Refused, format!("'{origin}' is no contract of records on a chain"));
+    let (id, records) = place.ok_or_else(no_place)?;
+    let mut network = chain.of(&home.config()?, id)?;
+    network.records = records;
+    Ok(network)
+}
+
+/// The sum, or the most that there is.
+fn plus(one: Amount, other: Amount) -> Amount {
+    one.checked_add(other).unwrap_or(Amount::MAX)
+}
+
+/// An address as people write it: with its checksum, or all of one case.
+fn address(text: &str) -> Result<Address, Failure> {
+    let read = text.parse::<Address>().ok().filter(|address| {
+        let digits = text.trim_start_matches("0x");
+        let one_case = digits == digits.to_lowercase() || digits == digits.to_uppercase();
+        one_case || address.to_checksum(None) == text
+    });
+    read.ok_or_else(|| {
+        failed(Exit::Usage, format!("'{text}' is no address: 0x and 40 digits, with its checksum or all of one case"))
+    })
+}

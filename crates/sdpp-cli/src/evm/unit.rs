@@ -1,0 +1,57 @@
+//! What amounts of an asset on a chain are called.
+
+use sdpp_evm::{NETWORKS, Network};
+use sdpp_proto::money::AssetId;
+
+use crate::text::symbol;
+
+/// Whether an asset is the USDC of a known network: a millionth of it is called uUSDC.
+pub(crate) fn is_usdc(asset: &AssetId) -> bool {
+    let found = asset.as_str().strip_prefix("eip155:").and_then(|rest| rest.split_once("/erc20:"));
+    let usdc = found.and_then(|(chain, _)| Network::find(chain)?.usdc);
+    found.zip(usdc).is_some_and(|((_, token), usdc)| usdc.to_checksum(None) == token)
+}
+
+/// An amount as people count it, where that is known: 1 500 000 uUSDC are 1.5 USDC.
+pub(crate) fn human(asset: &AssetId, units: u128) -> Option<String> {
+    let (decimals, name) = match symbol(asset) {
+        "wei" => (18, coin(asset)),
+        "uUSDC" => (6, "USDC"),
+        _ => return None,
+    };
+    Some(format!("{} {name}", decimal(units, decimals)))
+}
+
+/// A whole number of the smallest units, with a point before so many decimals.
+pub(crate) fn decimal(units: u128, decimals: usize) -> String {
+    let digits = format!("{units:0>width$}", width = decimals.saturating_add(1));
+    let (whole, rest) = digits.split_at(digits.len().saturating_sub(decimals));
+    let rest = rest.trim_end_matches('0');
+    if rest.is_empty() { whole.to_owned() } else { format!("{whole}.{rest}") }
+}
+
+fn coin(asset: &AssetId) -> &'static str {
+    let chain = asset.as_str().strip_prefix("eip155:").and_then(|rest| rest.split_once('/')).map(|(chain, _)| chain);
+    let network = NETWORKS.iter().find(|network| chain == Some(network.chain.to_string().as_str()));
+    network.map_or("coins", |network| network.coin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_names() {
+        let usdc = AssetId::new("eip155:8453/erc20:0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
+        let (coin, other) = (AssetId::new("eip155:137/slip44:60"), AssetId::new("eip155:1/erc20:0x0123456789abcdef"));
+        assert_eq!(symbol(&usdc), "uUSDC");
+        assert_eq!(symbol(&coin), "wei");
+        assert_eq!(symbol(&other), "0x01234567");
+        assert_eq!(symbol(&AssetId::new("uUSD@z6Mk")), "uUSD");
+        assert_eq!(human(&usdc, 1_500_000).as_deref(), Some("1.5 USDC"));
+        assert_eq!(human(&coin, 1).as_deref(), Some("0.000000000000000001 POL"));
+        assert_eq!(human(&other, 1), None);
+        assert_eq!(decimal(0, 6), "0");
+        assert_eq!(decimal(1_000_000, 6), "1");
+    }
+}

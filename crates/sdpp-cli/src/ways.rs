@@ -1,0 +1,55 @@
+//! The ways to pay and to record: by which names they go, and what is said of each on the command line.
+
+use sdpp_proto::statement::PayOption;
+
+use crate::config::{self, Rail};
+use crate::exit::{Exit, failed};
+use crate::ledger::Failure;
+use crate::ledger::reach::Reach;
+
+#[cfg(feature = "evm")]
+pub(crate) use crate::evm::Chain;
+
+/// Where this program knows no chains, there is nothing to say of them.
+#[cfg(not(feature = "evm"))]
+#[derive(clap::Args, Clone, Default)]
+pub(crate) struct Chain {}
+
+/// The places of money and records: the ledger, and the chain.
+#[derive(clap::Args, Clone, Default)]
+pub(crate) struct Ways {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    #[command(flatten)]
+    pub(crate) chain: Chain,
+}
+
+/// Which of the rails of this program an option is of.
+pub(crate) fn rail_of(option: &PayOption) -> Option<Rail> {
+    match option.rail.as_str() {
+        sdpp_ledger::RAIL_VOUCHER => Some(Rail::Voucher),
+        sdpp_ledger::RAIL_DIRECT => Some(Rail::Direct),
+        #[cfg(feature = "evm")]
+        crate::evm::RAIL => Some(Rail::Evm),
+        _ => None,
+    }
+}
+
+/// The records that a backend of a menu names.
+pub(crate) fn records_of(backend: &str) -> Result<config::Records, Failure> {
+    match backend {
+        "none" => Ok(config::Records::None),
+        "ledger" => Ok(config::Records::Ledger),
+        "evm" => Ok(config::Records::Evm),
+        other => {
+            let what = format!("the seller records on '{other}', which this program does not know: say --records none");
+            Err(failed(Exit::Refused, what))
+        }
+    }
+}
+
+/// What to say where the program was built without chains.
+#[cfg(not(feature = "evm"))]
+pub(crate) fn no_chains() -> Failure {
+    failed(Exit::Usage, "this sdpp was built without EVM chains: build it with --features evm")
+}

@@ -1,0 +1,105 @@
+//! A sale as people make it.
+
+use crate::kit::*;
+use crate::market::*;
+
+#[test]
+fn a_thousand_messages_are_bought_with_tokens_and_every_unit_is_accounted_for() {
+    let market = Market::open("story", 1_000);
+    let doctor = market.lines("seller", &["doctor", "--json"]);
+    let found = |check: &str, said: &str| {
+        doctor.iter().any(|row| row["check"] == check && row["state"] == "ok" && text(&row["text"]).contains(said))
+    };
+    assert!(found("chain", "31337") && found("contract", "domain") && found("contract", "records"), "{doctor:?}");
+    let (seller, address) = market.sell(&[]);
+    let quote = market.lines("buyer", &["quote", &address, "--count", "1000", "--json"]).remove(0);
+    assert!(quote["due"] == "3000" && quote["rail"] == "evm", "{quote}");
+    assert!(text(&quote["open_wei"]).parse::<u128>().unwrap() > 0, "{quote}");
+
+    let out = market.folder.text("bought");
+    let said = market.done("buyer", &["buy", &address, "--count", "1000", "--to", &out]);
+    assert!(said.contains("settled: 1000 messages"), "{said}");
+    assert!(said.contains("if it is away for 600 s") && !said.contains("thief"), "{said}");
+    assert_eq!(market.delivered("bought"), 1_000);
+    until(|| market.channels("seller", "seller").is_empty());
+    // However many windows: one transaction opened the channel, one closed it. The seller's others put contracts there.
+    let contracts = market.lines("seller", &["wallet", "deploy", "--as", "seller", "--json"]);
+    assert!(contracts.iter().all(|row| row["sent"] == false), "{contracts:?}");
+    assert_eq!(market.node.sent_by(&market.buyer), 1);
+    assert_eq!(market.node.sent_by(&market.seller), contracts.len() as u64 + 1);
+    let audit = market.lines("buyer", &["audit", "--json"]);
+    assert!(audit.iter().all(|row| row["verdict"] == "clean"), "{audit:?}");
+    for check in ["channel", "vouchers", "redeemed"] {
+        assert!(audit.iter().any(|row| row["check"] == check), "{check}: {audit:?}");
+    }
+    assert_eq!(market.has("seller", "seller", &market.seller), 1_000 * PRICE);
+    assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT - 1_000 * PRICE);
+    seller.stop();
+}
+
+#[test]
+fn what_is_recorded_on_the_chain_is_found_there() {
+    let market = Market::open("records", 100);
+    let (seller, address) = market.sell(&["--records", "evm"]);
+    let menu = market.lines("buyer", &["menu", &address, "--json"]).remove(0);
+    assert!(menu["records"] == "evm" && text(&menu["records_origin"]).starts_with("eip155:31337:0x"), "{menu}");
+    market.done("buyer", &["buy", &address, "--count", "100", "--to", &market.folder.text("bought")]);
+    until(|| market.channels("seller", "seller").is_empty());
+    let mut audit = Vec::new();
+    // The seller's own last word is recorded behind the sale.
+    until(|| {
+        audit = market.lines("buyer", &["audit", "--json"]);
+        audit.iter().any(|row| row["check"] == "records" && text(&row["text"]).starts_with("3 statements"))
+    });
+    assert!(audit.iter().all(|row| row["verdict"] == "clean"), "{audit:?}");
+    seller.stop();
+}
+
+#[test]
+fn a_wallet_is_kept_locked_and_can_be_had_from_elsewhere() {
+    let market = Market::open("wallet", 10);
+    let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+    let clear = market.folder.path("clear");
+    std::fs::write(&clear, key).unwrap();
+    let clear = clear.display().to_string();
+    market.fails("other", &["wallet", "import", &clear, "--as", "buyer"], 1);
+    assert!(std::process::Command::new("chmod").args(["600", &clear]).status().unwrap().success());
+    let taken = market.lines("other", &["wallet", "import", &clear, "--as", "buyer", "--json"]).remove(0);
+    assert_eq!(taken["account"], "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "that of anvil's second key");
+    let file = market.folder.path("other/buyer/wallet.json");
+    assert!(!std::fs::read_to_string(&file).unwrap().contains(&key[2..]));
+    let locked = file.display().to_string();
+    let again = market.lines("third", &["wallet", "import", &locked, "--as", "seller", "--json"]).remove(0);
+    assert_eq!(again["account"], taken["account"]);
+    let said = market.fails("other", &["wallet", "new"], 5);
+    assert!(said.contains("has a wallet already"), "{said}");
+    let mut command = market.command("other", &["wallet", "bump"]);
+    let output = command.env("SDPP_PASSPHRASE", "another horse").output().unwrap();
+    assert!(!output.status.success() && stderr(&output).contains("passphrase"), "{}", stderr(&output));
+    // It has coins; what it sends arrives.
+    let rows = market.lines("other", &["wallet", "send", &market.buyer, "7", "--json"]);
+    assert_eq!(rows[0]["sent"], "7");
+    assert_eq!(market.lines("other", &["wallet", "bump", "--json"])[0]["transactions"], 0);
+}
+
+#[test]
+fn a_transaction_that_waits_is_sent_again_with_higher_fees_or_replaced() {
+    let market = Market::open("bump", 10);
+    let pending = |name: &str| market.lines("buyer", &["wallet", "--json"])[0][name].clone();
+    for cancel in [false, true] {
+        market.node.ask("evm_setAutomine", serde_json::json!([false]));
+        let args = ["wallet", "send", &market.seller, "7", "--as", "buyer"];
+        let mut sending = market.command("buyer", &args).spawn().unwrap();
+        until(|| pending("waiting") == 1);
+        let verb = if cancel { vec!["wallet", "bump", "--cancel", "--json"] } else { vec!["wallet", "bump", "--json"] };
+        assert_eq!(market.lines("buyer", &verb)[0]["transactions"], 1);
+        assert_eq!(pending("waiting"), 1);
+        let before = market.node.sent_by(&market.buyer);
+        market.node.ask("evm_setAutomine", serde_json::json!([true]));
+        market.node.mine(1);
+        assert_eq!(market.node.sent_by(&market.buyer), before + 1);
+        // The program that sent it finds none of its own, and says that it does not know.
+        let status = sending.wait().unwrap();
+        assert_eq!(status.code(), Some(4), "cancelled: {cancel}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Sides that are away, nodes that lie, hang and fail: nothing is paid twice, and everybody has what is its own.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+use crate::kit::*;
+use crate::market::*;
+use crate::node::Node;
+
+/// Buys, and is killed as soon as it has some messages. Gives its order.
+fn abandoned(market: &Market, address: &str) -> String {
+    let out = market.folder.text("bought");
+    let args = ["buy", address, "--count", "1000", "--to", &out, "--quiet"];
+    let mut buyer = Served::spawn(market.command("buyer", &args));
+    until(|| std::fs::read_to_string(&out).is_ok_and(|got| got.lines().count() >= 60));
+    buyer.kill();
+    let order = market.lines("buyer", &["orders", "list", "--json"]).remove(0);
+    text(&order["order"]).to_owned()
+}
+
+/// What the order of a buyer has paid.
+fn paid(market: &Market) -> u64 {
+    text(&market.lines("buyer", &["orders", "list", "--json"])[0]["paid"]).parse().unwrap()
+}
+
+#[test]
+fn a_buyer_that_asks_for_the_close_behind_the_sellers_back_loses_to_its_watcher() {
+    for restarted in [false, true] {
+        let market = Market::open(&format!("watcher-{restarted}"), 1_000);
+        let (mut seller, address) = market.sell(&["--rate", "400"]);
+        let order = abandoned(&market, &address);
+        if restarted {
+            seller.kill();
+        }
+        // It gives up at a place where no seller is: the rail alone is asked.
+        let nobody = address.replace(address.rsplit_once(':').unwrap().1, "1/feed");
+        let args = ["orders", "close", &order, "--give-up", "--at", &nobody];
+        market.done("buyer", &args);
+        if restarted {
+            let closing = market.channels("buyer", "buyer");
+            assert!(closing[0]["state"] == "closing" && closing[0]["redeemed"] == "0", "{closing:?}");
+            (seller, _) = market.sell(&[]);
+        }
+        // The grace period is not over: nobody has touched the clock.
+        until(|| market.channels("buyer", "buyer")[0]["redeemed"] != "0");
+        market.node.pass(GRACE_S + 1);
+        let took = market.has("seller", "seller", &market.seller);
+        let paid = paid(&market);
+        // What it signed last may never have left the buyer: it was killed.
+        assert!(took <= paid && took + 4 * 20 * PRICE >= paid, "the buyer has signed {paid}, the seller took {took}");
+        assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT - took);
+        assert!(market.channels("buyer", "buyer").is_empty());
+        seller.stop();
+    }
+}
+
+#[test]
+fn a_buyer_whose_seller_is_gone_has_the_rest_back_alone() {
+    let market = Market::open("gone", 1_000);
+    let (mut seller, address) = market.sell(&["--rate", "400"]);
+    let order = abandoned(&market, &address);
+    seller.kill();
+    market.done("buyer", &["orders", "close", &order, "--give-up"]);
+    // Too early: nothing comes back.
+    assert!(market.has("buyer", "buyer", &market.buyer) < GRANT - paid(&market));
+    market.node.pass(GRACE_S + 1);
+    assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT, "nobody has redeemed");
+    // A seller that comes back too late finds nothing to redeem, and works on.
+    let (seller, address) = market.sell(&[]);
+    market.done("buyer", &["buy", &address, "--count", "10", "--to", &market.folder.text("again")]);
+    until(|| market.channels("seller", "seller").is_empty());
+    assert_eq!(market.has("seller", "seller", &market.seller), 10 * PRICE);
+    seller.stop();
+}
+
+/// Takes connections, and does the same with each.
+fn endpoint(answer: Option<&'static str>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            if let Some(answer) = answer {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(answer.as_bytes());
+            } else {
+                kept.push(stream);
+            }
+        }
+    });
+    url
+}
+
+#[test]
+fn a_node_that_lies_hangs_or_fails_costs_nothing() {
+    let market = Market::open("endpoints", 100);
+    let (seller, address) = market.sell(&[]);
+    let other = Node::start(5);
+    let nobody = format!("http://{}", fixed_address());
+    let broken = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    for (url, code, why) in [
+        (other.url(), 5, "the node serves chain 5"),
+        (nobody, 4, "does not answer"),
+        (endpoint(None), 4, "does not answer"),
+        (endpoint(Some(broken)), 4, "does not answer"),
+        ("ftp://x".to_owned(), 2, "URL"),
+    ] {
+        let said = market.fails("buyer", &["buy", &address, "--count", "10", "--rpc", &url], code);
+        assert!(said.contains(why), "{url}: {said}");
+        let said = market.fails("seller2", &["doctor", "--rpc", &url], 1);
+        assert!(!said.contains("panic"), "{said}");
+    }
+    assert!(market.lines("buyer", &["orders", "list", "--json"]).is_empty());
+    assert_eq!(market.node.tokens(market.token, &market.buyer), GRANT, "nothing is locked");
+    seller.stop();
+}
+
+#[test]
+fn a_sale_outlives_a_node_that_is_away_for_a_while() {
+    let market = Market::open("away", 1_000);
+    let (seller, address) = market.sell(&["--rate", "500"]);
+    let out = market.folder.text("bought");
+    let args = ["buy", &address, "--count", "1000", "--to", &out, "--quiet"];
+    let mut buyer = Served::spawn(market.command("buyer", &args));
+    until(|| std::fs::read_to_string(&out).is_ok_and(|got| got.lines().count() >= 60));
+    market.node.signal("STOP");
+    thread::sleep(Duration::from_secs(3));
+    market.node.signal("CONT");
+    assert!(buyer.wait().success(), "{}", buyer.said());
+    assert_eq!(market.delivered("bought"), 1_000);
+    until(|| market.channels("seller", "seller").is_empty());
+    assert_eq!(market.has("seller", "seller", &market.seller), 1_000 * PRICE);
+    assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT - 1_000 * PRICE);
+    seller.stop();
+}
