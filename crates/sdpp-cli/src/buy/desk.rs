@@ -149,20 +149,20 @@ impl Desk {
     }
 }
 
-/// The ledger that an order has to do with, by its money or by its records; none where it has to do with none.
+/// The ledger that an order is recorded on; none where it is recorded elsewhere, or nowhere.
 pub(crate) async fn ledger_of(
     home: &Home,
     reach: &Reach,
     (option, offer): (&PayOption, &RecordOffer),
 ) -> Result<Option<Remote>, Failure> {
-    let key = || home.role(Role::Buyer)?.key();
-    if matches!(rail_of(option), Some(Rail::Voucher | Rail::Direct)) {
-        return open_ledger(home, reach, option, key()?).await.map(Some);
-    }
     if records_of(&offer.backend)? != config::Records::Ledger {
         return Ok(None);
     }
-    let remote = Remote::open_as(home, Role::Buyer, reach, key()?).await?;
+    let key = home.role(Role::Buyer)?.key()?;
+    if matches!(rail_of(option), Some(Rail::Voucher | Rail::Direct)) {
+        return open_ledger(home, reach, option, key).await.map(Some);
+    }
+    let remote = Remote::open_as(home, Role::Buyer, reach, key).await?;
     remote.follow().await?;
     Ok(Some(remote))
 }

@@ -111,8 +111,14 @@ impl Market {
 
     /// How the seller is started.
     pub(crate) fn selling(&self, more: &[&str]) -> Command {
-        let (token, price, data) = (self.token.to_string(), format!("{PRICE}/1"), self.folder.text("data"));
-        let mut args = vec!["sell", "--rail", "evm", "--asset", &token, "--listen", &self.at, "--product", "feed"];
+        let token = self.token.to_string();
+        self.selling_by(&[&["--rail", "evm", "--asset", &token], more].concat())
+    }
+
+    /// The same by any rail.
+    pub(crate) fn selling_by(&self, more: &[&str]) -> Command {
+        let (price, data) = (format!("{PRICE}/1"), self.folder.text("data"));
+        let mut args = vec!["sell", "--listen", &self.at, "--product", "feed"];
         args.extend(["--price", &price, "--k", "20", "--windows", "4", "--from", &data]);
         args.extend(more);
         self.command("seller", &args)

@@ -56,6 +56,41 @@ fn what_is_recorded_on_the_chain_is_found_there() {
 }
 
 #[test]
+fn every_way_to_pay_goes_with_every_way_to_record() {
+    let market = Market::open("matrix", 100);
+    let mut serving = market.command("ledger", &["ledger", "serve", "--listen", "127.0.0.1:0"]);
+    serving.args(["--dev-grant", &GRANT.to_string()]);
+    let ledger = Served::spawn(serving);
+    let url = ledger.url();
+    let token = market.token.to_string();
+    for rail in ["voucher", "direct", "evm"] {
+        for records in ["ledger", "evm", "none"] {
+            let (label, home) = (format!("paid by {rail}, recorded by {records}"), format!("{rail}-{records}"));
+            let mut args = vec!["--rail", rail, "--records", records, "--ledger", &url];
+            if rail == "evm" {
+                args.extend(["--asset", &token]);
+            }
+            let seller = Served::spawn(market.selling_by(&args));
+            let address = seller.url();
+            market.another_home(&home);
+            let out = format!("{home}.ndjson");
+            let path = market.folder.text(&out);
+            let said = market.done(&home, &["buy", &address, "--count", "100", "--to", &path, "--ledger", &url]);
+            assert!(said.contains("settled: 100 messages, due 300"), "{label}: {said}");
+            assert_eq!(market.delivered(&out), 100, "{label}");
+            seller.stop();
+            let audit = market.lines(&home, &["audit", "--json", "--ledger", &url]);
+            assert!(audit.iter().all(|row| row["verdict"] == "clean"), "{label}: {audit:?}");
+            let on_log = audit[0]["totals"]["records"].as_u64().unwrap();
+            let on_chain = audit.iter().any(|row| row["check"] == "records" && text(&row["text"]).starts_with("3 "));
+            assert_eq!((on_log > 0, on_chain), (records == "ledger", records == "evm"), "{label}: {audit:?}");
+        }
+    }
+    assert_eq!(market.has("seller", "seller", &market.seller), 3 * 100 * PRICE);
+    ledger.stop();
+}
+
+#[test]
 fn a_wallet_is_kept_locked_and_can_be_had_from_elsewhere() {
     let market = Market::open("wallet", 10);
     let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";

@@ -18,7 +18,7 @@ pub(super) struct Sale {
     pub(super) seller: PublicKey,
     pub(super) buyer: PublicKey,
     pub(super) terms: Terms,
-    /// Whether the menu names a place for records.
+    /// Whether the menu names a log for records. What is recorded elsewhere, whoever can ask there looks for.
     pub(super) is_recorded: bool,
     /// Attaches that wait for their acceptance, with rising index.
     attaches: Vec<Waiting>,
@@ -79,7 +79,7 @@ impl Sale {
             seller: *seller,
             buyer: head.issuer,
             terms,
-            is_recorded: menu.records.backend != "none",
+            is_recorded: menu.records.backend == "ledger",
             attaches: Vec::new(),
             attach_index: None,
             exposure: None,
