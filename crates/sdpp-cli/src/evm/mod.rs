@@ -158,6 +158,11 @@ impl Account {
             );
             return Err(failed(Exit::Money, what));
         }
+        let depth = self.network.finality.max(option.finality);
+        if depth > 0 {
+            let name = &self.network.name;
+            eprintln!("note: a channel is opened on {name}, and the order goes out when it is {depth} blocks deep");
+        }
         Ok(())
     }
 

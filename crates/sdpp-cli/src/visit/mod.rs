@@ -99,6 +99,7 @@ pub(crate) fn explain_at(at: &str, error: &BuyError) -> Failure {
         BuyError::Overflow => Exit::Usage,
         BuyError::Sink(_) => Exit::Data,
         BuyError::UnknownOrder(_) => Exit::Refused,
+        BuyError::Stopped => Exit::Failed,
     };
     if let BuyError::Ended(How::Offence(Offence::WrongSeller)) = error {
         let what = "another seller answers there, with another key than the address has: nothing was ordered; ask \

@@ -118,6 +118,31 @@ fn a_node_that_lies_hangs_or_fails_costs_nothing() {
 }
 
 #[test]
+fn a_buyer_that_is_stopped_before_its_channel_is_final_leaves_and_has_its_deposit_back() {
+    let market = Market::open("stopped", 10);
+    for home in ["seller", "buyer"] {
+        let config = market.folder.path(&format!("{home}/sdpp.toml"));
+        let more = "[evm.networks.local]\nfinality = 3\n";
+        let text = std::fs::read_to_string(&config).unwrap_or_default();
+        std::fs::write(config, text + more).unwrap();
+    }
+    let (seller, address) = market.sell(&[]);
+    let args = ["buy", &address, "--count", "10", "--to", &market.folder.text("bought"), "--quiet"];
+    let mut buyer = Served::spawn(market.command("buyer", &args));
+    until(|| !market.channels("buyer", "buyer").is_empty());
+    buyer.signal("INT");
+    assert_eq!(buyer.wait().code(), Some(1), "{}", buyer.said());
+    assert!(buyer.said().contains("nothing was ordered"), "{}", buyer.said());
+    assert_eq!(market.node.tokens(market.token, &market.buyer), GRANT - 10 * PRICE, "it is locked");
+    market.node.mine(3);
+    // The close is asked for, and when the grace period is over the deposit is there.
+    assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT - 10 * PRICE);
+    market.node.pass(GRACE_S + 1);
+    assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT);
+    seller.stop();
+}
+
+#[test]
 fn a_sale_outlives_a_node_that_is_away_for_a_while() {
     let market = Market::open("away", 1_000);
     let (seller, address) = market.sell(&["--rate", "500"]);

@@ -39,6 +39,8 @@ pub enum BuyError {
     Sink(io::Error),
     /// The journal has no such order.
     UnknownOrder(StatementId),
+    /// It was told to stop while the rail was opening a channel: there is no order.
+    Stopped,
 }
 
 impl std::fmt::Display for BuyError {
@@ -71,6 +73,10 @@ impl std::fmt::Display for BuyError {
                 f.write_str("nobody can say what this quantity costs at most: order less, or set a limit")
             }
             Self::Sink(error) => write!(f, "the messages cannot be kept: {error}"),
+            Self::Stopped => f.write_str(
+                "stopped while the rail was opening a channel: nothing was ordered; a deposit that was locked comes back with \
+                 the next purchase",
+            ),
             Self::UnknownOrder(order) => write!(f, "the journal has no order {order}: see `sdpp orders`"),
         }
     }

@@ -71,6 +71,9 @@ impl Reconnect {
     }
 }
 
+/// How long a channel that is being opened is waited for when the buyer is to stop: on a chain it may take minutes.
+pub(super) const OPENING_WAIT: Duration = Duration::from_secs(2);
+
 /// The wish to end: the user's, or that of a reader that has enough.
 pub(super) struct Stop {
     wish: watch::Receiver<bool>,
@@ -108,6 +111,14 @@ impl Stop {
                 self.wish();
             }
         }
+    }
+
+    /// Ends when it is wished and its time is over, too.
+    pub(super) async fn over(&mut self, wait: Duration) {
+        if !self.is_wished() {
+            self.heard(None).await;
+        }
+        self.heard(Some(wait)).await;
     }
 
     fn is_late(&mut self, wait: Duration) -> bool {

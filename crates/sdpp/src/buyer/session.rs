@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 
 use super::count::Count;
 use super::keeper::Keeper;
-use super::pursuit::{Outcome, Plan, Pursuit, Stop};
+use super::pursuit::{OPENING_WAIT, Outcome, Plan, Pursuit, Stop};
 use super::{BuyError, Buyer, Event, Progress};
 use crate::journal::Ack;
 use crate::link::{Link, Read};
@@ -143,7 +143,10 @@ impl Session<'_, '_> {
     async fn choose(&mut self, menu: &Signed<Menu>) -> Result<(), BuyError> {
         match self.plan.take() {
             Some(Plan::Place(request)) => {
-                let (draft, funding) = self.buyer.draft(menu, &request, self.keeper).await?;
+                let (draft, funding) = tokio::select! {
+                    drafted = self.buyer.draft(menu, &request, self.keeper) => drafted?,
+                    () = self.stop.over(OPENING_WAIT) => return Err(BuyError::Stopped),
+                };
                 self.recording.recorder = Recorder::start(self.buyer.settings.records.clone(), request.record.form);
                 self.funding = Some(funding);
                 match self.machine.place(now(), draft) {
