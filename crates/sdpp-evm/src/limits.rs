@@ -12,6 +12,8 @@ pub const BUMP_AFTER: Duration = Duration::from_secs(30);
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked for a transaction whose nonce is used up: nodes know of one before the other.
 pub const LOOKS_WHEN_USED_UP: u32 = 6;
+/// How often in a row an opened channel is not there before it counts as dropped by a reorganisation.
+pub const LOOKS_WHEN_GONE: u32 = 6;
 /// Fees grow to so many hundredths when they are raised: nodes replace a transaction from 110 on.
 pub const BUMP_PERCENT: u128 = 125;
 /// How often fees are raised at most: to 9 times the estimate.

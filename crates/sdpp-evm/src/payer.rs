@@ -104,10 +104,10 @@ impl EvmPayer {
         let terms = self.terms_of(request)?;
         let id = ChannelId(self.node.place().channel_id(&terms).0);
         if self.views.look(&id).await?.state == ChannelState::Unused {
-            self.deposit(terms, request.limit).await?;
+            self.deposit(terms.clone(), request.limit).await?;
         }
         let finality = self.node.finality().max(request.option.finality);
-        self.await_final(&id, request.limit, finality).await
+        self.await_final((&id, &terms), request.limit, finality).await
     }
 
     /// Locks the deposit: first what is left in the contract of channels before.
@@ -173,8 +173,15 @@ impl EvmPayer {
     }
 
     /// Waits until the open is so deep that the payee takes it: until then a reorganisation may drop it.
-    async fn await_final(&self, id: &ChannelId, deposit: Amount, depth: u32) -> Result<Funding, RailError> {
+    /// One that was dropped is opened again: its id is used once, so it is never opened twice.
+    async fn await_final(
+        &self,
+        (id, terms): (&ChannelId, &c::Terms),
+        deposit: Amount,
+        depth: u32,
+    ) -> Result<Funding, RailError> {
         let give_up = Instant::now().checked_add(limits::FINAL_TIMEOUT);
+        let mut gone = 0;
         loop {
             let channel = self.node.channel_below(id, depth).await?;
             match channel.state {
@@ -192,7 +199,17 @@ impl EvmPayer {
                 ChannelState::Unused if give_up.is_none_or(|give_up| Instant::now() >= give_up) => {
                     return Err(RailError::Unknown);
                 }
-                ChannelState::Unused => sleep(limits::LOOK_EVERY).await,
+                ChannelState::Unused => {
+                    sleep(limits::LOOK_EVERY).await;
+                    let is_gone = self.views.look(id).await?.state == ChannelState::Unused;
+                    gone = if is_gone { u32::saturating_add(gone, 1) } else { 0 };
+                    // Of several nodes behind one address one may be late.
+                    if gone >= limits::LOOKS_WHEN_GONE {
+                        tracing::warn!(channel = %id, "the opening of a channel is gone from the chain: it is opened again");
+                        self.deposit(terms.clone(), deposit).await?;
+                        gone = 0;
+                    }
+                }
             }
         }
     }

@@ -56,6 +56,15 @@ impl Market {
         market
     }
 
+    /// From now on a channel counts when it is so many blocks deep.
+    pub(crate) fn wait_for_blocks(&self, finality: u32) {
+        for home in ["seller", "buyer"] {
+            let config = self.folder.path(&format!("{home}/sdpp.toml"));
+            let text = std::fs::read_to_string(&config).unwrap_or_default();
+            std::fs::write(config, format!("{text}[evm.networks.local]\nfinality = {finality}\n")).unwrap();
+        }
+    }
+
     /// Makes a wallet with coins for gas.
     fn wallet(&self, home: &str, role: &str) -> String {
         let made = self.lines(home, &["wallet", "new", "--as", role, "--json"]);

@@ -62,6 +62,10 @@ fn a_buyer_whose_seller_is_gone_has_the_rest_back_alone() {
     let (mut seller, address) = market.sell(&["--rate", "400"]);
     let order = abandoned(&market, &address);
     seller.kill();
+    let channel = market.channels("buyer", "buyer").remove(0);
+    let locked = |row: &serde_json::Value| text(&row["deposit"]).parse::<u64>().unwrap();
+    let more = market.lines("buyer", &["wallet", "deposit", text(&channel["channel"]), "5", "--json"]).remove(0);
+    assert_eq!(locked(&more), locked(&channel) + 5);
     market.done("buyer", &["orders", "close", &order, "--give-up"]);
     // Too early: nothing comes back.
     assert!(market.has("buyer", "buyer", &market.buyer) < GRANT - paid(&market));
@@ -120,12 +124,7 @@ fn a_node_that_lies_hangs_or_fails_costs_nothing() {
 #[test]
 fn a_buyer_that_is_stopped_before_its_channel_is_final_leaves_and_has_its_deposit_back() {
     let market = Market::open("stopped", 10);
-    for home in ["seller", "buyer"] {
-        let config = market.folder.path(&format!("{home}/sdpp.toml"));
-        let more = "[evm.networks.local]\nfinality = 3\n";
-        let text = std::fs::read_to_string(&config).unwrap_or_default();
-        std::fs::write(config, text + more).unwrap();
-    }
+    market.wait_for_blocks(3);
     let (seller, address) = market.sell(&[]);
     let args = ["buy", &address, "--count", "10", "--to", &market.folder.text("bought"), "--quiet"];
     let mut buyer = Served::spawn(market.command("buyer", &args));
@@ -139,6 +138,30 @@ fn a_buyer_that_is_stopped_before_its_channel_is_final_leaves_and_has_its_deposi
     assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT - 10 * PRICE);
     market.node.pass(GRACE_S + 1);
     assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT);
+    seller.stop();
+}
+
+#[test]
+fn a_channel_that_a_reorganisation_drops_is_opened_again_and_paid_once() {
+    let market = Market::open("reorganisation", 100);
+    market.wait_for_blocks(3);
+    let (seller, address) = market.sell(&[]);
+    let before = market.node.ask("evm_snapshot", serde_json::json!([]));
+    let args = ["buy", &address, "--count", "100", "--to", &market.folder.text("bought"), "--quiet"];
+    let mut buyer = Served::spawn(market.command("buyer", &args));
+    until(|| !market.channels("buyer", "buyer").is_empty());
+    assert_eq!(market.node.ask("evm_revert", serde_json::json!([before])), true);
+    assert_eq!(market.node.tokens(market.token, &market.buyer), GRANT, "it never happened");
+    until(|| !market.channels("buyer", "buyer").is_empty());
+    market.node.mine(3);
+    assert!(buyer.wait().success(), "{}", buyer.said());
+    assert_eq!(market.delivered("bought"), 100);
+    until(|| {
+        market.node.mine(1);
+        market.channels("seller", "seller").is_empty()
+    });
+    assert_eq!(market.has("seller", "seller", &market.seller), 100 * PRICE);
+    assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT - 100 * PRICE);
     seller.stop();
 }
 
