@@ -5,6 +5,25 @@
 //!                                                                  │
 //! node (a chain over JSON-RPC) ──► sender (nonces, fees) ──► payer ─┴─ payee
 //! ```
+//!
+//! A seller that is paid so, in a chain's own coin:
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! use sdpp_evm::{EvmPayee, Node, NodeConfig, PayeeConfig, PrivateKeySigner, usual_place};
+//! use sdpp_rail::{Durability, SqliteStore};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = NodeConfig { url: "http://127.0.0.1:8545".to_owned(), place: usual_place(31_337), finality: 1 };
+//! let node = Arc::new(Node::connect(&config).await?);
+//! let account: PrivateKeySigner = "0x…".parse()?;
+//! let store = Box::new(SqliteStore::open("payee.db", Durability::Power)?);
+//! let payee = EvmPayee::new(node, PayeeConfig::new(account, None), store);
+//! // …one of the `payees` of `sdpp::seller::Settings`, with `redeem_every: 0`: each redemption costs gas.
+//! # let _ = payee;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod abi;
 #[cfg(feature = "keystore")]
@@ -23,6 +42,8 @@ pub mod typed;
 mod views;
 mod voucher;
 
+pub use alloy::primitives::Address;
+pub use alloy::signers::local::PrivateKeySigner;
 #[cfg(feature = "keystore")]
 pub use keystore::{BadKeystore, Keystore};
 pub use look::{Opening, Token};

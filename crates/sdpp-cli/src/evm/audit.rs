@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use alloy::primitives::Address;
-use sdpp_evm::{Channel, ChannelState, Claim, EvmTerms, Node, VoucherProof, address_of};
+use sdpp_evm::{Address, Channel, ChannelState, Claim, EvmTerms, Node, VoucherProof, address_of};
 use sdpp_proto::codec::ChannelId;
 use sdpp_proto::journal::Entry;
 use sdpp_proto::money::Amount;

@@ -1,7 +1,6 @@
 //! What a channel costs, against what is bought by it.
 
-use alloy::primitives::Address;
-use sdpp_evm::{EvmTerms, Node, limits};
+use sdpp_evm::{Address, EvmTerms, Node, limits};
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
 use sdpp_rail::RailError;

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use alloy::primitives::B256;
-use alloy::signers::local::PrivateKeySigner;
-use sdpp_evm::{BadKeystore, Keystore};
+use sdpp_evm::{BadKeystore, Keystore, PrivateKeySigner};
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, failed};
@@ -82,8 +80,7 @@ fn clear_key(from: &Path) -> Result<Option<PrivateKeySigner>, Failure> {
     if digits.len() != 64 {
         return Ok(None);
     }
-    let secret: Result<B256, _> = digits.parse();
-    Ok(secret.ok().and_then(|secret| PrivateKeySigner::from_bytes(&secret).ok()))
+    Ok(digits.parse().ok())
 }
 
 fn keep(role: &RoleHome, key: PrivateKeySigner) -> Result<PrivateKeySigner, Failure> {

@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::Address;
-use alloy::signers::local::PrivateKeySigner;
 use sdpp_evm::typed::Place;
 use sdpp_evm::{
-    EvmPayee, EvmPayer, EvmRecords, EvmTerms, Node, NodeConfig, NodeError, PayeeConfig, PayerKeys, address_of, limits,
+    Address, EvmPayee, EvmPayer, EvmRecords, EvmTerms, Node, NodeConfig, NodeError, PayeeConfig, PayerKeys,
+    PrivateKeySigner, address_of, limits,
 };
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::PayOption;

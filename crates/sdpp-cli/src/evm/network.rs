@@ -1,7 +1,6 @@
 //! Which chain is meant, and how it is reached.
 
-use alloy::primitives::Address;
-use sdpp_evm::{Contract, Network as Known};
+use sdpp_evm::{Address, Contract, Network as Known};
 
 use super::address;
 use crate::config::Config;

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use alloy::primitives::Address;
-use sdpp_evm::{Channel, ChannelState, Contract, Node, Sender, address_of, asset};
+use sdpp_evm::{Address, Channel, ChannelState, Contract, Node, Sender, address_of, asset};
 use sdpp_proto::codec::ChannelId;
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::time::Timestamp;
@@ -120,10 +119,11 @@ impl At<'_> {
     }
 
     fn made(&self, account: &Address, how: &str) {
-        let (role, file) = (self.role, key::WALLET);
+        let (role, file) = (self.role, self.home.file(&self.role.to_string()).join(key::WALLET));
         let people = format!(
-            "{how}: the {role}'s account is {account}\nkeep a copy of {file} in its folder, and the passphrase: without them \
-             what it has is lost\nsend it some coins for gas, and see it with `sdpp wallet --as {role} --network NETWORK`"
+            "{how}: the {role}'s account is {account}\nkeep a copy of {}, and the passphrase: without them what it has is \
+             lost\nsend it some coins for gas, and see it with `sdpp wallet --as {role} --network NETWORK`",
+            file.display()
         );
         self.out.tell(&people, &json!({ "role": role.to_string(), "account": account.to_checksum(None) }));
     }

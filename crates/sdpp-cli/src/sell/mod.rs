@@ -70,6 +70,7 @@ async fn sell(shop: Shop, seller: Seller, listener: TcpListener, watch: Watch) -
     // A session that panicked has said so itself.
     let _ = serving.await;
     running.farewell();
+    running.unredeemed().await;
     watch.stop().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! A seller that runs: what its owner can ask and tell it meanwhile.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sdpp::seller::{Limits, Offer, OrderState, Seller, Status};
 use sdpp_proto::codec::StatementId;
@@ -13,6 +14,9 @@ use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
 use crate::text::symbol;
 use sdpp_config::told;
+
+/// How long the place of money may take to say what is still to be had.
+const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// A seller with the things it was made from.
 pub(super) struct Running {
@@ -175,6 +179,25 @@ impl Running {
         let owing: Vec<_> = orders.iter().filter(|order| order.owed > Amount::ZERO).collect();
         for order in owing {
             eprintln!("order {} still owes {} {unit}: it goes on when its buyer comes back", order.order, order.owed);
+        }
+    }
+}
+
+impl Running {
+    /// Says what vouchers are still to bring: while nobody watches, a buyer can have its deposit back with them.
+    pub(super) async fn unredeemed(&self) {
+        let (payees, unit) = (self.shop().till.payees.clone(), symbol(&self.asset));
+        let mut sum = Amount::ZERO;
+        for payee in payees {
+            // Whoever asks it to end does not wait for a place that is away.
+            let Ok(Ok(found)) = tokio::time::timeout(LAST_LOOK, payee.outstanding()).await else { continue };
+            sum = found.iter().fold(sum, |sum, one| sum.checked_add(one.amount).unwrap_or(Amount::MAX));
+        }
+        if !sum.is_zero() {
+            eprintln!(
+                "vouchers for {sum} {unit} are not redeemed: a running seller takes them before a buyer's grace period \
+                 ends. Start it again in time, or take them now with `sdpp wallet redeem --as seller`"
+            );
         }
     }
 }
