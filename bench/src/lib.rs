@@ -33,6 +33,7 @@ pub mod ledger;
 pub mod length;
 mod memory;
 mod rail;
+pub mod rails;
 mod report;
 mod rival;
 mod sale;

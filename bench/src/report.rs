@@ -280,7 +280,7 @@ fn short(megabytes: f64) -> String {
 }
 
 /// A whole number with its digits in groups of three.
-fn grouped(number: f64) -> String {
+pub(crate) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let groups: Vec<String> =
         digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();

@@ -15,7 +15,7 @@ use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::statement::{Form, Product, RecordOffer, RecordPolicy, Signing, Stalled};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakePayer, FakeWorld};
-use sdpp_rail::{Durability, MemoryDisk, Payee as _, SqliteStore, Store};
+use sdpp_rail::{Durability, MemoryDisk, Payee, Payer, SqliteStore, Store};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -118,18 +118,40 @@ pub(crate) struct Parts {
     pub(crate) end: Duration,
 }
 
+/// Who is paid, who pays, and what their rail is called.
+pub(crate) struct Money {
+    pub(crate) payee: Arc<dyn Payee>,
+    pub(crate) payer: Arc<dyn Payer>,
+    pub(crate) rail: String,
+}
+
 /// Runs one sale. What comes before the connection and after the settlements is not timed.
 pub(crate) fn run(spec: &Spec, way: impl Into<Way>) -> Result<Sold, Failure> {
     let way = way.into();
+    let bank = FakeBank::new();
+    let account = buyer_key_of_one().public().multibase();
+    bank.fund(&account, &FakeWorld::asset(), PLENTY)?;
+    let payee = FakePayee::new(&bank, ACCOUNT, FakeWorld::asset(), way.mode);
+    let rail = payee.option().rail;
+    let payer = Arc::new(FakePayer::new(&bank, account, way.mode));
+    run_paid(spec, way, &Money { payee: Arc::new(payee), payer, rail })
+}
+
+/// The same on any rail.
+pub(crate) fn run_paid(spec: &Spec, way: Way, money: &Money) -> Result<Sold, Failure> {
     let folder = Folder::new("bench-journals")?;
     let commits = Commits::default();
     let journal = |role| way.journal.start_counted(folder.path(), role, &commits);
     let bank = FakeBank::new();
     let marks = Arc::new(Marks::new(spec.k));
-    let (start, whole) = with_seller(settings_by(spec, &bank, (journal("seller")?, way.mode)), |at| {
+    let selling = settings_by(spec, &bank, (journal("seller")?, way.mode));
+    let selling = seller::Settings { payees: vec![money.payee.clone()], ..selling };
+    let (start, whole) = with_seller(selling, |at| {
         let hears = marks.clone();
         let listener = Arc::new(move |event: &_| hears.event(event));
-        let purchaser = Buyer::new(buyer_settings(&bank, (journal("buyer")?, way), &key(2), listener)?);
+        let buying = buyer_settings(&bank, (journal("buyer")?, way), &buyer_key_of_one(), listener)?;
+        let (payer, rail) = (money.payer.clone(), money.rail.clone());
+        let purchaser = Buyer::new(buyer::Settings { payer, rail, ..buying });
         let request = request(spec);
         let mut sink = Discard::default();
         let (purchase, start, whole) = in_thread(|| buy(&purchaser, at, &request, &mut sink))?;
@@ -332,6 +354,11 @@ pub(crate) fn buyer_key(number: usize) -> SigningKey {
     let mut seed = Zeroizing::new([2; 32]);
     seed.iter_mut().zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
     SigningKey::from_seed(&seed)
+}
+
+/// The buyer of a sale that has one.
+pub(crate) fn buyer_key_of_one() -> SigningKey {
+    key(2)
 }
 
 /// Who sells.
