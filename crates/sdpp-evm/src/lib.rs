@@ -26,6 +26,7 @@
 //! ```
 
 pub mod abi;
+mod curve;
 #[cfg(feature = "keystore")]
 mod keystore;
 pub mod limits;

@@ -17,7 +17,7 @@ use sdpp_rail::RailError;
 
 use crate::abi::SdppChannels::{self, SdppChannelsInstance};
 use crate::limits;
-use crate::typed::Place;
+use crate::typed::{self, Place};
 
 /// Where a chain is reached, and what is expected there.
 #[derive(Clone, Debug)]
@@ -190,7 +190,7 @@ impl Node {
             Err(CallError::TransportError(error)) => return Err(silent(error)),
             Err(_) => return Err(NodeError::OtherDomain),
         };
-        let is_ours = (domain.name.as_str(), domain.version.as_str()) == ("SDPP Channels", "1")
+        let is_ours = (domain.name.as_str(), domain.version.as_str()) == (typed::NAME, typed::VERSION)
             && domain.chainId == U256::from(self.place.chain)
             && domain.verifyingContract == self.place.contract;
         if is_ours { Ok(()) } else { Err(NodeError::OtherDomain) }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
-use alloy::sol_types::{SolCall, SolStruct as _};
+use alloy::sol_types::SolCall;
 use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::Amount;
@@ -144,9 +144,7 @@ impl EvmPayer {
         let (Ok(separator), Ok(nonce)) = (separator.call().await, nonces.call().await) else { return Ok(false) };
         let deadline = U256::from(self.node.now().await?.saturating_add(limits::PERMIT_S));
         let permit = typed::Permit { owner, spender, value: amount, nonce, deadline };
-        let digest =
-            keccak256([b"\x19\x01".as_slice(), separator.as_slice(), permit.eip712_hash_struct().as_slice()].concat());
-        let signed = self.account.sign_hash_sync(&digest);
+        let signed = self.account.sign_hash_sync(&typed::signing_hash(&separator, &permit));
         let signature = signed.map_err(|_| RailError::Declined("the permit cannot be signed"))?;
         let (r, s) = (B256::from(signature.r()), B256::from(signature.s()));
         let v = if signature.v() { 28 } else { 27 };

@@ -1,7 +1,6 @@
 //! Vouchers: what a payer signs for a bill, and what a payee takes.
 
 use alloy::primitives::{Address, B256, Signature, U256};
-use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
@@ -10,6 +9,7 @@ use sdpp_proto::money::Amount;
 use sdpp_rail::Proof;
 
 use crate::abi::SdppChannels;
+use crate::curve;
 use crate::limits;
 use crate::typed::{self, Place};
 
@@ -53,7 +53,7 @@ impl Claim {
     /// # Errors
     /// The library's, which no key of this curve gives.
     pub fn sign(&self, place: &Place, signer: &PrivateKeySigner) -> Result<VoucherProof, alloy::signers::Error> {
-        let signature = signer.sign_hash_sync(&place.digest(&self.typed()))?;
+        let signature = curve::sign(signer, place.digest(&self.typed()))?;
         Ok(VoucherProof { messages: self.messages, signature: signature.as_bytes().into() })
     }
 
@@ -61,8 +61,9 @@ impl Claim {
     pub fn is_signed(&self, place: &Place, signer: &Address, proof: &VoucherProof) -> bool {
         let Ok(signature) = Signature::from_raw_array(&proof.signature) else { return false };
         let spelling = signature.as_bytes() == *proof.signature && signature.normalize_s().is_none();
-        let found = signature.recover_address_from_prehash(&place.digest(&self.typed()));
-        spelling && proof.messages == self.messages && found.is_ok_and(|found| found == *signer)
+        spelling
+            && proof.messages == self.messages
+            && curve::signer_of(&signature, place.digest(&self.typed())).is_some_and(|found| found == *signer)
     }
 
     /// For the contract.
@@ -134,8 +135,8 @@ mod tests {
         let good = Signature::from_raw_array(&proof.signature).unwrap();
         let order = alloy::primitives::uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
         let other = Signature::new(good.r(), order.wrapping_sub(good.s()), !good.v());
-        let found = other.recover_address_from_prehash(&place.digest(&claim.typed())).unwrap();
-        assert_eq!(found, key(3).address(), "the curve takes it");
+        let digest = place.digest(&claim.typed());
+        assert_eq!(other.recover_address_from_prehash(&digest).unwrap(), key(3).address(), "the curve takes it");
         let spelt = VoucherProof { signature: other.as_bytes().into(), ..proof.clone() };
         assert!(!claim.is_signed(&place, &key(3).address(), &spelt));
         // 0 and 1 for 27 and 28.
