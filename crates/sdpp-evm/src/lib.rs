@@ -42,6 +42,7 @@ mod terms;
 pub mod typed;
 mod views;
 mod voucher;
+mod watch;
 
 pub use alloy::primitives::Address;
 pub use alloy::signers::local::PrivateKeySigner;

@@ -20,11 +20,20 @@ pub const BUMP_PERCENT: u128 = 125;
 pub const BUMPS_MAX: u32 = 10;
 /// Gas beyond the estimate, in hundredths.
 pub const GAS_PERCENT: u64 = 120;
-/// How old a look at a channel may be for a voucher to be taken without another look.
-pub const VIEW_FRESH: Duration = Duration::from_secs(5);
-/// How old it may be where the node does not answer: then no voucher is taken any more. Never more than a quarter of the
-/// grace period, so that a requested close is seen in time.
+/// How often a payee with open channels asks for the newest block.
+pub const WATCH_EVERY: Duration = Duration::from_secs(4);
+/// How old news of a channel may be for a voucher to be taken without another look.
+pub const VIEW_FRESH: Duration = Duration::from_secs(15);
+/// How old they may be where the node does not answer: then no voucher is taken any more. This one, the one before and
+/// the next one are never more than a quarter of the grace period, so that a requested close is seen in time.
 pub const VIEW_OLD: Duration = Duration::from_secs(60);
+/// How long a channel goes without a look of its own while the contract's events are followed.
+pub const VIEW_FOLLOWED: Duration = Duration::from_secs(30 * 60);
+/// Blocks whose events are asked for at once; after a longer silence all channels are looked at instead.
+pub const EVENT_BLOCKS_MAX: u64 = 1_000;
+/// Blocks whose events are read again each time: a reorganisation may have moved one, and nodes know of a block one before
+/// the other.
+pub const EVENT_BLOCKS_AGAIN: u64 = 64;
 /// How long an opened channel may take to become final before the payer gives up waiting.
 pub const FINAL_TIMEOUT: Duration = Duration::from_secs(1800);
 /// Channels whose state is kept in memory.

@@ -9,6 +9,8 @@ use alloy::eips::BlockId;
 use alloy::network::Ethereum;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::providers::{DynProvider, Provider as _, ProviderBuilder};
+use alloy::rpc::types::{Filter, Log};
+use alloy::sol_types::SolEvent as _;
 use alloy::transports::TransportError;
 use alloy::transports::http::reqwest;
 use sdpp_proto::codec::ChannelId;
@@ -131,6 +133,26 @@ impl Channel {
     }
 }
 
+/// What happened to a channel, as far as it matters to who is paid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Happened {
+    /// Its payer has asked for the close.
+    CloseRequested { id: ChannelId, close_at: u64 },
+    /// It is closed.
+    Closed { id: ChannelId },
+}
+
+impl Happened {
+    fn of(log: &Log) -> Option<Self> {
+        if let Ok(asked) = SdppChannels::CloseRequested::decode_log(&log.inner) {
+            let close_at = u64::try_from(asked.closeAt).unwrap_or(u64::MAX);
+            return Some(Self::CloseRequested { id: ChannelId(asked.id.0), close_at });
+        }
+        let closed = SdppChannels::Closed::decode_log(&log.inner).ok()?;
+        Some(Self::Closed { id: ChannelId(closed.id.0) })
+    }
+}
+
 /// A chain through one node. Whatever it says is believed: run one, or ask several.
 pub struct Node {
     provider: DynProvider<Ethereum>,
@@ -224,7 +246,7 @@ impl Node {
     /// # Errors
     /// [`RailError::Unavailable`]: no answer.
     pub async fn channel_below(&self, id: &ChannelId, depth: u32) -> Result<Channel, RailError> {
-        let newest = answered(self.provider.get_block_number().into_future()).await?;
+        let newest = self.newest().await?;
         self.channel_at(id, BlockId::number(newest.saturating_sub(u64::from(depth)))).await
     }
 
@@ -238,6 +260,18 @@ impl Node {
                 Err(RailError::Unavailable)
             }
         }
+    }
+
+    /// The number of the newest block.
+    pub(crate) async fn newest(&self) -> Result<u64, RailError> {
+        answered(self.provider.get_block_number().into_future()).await
+    }
+
+    /// What happened to the contract's channels in these blocks, both included.
+    pub(crate) async fn happened(&self, from: u64, to: u64) -> Result<Vec<Happened>, RailError> {
+        let events = vec![SdppChannels::CloseRequested::SIGNATURE_HASH, SdppChannels::Closed::SIGNATURE_HASH];
+        let filter = Filter::new().address(self.place.contract).from_block(from).to_block(to).event_signature(events);
+        Ok(answered(self.provider.get_logs(&filter)).await?.iter().filter_map(Happened::of).collect())
     }
 
     /// What an account can withdraw from the contract.

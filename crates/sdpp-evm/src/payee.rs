@@ -21,6 +21,7 @@ use crate::sender::{Call, Sender};
 use crate::terms::{EvmTerms, RAIL, asset};
 use crate::views::Views;
 use crate::voucher::{Claim, VoucherProof};
+use crate::watch::Watch;
 
 /// What the book of a payee is kept under.
 const BOOK: &str = "evm-payee";
@@ -51,7 +52,8 @@ pub struct EvmPayee {
     token: Option<Address>,
     grace_min_ms: u64,
     pay_by_ms: u64,
-    views: Views,
+    views: Arc<Views>,
+    watch: Watch,
     book: PayeeBook,
 }
 
@@ -60,8 +62,9 @@ impl EvmPayee {
     /// was not redeemed.
     pub fn new(node: Arc<Node>, config: PayeeConfig, store: Box<dyn Store>) -> Self {
         let PayeeConfig { account, token, grace_min_ms, pay_by_ms } = config;
-        let (sender, views) = (Sender::new(node.clone(), account), Views::new(node.clone()));
-        Self { node, sender, token, grace_min_ms, pay_by_ms, views, book: PayeeBook::new(store, BOOK) }
+        let (sender, views) = (Sender::new(node.clone(), account), Arc::new(Views::new(node.clone())));
+        let watch = Watch::new(node.clone(), views.clone());
+        Self { node, sender, token, grace_min_ms, pay_by_ms, views, watch, book: PayeeBook::new(store, BOOK) }
     }
 
     /// There is a new block, by any other source than this rail's own looks: channels are looked at again.
@@ -76,6 +79,7 @@ impl EvmPayee {
 
     async fn look_at(&self, order: &Signed<Order>) -> Result<Backing, RailError> {
         let id = order.channel.ok_or(RailError::Declined("the order names no channel"))?;
+        self.watch.keep_on();
         let newest = self.views.look(&id).await?;
         still_open(&newest)?;
         // What is not so deep yet may be dropped by a reorganisation; it comes to be so deep.
@@ -135,6 +139,7 @@ impl EvmPayee {
         if state.judge(payment)? {
             return Ok(Outcome::Settled);
         }
+        self.watch.keep_on();
         let mut channel = self.views.recent(&claim.channel).await?;
         if payment.total > channel.deposit {
             // Topped up a moment ago, perhaps.
@@ -174,8 +179,11 @@ impl EvmPayee {
 
     async fn unclosed(&self) -> Result<Vec<Outstanding>, RailError> {
         let (mut found, mut closed) = (Vec::new(), Vec::new());
-        for (id, order) in self.book.served()? {
-            let channel = self.views.look(&id).await?;
+        let served = self.book.served()?;
+        let follows = !served.is_empty() && self.watch.follow().await.is_ok();
+        for (id, order) in served {
+            // Whoever cannot follow the chain looks at each.
+            let channel = if follows { self.views.recent(&id).await? } else { self.views.look(&id).await? };
             match channel.state {
                 ChannelState::Closed => closed.push(id),
                 // Dropped by a reorganisation.

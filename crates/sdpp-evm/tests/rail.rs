@@ -16,7 +16,7 @@ use alloy::primitives::{Address, U256};
 use alloy::providers::Provider as _;
 use kit::proxy::{Mode, Proxy};
 use kit::world::{FINALITY, PAYEE, PAYER, VOUCHERS, World};
-use kit::{Anvil, PATIENCE, key};
+use kit::{Anvil, PATIENCE, TestUsd, key};
 use sdpp_evm::abi::SdppRecords;
 use sdpp_evm::{ChannelState, EvmPayer, EvmRecords, Node, NodeConfig, NodeError, PayerKeys};
 use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
@@ -24,13 +24,6 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Form, Payment, Signed};
 use sdpp_rail::suite::{self, RailWorld as _, Sale};
 use sdpp_rail::{Payee as _, Payer as _, RailError, Records as _};
-
-alloy::sol!(
-    #[allow(missing_docs)]
-    #[sol(rpc)]
-    TestUsd,
-    "../../contracts/artifacts/TestUsd.json"
-);
 
 async fn native() -> World {
     let world = World::new(Anvil::start().await, None).await;
@@ -47,9 +40,7 @@ async fn the_rail_conforms_with_native_coins() {
 async fn the_rail_conforms_with_a_token() {
     let anvil = Anvil::start().await;
     let token = anvil.deploy(&TestUsd::BYTECODE).await;
-    let usd = TestUsd::new(token, anvil.provider.clone());
-    let mint = usd.mint(key(PAYER).address(), U256::from(1_000_000));
-    mint.send().await.unwrap().get_receipt().await.unwrap();
+    anvil.mint(token, key(PAYER).address(), 1_000_000).await;
     let world = World::new(anvil, Some(token)).await;
     world.anvil.keep_mining();
     suite::payer_payee(&world).await;

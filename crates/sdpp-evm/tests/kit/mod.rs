@@ -1,6 +1,7 @@
 //! A real node for tests: anvil, on a port of its own, gone with its value.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the kit")]
+#![allow(dead_code, unreachable_pub, clippy::too_many_arguments, reason = "each test file uses its part of the kit")]
 
+pub mod market;
 pub mod proxy;
 pub mod world;
 
@@ -18,6 +19,13 @@ use alloy::signers::local::PrivateKeySigner;
 use sdpp_evm::abi::SdppChannels;
 use sdpp_evm::typed::Place;
 use sdpp_evm::{Node, NodeConfig};
+
+alloy::sol!(
+    #[allow(missing_docs)]
+    #[sol(rpc)]
+    TestUsd,
+    "../../contracts/artifacts/TestUsd.json"
+);
 
 /// The chain's id: anvil's own.
 pub const CHAIN: u64 = 31_337;

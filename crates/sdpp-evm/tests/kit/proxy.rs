@@ -1,10 +1,13 @@
 //! A line to a node that does what it is told: passes, hangs, refuses, loses answers.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -24,9 +27,13 @@ pub enum Mode {
     Storm(u64),
 }
 
+/// What was asked over a line that passes, by method.
+type Asked = Arc<Mutex<BTreeMap<String, u64>>>;
+
 /// Such a line; gone with its value.
 pub struct Proxy {
     pub url: String,
+    asked: Asked,
     mode: watch::Sender<Mode>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -44,27 +51,34 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (mode, seen) = watch::channel(Mode::Pass);
+        let asked = Asked::default();
+        let counted = asked.clone();
         let task = tokio::spawn(async move {
             let mut count = 0u64;
             while let Ok((client, _)) = listener.accept().await {
                 count += 1;
-                let (upstream, mut seen) = (upstream.clone(), seen.clone());
+                let (upstream, counted, mut seen) = (upstream.clone(), counted.clone(), seen.clone());
                 tokio::spawn(async move {
                     let mode = *seen.borrow_and_update();
                     let mode = if let Mode::Storm(seed) = mode { drawn(seed, count) } else { mode };
                     tokio::select! {
-                        () = serve(client, &upstream, mode) => {}
+                        () = serve(client, &upstream, (mode, &counted)) => {}
                         // What was promised before holds no more.
                         _ = seen.changed() => {}
                     }
                 });
             }
         });
-        Self { url, mode, task }
+        Self { url, asked, mode, task }
     }
 
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// How often a method was asked for.
+    pub fn asked(&self, method: &str) -> u64 {
+        self.asked.lock().unwrap().get(method).copied().unwrap_or_default()
     }
 }
 
@@ -80,7 +94,7 @@ fn drawn(seed: u64, count: u64) -> Mode {
     }
 }
 
-async fn serve(mut client: TcpStream, upstream: &str, mode: Mode) {
+async fn serve(mut client: TcpStream, upstream: &str, (mode, asked): (Mode, &Asked)) {
     match mode {
         Mode::Refuse => {}
         Mode::Hang => std::future::pending().await,
@@ -92,8 +106,13 @@ async fn serve(mut client: TcpStream, upstream: &str, mode: Mode) {
                 .await;
         }
         Mode::Pass => {
-            let Ok(mut node) = TcpStream::connect(upstream).await else { return };
-            let _ = copy_bidirectional(&mut client, &mut node).await;
+            let Ok(node) = TcpStream::connect(upstream).await else { return };
+            let ((mut from_client, mut to_client), (mut from_node, mut to_node)) =
+                (client.into_split(), node.into_split());
+            tokio::select! {
+                () = count(&mut from_client, &mut to_node, asked) => {}
+                _ = copy(&mut from_node, &mut to_client) => {}
+            }
         }
         Mode::LoseAnswers => {
             let _ = exchange(&mut client, upstream).await;
@@ -102,6 +121,22 @@ async fn serve(mut client: TcpStream, upstream: &str, mode: Mode) {
             if let Some(answer) = exchange(&mut client, upstream).await {
                 let _ = client.write_all(&answer).await;
             }
+        }
+    }
+}
+
+/// Passes requests on, and counts them by their methods.
+async fn count(client: &mut OwnedReadHalf, node: &mut OwnedWriteHalf, asked: &Asked) {
+    const NAME: &str = "\"method\":\"";
+    let (mut seen, mut buffer) = (String::new(), vec![0; 65_536]);
+    while let Ok(length @ 1..) = client.read(&mut buffer).await {
+        seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        while let Some((method, rest)) = seen.split_once(NAME).and_then(|(_, rest)| rest.split_once('"')) {
+            *asked.lock().unwrap().entry(method.to_owned()).or_default() += 1;
+            seen = rest.to_owned();
+        }
+        if node.write_all(&buffer[..length]).await.is_err() {
+            return;
         }
     }
 }

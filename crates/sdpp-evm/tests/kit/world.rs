@@ -38,11 +38,16 @@ impl World {
     }
 
     /// With the payer's and the payee's lines to the chain.
-    pub fn over(anvil: Anvil, [payers, payees]: [Arc<Node>; 2], token: Option<Address>) -> Self {
+    pub fn over(anvil: Anvil, nodes: [Arc<Node>; 2], token: Option<Address>) -> Self {
+        Self::with_grace(anvil, nodes, token, 60_000)
+    }
+
+    /// And with channels of this grace period, in milliseconds.
+    pub fn with_grace(anvil: Anvil, [payers, payees]: [Arc<Node>; 2], token: Option<Address>, grace_ms: u64) -> Self {
         let keys = PayerKeys { account: key(PAYER), vouchers: key(VOUCHERS) };
         let payer = EvmPayer::new(payers, keys);
         let mut config = PayeeConfig::new(key(PAYEE), token);
-        config.grace_min_ms = 60_000;
+        config.grace_min_ms = grace_ms;
         let payee = EvmPayee::new(payees, config, Box::new(MemoryStore::new()));
         let (buyer, signer, count) = (test_key(50), test_key(51), AtomicU64::new(1000));
         Self { anvil, payer, payee, buyer, signer, token, count }
