@@ -56,7 +56,8 @@ const keep = (name, text) => {
 };
 mkdirSync(join(here, "artifacts"), { recursive: true });
 for (const [path, contracts] of Object.entries(output.contracts)) {
-  if (!folders.some((folder) => path.startsWith(`${folder}/`))) continue;
+  // What contracts only import is a part of them.
+  if (!(path in sources)) continue;
   for (const [name, { abi, evm }] of Object.entries(contracts)) {
     const bytecode = `0x${evm.bytecode.object}`;
     if (bytecode === "0x") continue;

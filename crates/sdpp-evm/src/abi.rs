@@ -34,6 +34,12 @@ alloy::sol!(
     "../../contracts/artifacts/SdppDualDeposit.json"
 );
 
+alloy::sol!(
+    #[sol(rpc, all_derives)]
+    SdppBond,
+    "../../contracts/artifacts/SdppBond.json"
+);
+
 /// Apart from the others, since it brings the names of channels along once more.
 pub mod registry {
     alloy::sol!(

@@ -26,6 +26,7 @@
 //! ```
 
 pub mod abi;
+pub mod bond;
 mod curve;
 #[cfg(feature = "keystore")]
 mod keystore;

@@ -7,8 +7,12 @@
     reason = "a test that panics has failed"
 )]
 
+#[path = "contracts/bond.rs"]
+mod bond;
 #[path = "contracts/chain.rs"]
 mod chain;
+#[path = "contracts/crypto.rs"]
+mod crypto;
 #[path = "contracts/escrow.rs"]
 mod escrow;
 #[path = "contracts/gas.rs"]

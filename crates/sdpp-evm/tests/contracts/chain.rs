@@ -17,6 +17,8 @@ use sdpp_evm::typed::{self, Place};
 pub(crate) const CHAIN: u64 = 31_337;
 /// Coins of every account at first.
 pub(crate) const COINS: u128 = 1_000_000_000_000_000_000_000;
+/// The most that one transaction may take (EIP-7825).
+pub(crate) const GAS_MAX: u64 = 1 << 24;
 /// Grace period of all channels here, in seconds.
 pub(crate) const GRACE: u32 = 3_600;
 /// States of a channel.
@@ -106,7 +108,7 @@ impl Chain {
         cfg.disable_nonce_check = true;
         let block =
             BlockEnv { timestamp: U256::from(self.now), number: U256::from(self.now / 12), ..BlockEnv::default() };
-        let tx = TxEnv::builder().caller(from).kind(kind).data(data).value(value).gas_limit(10_000_000);
+        let tx = TxEnv::builder().caller(from).kind(kind).data(data).value(value).gas_limit(GAS_MAX);
         let tx = tx.chain_id(Some(CHAIN)).build_fill();
         let mut evm: Evm<_, _, _, _, _> =
             Context::mainnet().with_db(&mut self.db).with_cfg(cfg).with_block(block).build_mainnet();
