@@ -29,7 +29,14 @@ library Statements {
 
     error BadStatement();
 
+    /// @notice Signatures of messages take so many bytes each, where a product has them.
+    uint256 internal constant SIGNATURE = 64;
+    /// @notice Time and length before each message.
+    uint256 internal constant MESSAGE_HEADER = 12;
+
     bytes private constant INVOICE = "\xa3\x01\x27\x03\x78\x1dapplication/sdpp-invoice+cbor\x0f\xa2\x01\x78\x38did:key:z6Mk";
+    bytes private constant ORDER = "\xa3\x01\x27\x03\x78\x1bapplication/sdpp-order+cbor\x0f";
+    bytes private constant MENU = "\xa3\x01\x27\x03\x78\x1aapplication/sdpp-menu+cbor\x0f";
     bytes private constant ABOUT_ORDER = "\x02\x78\x46order:";
     /// @dev Of an invoice's protected header: all is of one length.
     uint256 private constant HEADER = 169;
@@ -51,8 +58,53 @@ library Statements {
         body = _invoice(payload);
         // Whose name stands between the two is not read: only who has the key signs, and signs its own.
         if (header.length != HEADER) revert BadStatement();
-        _check(header[:INVOICE.length], INVOICE);
-        _check(header[HEADER - SUBJECT:], bytes.concat(ABOUT_ORDER, _hex(body.order)));
+        _check(header, INVOICE.length, INVOICE);
+        _check(header[HEADER - SUBJECT:], SUBJECT, bytes.concat(ABOUT_ORDER, _hex(body.order)));
+    }
+
+    /// @notice Until when the menu was good that an order was placed by, in milliseconds. An order is placed while its menu is
+    /// good, and that is a day at most after the seller signed it.
+    /// @dev An order names its menu by hash, and an invoice its order: whoever signed the invoice stands for both, so their
+    /// signatures are not looked at.
+    function menuUntil(bytes32 id, bytes32 seller, bytes calldata order, bytes calldata menu)
+        internal
+        pure
+        returns (uint256 until)
+    {
+        (Statement memory found, bytes calldata header, bytes calldata payload) = _split(order);
+        _check(header, ORDER.length, ORDER);
+        (, uint256 place) = _head(payload, 0, MAP);
+        bytes32 about;
+        (about, place) = _bytes32(payload, place, 1);
+        if (found.id != id || about != seller) revert BadStatement();
+        (id, place) = _bytes32(payload, place, 2);
+        (found, header, payload) = _split(menu);
+        _check(header, MENU.length, MENU);
+        (, place) = _head(payload, 0, MAP);
+        (about, place) = _bytes32(payload, place, 1);
+        if (found.id != id || about != seller) revert BadStatement();
+        (until,) = _uint(payload, place, 2);
+    }
+
+    /// @notice The digest of a span (`spec/protocol.md` §6) is BLAKE3 over these bytes.
+    function span(Invoice memory body, bytes32 salt, bytes calldata messages) internal pure returns (bytes memory) {
+        bytes8 n = bytes8(uint64(body.n));
+        bytes8 count = bytes8(uint64(body.count));
+        return bytes.concat("SDPP/2 span", body.order, n, bytes8(uint64(body.first)), salt, messages, count);
+    }
+
+    /// @notice Whether these are as many whole messages as an invoice says, with as many bytes of payload.
+    function areOf(Invoice memory body, bytes calldata messages, bool areSigned) internal pure returns (bool) {
+        uint256 around = areSigned ? MESSAGE_HEADER + SIGNATURE : MESSAGE_HEADER;
+        uint256 payload = 0;
+        uint256 place = 0;
+        for (uint256 i = 0; i < body.count; ++i) {
+            if (place + MESSAGE_HEADER > messages.length) return false;
+            uint256 length = _read(messages, place + 8, 4);
+            payload += length;
+            place += length + around;
+        }
+        return place == messages.length && payload == body.payload;
     }
 
     /// @dev `18([header, {}, payload, signature])`, and `["Signature1", header, h'', payload]`, which is what is signed.
@@ -154,8 +206,9 @@ library Statements {
         }
     }
 
-    function _check(bytes calldata found, bytes memory expected) private pure {
-        if (keccak256(found) != keccak256(expected)) revert BadStatement();
+    /// @dev That bytes begin as they have to.
+    function _check(bytes calldata found, uint256 length, bytes memory expected) private pure {
+        if (found.length < length || keccak256(found[:length]) != keccak256(expected)) revert BadStatement();
     }
 
     function _hex(bytes32 id) private pure returns (bytes memory text) {

@@ -64,3 +64,6 @@ pub const SCRYPT_BLOCKS_MAX: u64 = 8 << 20;
 pub const GAS_NOTHING: u64 = 21_000;
 /// Blocks that are looked through for what happened to an order: some weeks on a chain with a block every two seconds.
 pub const AUDIT_BLOCKS: u64 = 1_000_000;
+/// Bytes of messages that an answer to a challenge may have to publish, headers and signatures among them: what fits into
+/// one transaction.
+pub const REVEAL_BYTES_MAX: u64 = 96 * 1024;

@@ -9,8 +9,12 @@
 
 #[path = "contracts/bond.rs"]
 mod bond;
+#[path = "contracts/bond_play.rs"]
+mod bond_play;
 #[path = "contracts/chain.rs"]
 mod chain;
+#[path = "contracts/challenge.rs"]
+mod challenge;
 #[path = "contracts/crypto.rs"]
 mod crypto;
 #[path = "contracts/escrow.rs"]

@@ -21,6 +21,9 @@ pub(crate) const STRANGER: u8 = 3;
 pub(crate) const BOND: u64 = 1_000;
 pub(crate) const AWARD: u64 = 400;
 pub(crate) const NOTICE: u32 = 100_000;
+pub(crate) const STAKE: u64 = 30;
+pub(crate) const ANSWER_WITHIN: u32 = 7_200;
+pub(crate) const KEEP: u32 = 500_000;
 /// States of a bond.
 pub(crate) const STANDING: u8 = 1;
 pub(crate) const LOST: u8 = 2;
@@ -83,6 +86,9 @@ impl World {
             token: COIN,
             key: identity(1).public().as_bytes().into(),
             award: alloy::primitives::Uint::from(AWARD),
+            stake: alloy::primitives::Uint::from(STAKE),
+            answerWithin: ANSWER_WITHIN,
+            keep: KEEP,
             notice: NOTICE,
             salt: B256::ZERO,
         };
@@ -409,7 +415,11 @@ fn a_bond_has_terms_that_make_sense_and_grows() {
     for bad in [
         Terms { award: alloy::primitives::Uint::ZERO, ..good.clone() },
         Terms { award: small, ..good.clone() },
-        Terms { notice: 0, ..good.clone() },
+        // Who may go before it has to answer need not answer.
+        Terms { notice: ANSWER_WITHIN, ..good.clone() },
+        Terms { notice: 0, answerWithin: 0, ..good.clone() },
+        Terms { answerWithin: 299, ..good.clone() },
+        Terms { stake: alloy::primitives::Uint::ZERO, ..good.clone() },
         // Keys of small order: anybody could sign for them.
         Terms { key: B256::ZERO, ..good.clone() },
         Terms { key: identity.into(), ..good.clone() },
