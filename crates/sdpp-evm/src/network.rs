@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256, Bytes, address, keccak256};
 use alloy::sol_types::SolConstructor as _;
 
 use crate::abi::registry::SdppRegistry;
-use crate::abi::{SdppChannels, SdppDualDeposit, SdppRecords};
+use crate::abi::{SdppBond, SdppChannels, SdppDualDeposit, SdppRecords};
 use crate::typed::Place;
 
 /// A chain that is known by name.
@@ -121,7 +121,7 @@ impl Contract {
     }
 
     /// All of them, each behind those that it needs.
-    pub fn all() -> [Self; 4] {
+    pub fn all() -> [Self; 5] {
         let channels = Self::channels();
         let registry = SdppRegistry::constructorCall { channels_: channels.usual_address() }.abi_encode();
         [
@@ -129,6 +129,7 @@ impl Contract {
             Self::records(),
             Self::new("SdppDualDeposit", &SdppDualDeposit::BYTECODE, &[]),
             Self::new("SdppRegistry", &SdppRegistry::BYTECODE, &registry),
+            Self::new("SdppBond", &SdppBond::BYTECODE, &[]),
         ]
     }
 

@@ -177,6 +177,11 @@ impl EvmPayee {
         Ok(Redeemed { total: channel.redeemed })
     }
 
+    /// Whether a closed channel stays closed.
+    async fn is_final(&self, id: &ChannelId) -> Result<bool, RailError> {
+        Ok(self.node.channel_below(id, self.node.finality()).await?.state == ChannelState::Closed)
+    }
+
     async fn unclosed(&self) -> Result<Vec<Outstanding>, RailError> {
         let (mut found, mut closed) = (Vec::new(), Vec::new());
         let served = self.book.served()?;
@@ -185,7 +190,9 @@ impl EvmPayee {
             // Whoever cannot follow the chain looks at each.
             let channel = if follows { self.views.recent(&id).await? } else { self.views.look(&id).await? };
             match channel.state {
-                ChannelState::Closed => closed.push(id),
+                // Until the close is final a reorganisation may drop it, and what was redeemed with it.
+                ChannelState::Closed if self.is_final(&id).await? => closed.push(id),
+                ChannelState::Closed => {}
                 // Dropped by a reorganisation.
                 ChannelState::Unused => {}
                 ChannelState::Open | ChannelState::Closing(_) => {

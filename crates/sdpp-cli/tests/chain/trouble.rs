@@ -166,6 +166,30 @@ fn a_channel_that_a_reorganisation_drops_is_opened_again_and_paid_once() {
 }
 
 #[test]
+fn a_close_that_a_reorganisation_drops_is_made_again() {
+    let market = Market::open("unclosed", 1_000);
+    market.wait_for_blocks(3);
+    let (seller, address) = market.sell(&["--rate", "400"]);
+    let out = market.folder.text("bought");
+    let args = ["buy", &address, "--count", "400", "--to", &out, "--quiet"];
+    let mut buyer = Served::spawn(market.command("buyer", &args));
+    until(|| !market.channels("buyer", "buyer").is_empty());
+    market.node.mine(3);
+    until(|| std::fs::read_to_string(&out).is_ok_and(|got| got.lines().count() >= 60));
+    let before = market.node.ask("evm_snapshot", serde_json::json!([]));
+    assert!(buyer.wait().success(), "{}", buyer.said());
+    until(|| market.channels("seller", "seller").is_empty());
+    // The seller looks after its channels meanwhile, and sees this one closed.
+    thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(market.node.ask("evm_revert", serde_json::json!([before])), true);
+    assert_eq!(market.channels("seller", "seller")[0]["redeemed"], "0", "it never happened");
+    until(|| market.channels("seller", "seller").is_empty());
+    assert_eq!(market.has("seller", "seller", &market.seller), 400 * PRICE);
+    assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT - 400 * PRICE);
+    seller.stop();
+}
+
+#[test]
 fn a_sale_outlives_a_node_that_is_away_for_a_while() {
     let market = Market::open("away", 1_000);
     let (seller, address) = market.sell(&["--rate", "500"]);
