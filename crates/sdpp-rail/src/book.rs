@@ -127,6 +127,9 @@ impl Prefix {
     }
 }
 
+/// Behind the order in the head of a channel that is closed for good.
+const CLOSED: &[u8] = b"closed";
+
 /// Reads an id as it stands in a head's key.
 fn channel_of(text: &str) -> Option<ChannelId> {
     let digits = |at: usize| text.get(at..at.saturating_add(2)).filter(|digits| !digits.contains('+'));
@@ -196,13 +199,14 @@ impl PayeeBook {
         Ok(pages.served.clone().unwrap_or_default())
     }
 
-    /// These channels are closed for good.
+    /// These channels are closed for good: nobody asks for them again, also after a restart.
     pub fn closed(&self, channels: &[ChannelId]) {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(served) = &mut pages.served {
-            for channel in channels {
-                served.remove(channel);
-            }
+        for channel in channels {
+            let Some(order) = pages.served.as_mut().and_then(|served| served.remove(channel)) else { continue };
+            let head = pages.prefix.channel_head(channel);
+            // Not flushed: what is lost of it is only asked for once more.
+            let _ = pages.write(|store| store.swap(&head, Some(&order.0), &[order.0.as_slice(), CLOSED].concat()));
         }
     }
 
@@ -279,6 +283,9 @@ fn read_served(store: &dyn Store, prefix: Prefix) -> Result<BTreeMap<ChannelId, 
         after = Some(last.clone());
         for (key, order) in heads {
             let channel = key.strip_prefix(channels.as_str()).and_then(channel_of).ok_or_else(broken)?;
+            if order.ends_with(CLOSED) && order.len() > 32 {
+                continue;
+            }
             let order = <[u8; 32]>::try_from(order.as_slice()).map_err(|_| broken())?;
             served.insert(channel, StatementId(order));
         }
@@ -303,5 +310,36 @@ fn read_order(store: &dyn Store, stream: &str) -> Result<Option<OrderState>, Sto
                 Some(state) => state.note(Signed::parse_unverified(&row.body).map_err(|_| broken())?),
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+mod tests {
+    use super::*;
+    use crate::MemoryDisk;
+    use crate::suite::test_key;
+
+    #[test]
+    fn a_closed_channel_is_not_asked_for_again_and_serves_no_other_order() {
+        let disk = MemoryDisk::new();
+        let (one, other) = (ChannelId([1; 32]), ChannelId([2; 32]));
+        let order = |number: u8| StatementId([number; 32]);
+        let admitted = |channel| {
+            let key = test_key(1).public();
+            Admitted { payer: key, signer: key, channel: Some(channel) }
+        };
+        let book = PayeeBook::new(Box::new(disk.open()), "test");
+        book.admit(&order(1), &admitted(one)).unwrap();
+        book.admit(&order(2), &admitted(other)).unwrap();
+        assert_eq!(book.served().unwrap().len(), 2);
+        book.closed(&[one]);
+        book.admit(&order(3), &admitted(ChannelId([3; 32]))).unwrap();
+        drop(book);
+        let book = PayeeBook::new(Box::new(disk.open()), "test");
+        assert_eq!(book.served().unwrap().into_values().collect::<Vec<_>>(), [order(2), order(3)]);
+        assert!(book.knows(&one).unwrap());
+        assert!(book.admit(&order(4), &admitted(one)).is_err());
+        assert!(book.order(&order(1)).unwrap().is_some(), "what was settled is still known");
     }
 }
