@@ -62,7 +62,7 @@ contract SdppBond is ReentrancyGuardTransient {
         uint40 since;
         /// From when on it may be released; zero while its owner has not asked for it.
         uint40 leaveAt;
-        /// Challenges without an answer yet.
+        /// Challenges that are not over.
         uint32 pending;
     }
 
@@ -132,9 +132,7 @@ contract SdppBond is ReentrancyGuardTransient {
     /// @notice The owner posts a bond.
     function post(Terms calldata terms, uint96 amount) external payable nonReentrant returns (bytes32 id) {
         if (msg.sender != terms.owner) revert NotAllowed();
-        if (terms.award == 0 || amount / 2 < terms.award || !Ed25519.isKey(terms.key)) {
-            revert BadTerms();
-        }
+        if (terms.award == 0 || amount / 2 < terms.award || !Ed25519.isKey(terms.key)) revert BadTerms();
         if (terms.notice <= terms.answerWithin) revert BadTerms();
         if (terms.answerWithin > 0 && (terms.stake == 0 || terms.answerWithin < SPACING)) revert BadTerms();
         id = idOf(terms);

@@ -362,7 +362,8 @@ fn whoever_announced_first_is_paid_and_nobody_who_copies() {
     let call = b::showTwoCall { terms: world.terms.clone(), one: one.clone(), other: other.clone() };
     assert!(world.call(SHOWER, &call, 0).unwrap_err().is::<b::TooEarly>(), "never announced");
     let commitment = bond::commitment(key(SHOWER).address(), &call);
-    world.call(SHOWER, &b::announceCall { commitment }, 0).unwrap();
+    let announced = world.call(SHOWER, &b::announceCall { commitment }, 0).unwrap();
+    println!("announce: {} gas", announced.gas);
     assert!(world.call(SHOWER, &call, 0).unwrap_err().is::<b::TooEarly>(), "in the same block");
     world.wait(12);
     // Who sees the transaction and sends the same, or announces only now, is too late; so is a second word for it.
@@ -397,7 +398,7 @@ fn a_bond_is_released_after_its_notice_and_stands_until_then() {
     assert_eq!(shown.split(), [0, AWARD, BOND - AWARD]);
 
     world.wait(1);
-    world.release().unwrap();
+    println!("release: {} gas", world.release().unwrap().gas);
     assert_eq!((world.bond().state, world.split()), (RELEASED, [BOND, 0, 0]));
     assert!(world.show_signed(&one, &other).unwrap_err().is::<b::BadState>());
     for again in [world.release(), world.request_release(), world.post(BOND)] {
