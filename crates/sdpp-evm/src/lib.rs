@@ -52,7 +52,7 @@ pub use keystore::{BadKeystore, Keystore};
 pub use look::{Opening, Token};
 pub use network::{Contract, DEPLOYER, NETWORKS, Network, usual_place};
 pub use node::{Channel, ChannelState, Node, NodeConfig, NodeError};
-pub use payee::{EvmPayee, PayeeConfig};
+pub use payee::{EvmPayee, PayeeConfig, RedeemedAll};
 pub use payer::{EvmPayer, PayerKeys};
 pub use records::EvmRecords;
 pub use sender::Sender;

@@ -46,6 +46,10 @@ pub const GRACE_MIN_MS: u64 = 2 * 60 * 60 * 1000;
 pub const PAY_BY_MS: u64 = 60_000;
 /// Statements whose records are remembered.
 pub const RECORDS_REMEMBERED_MAX: usize = 65_536;
+/// Vouchers that are tried out in one call.
+pub const REDEEMED_AT_ONCE_MAX: usize = 200;
+/// Gas of one transaction by the estimate: with what is added to it, below what chains allow for one (EIP-7825).
+pub const TRANSACTION_GAS_MAX: u64 = 13_000_000;
 /// How long a permit is good for, in seconds of the chain.
 pub const PERMIT_S: u64 = 3_600;
 /// Blocks whose events are asked for at once: public nodes refuse more.

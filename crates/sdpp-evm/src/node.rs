@@ -9,7 +9,7 @@ use alloy::eips::BlockId;
 use alloy::network::Ethereum;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::providers::{DynProvider, Provider as _, ProviderBuilder};
-use alloy::rpc::types::{Filter, Log};
+use alloy::rpc::types::{Filter, Header, Log};
 use alloy::sol_types::SolEvent as _;
 use alloy::transports::TransportError;
 use alloy::transports::http::reqwest;
@@ -288,8 +288,17 @@ impl Node {
     /// # Errors
     /// [`RailError::Unavailable`]: no answer.
     pub async fn now(&self) -> Result<u64, RailError> {
+        Ok(self.newest_header().await?.timestamp)
+    }
+
+    /// The gas that a block has room for.
+    pub(crate) async fn gas_of_a_block(&self) -> Result<u64, RailError> {
+        Ok(self.newest_header().await?.gas_limit)
+    }
+
+    async fn newest_header(&self) -> Result<Header, RailError> {
         let block = answered(self.provider.get_block(BlockId::latest()).into_future()).await?;
-        block.map(|block| block.header.timestamp).ok_or(RailError::Unavailable)
+        block.map(|block| block.header).ok_or(RailError::Unavailable)
     }
 }
 

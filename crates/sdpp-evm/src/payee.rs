@@ -23,6 +23,10 @@ use crate::views::Views;
 use crate::voucher::{Claim, VoucherProof};
 use crate::watch::Watch;
 
+mod many;
+
+pub use many::RedeemedAll;
+
 /// What the book of a payee is kept under.
 const BOOK: &str = "evm-payee";
 

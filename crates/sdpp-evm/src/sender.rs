@@ -195,16 +195,39 @@ impl Sender {
         self.send(call).await.map(|receipt| receipt.transaction_hash)
     }
 
+    /// The gas that a call takes now; none where the contract refuses it.
+    ///
+    /// # Errors
+    /// [`RailError`]: no answer, or the account cannot pay.
+    pub(crate) async fn try_out(&self, call: &Call) -> Result<Option<u64>, RailError> {
+        match self.estimate(&self.request_of(call)).await {
+            Ok(gas) => Ok(Some(gas)),
+            Err(Refused::ByContract(_)) => Ok(None),
+            Err(Refused::Otherwise(error)) => Err(error),
+        }
+    }
+
+    fn request_of(&self, call: &Call) -> TransactionRequest {
+        let request = TransactionRequest::default().with_from(self.account).with_to(call.to);
+        request.with_input(call.data.clone()).with_value(call.value)
+    }
+
+    async fn estimate(&self, request: &TransactionRequest) -> Result<u64, Refused> {
+        let asked = self.node.provider().estimate_gas(request.clone());
+        match tokio::time::timeout(limits::ASK_TIMEOUT, asked).await {
+            Ok(Ok(gas)) => Ok(gas),
+            Ok(Err(error)) => Err(refused(&error)),
+            Err(_) => Err(Refused::Otherwise(RailError::Unavailable)),
+        }
+    }
+
     /// Asks what it would cost, and whether it would be refused.
     async fn prepare(&self, call: &Call) -> Result<Flight, RailError> {
-        let provider = self.node.provider();
-        let request = TransactionRequest::default().with_from(self.account).with_to(call.to);
-        let request = request.with_input(call.data.clone()).with_value(call.value);
-        let gas = match tokio::time::timeout(limits::ASK_TIMEOUT, provider.estimate_gas(request.clone())).await {
-            Ok(Ok(gas)) => gas,
-            Ok(Err(error)) => return Err(refused(&error)),
-            Err(_) => return Err(RailError::Unavailable),
-        };
+        let (provider, request) = (self.node.provider(), self.request_of(call));
+        let gas = self.estimate(&request).await.map_err(|refused| match refused {
+            Refused::ByContract(why) => RailError::Declined(why),
+            Refused::Otherwise(error) => error,
+        })?;
         let fees = answered(provider.estimate_eip1559_fees()).await?;
         let nonce = answered(provider.get_transaction_count(self.account).latest().into_future()).await?;
         let gas = gas.saturating_mul(limits::GAS_PERCENT).checked_div(100).unwrap_or(gas);
@@ -283,16 +306,21 @@ fn done(receipt: TransactionReceipt) -> Result<TransactionReceipt, RailError> {
 }
 
 /// Why a call would fail.
-fn refused(error: &TransportError) -> RailError {
-    let Some(answer) = error.as_error_resp() else { return RailError::Unavailable };
+enum Refused {
+    ByContract(&'static str),
+    Otherwise(RailError),
+}
+
+fn refused(error: &TransportError) -> Refused {
+    let Some(answer) = error.as_error_resp() else { return Refused::Otherwise(RailError::Unavailable) };
     if let Some(data) = answer.as_revert_data() {
-        return RailError::Declined(reason_of(&data));
+        return Refused::ByContract(reason_of(&data));
     }
     if answer.message.to_lowercase().contains("insufficient funds") {
-        return RailError::Declined("the account has not enough coins for this and its gas");
+        return Refused::Otherwise(RailError::Declined("the account has not enough coins for this and its gas"));
     }
     tracing::debug!(message = %answer.message, "the node refuses to estimate");
-    RailError::Unavailable
+    Refused::Otherwise(RailError::Unavailable)
 }
 
 /// Nodes have no codes for this, only words; those of geth, which others keep to.

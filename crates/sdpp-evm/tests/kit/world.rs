@@ -10,7 +10,7 @@ use sdpp_proto::codec::{Bytes32, ChannelId};
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_rail::suite::{RailWorld, Step, test_key};
-use sdpp_rail::{Bill, MemoryStore, Payee, Payer, Proof};
+use sdpp_rail::{Bill, MemoryDisk, Payee, Payer, Proof};
 
 use super::{Anvil, key};
 
@@ -25,6 +25,8 @@ pub struct World {
     pub anvil: Anvil,
     pub payer: EvmPayer,
     pub payee: EvmPayee,
+    /// What the payee keeps.
+    pub disk: MemoryDisk,
     buyer: SigningKey,
     signer: SigningKey,
     token: Option<Address>,
@@ -46,11 +48,12 @@ impl World {
     pub fn with_grace(anvil: Anvil, [payers, payees]: [Arc<Node>; 2], token: Option<Address>, grace_ms: u64) -> Self {
         let keys = PayerKeys { account: key(PAYER), vouchers: key(VOUCHERS) };
         let payer = EvmPayer::new(payers, keys);
+        let disk = MemoryDisk::new();
         let mut config = PayeeConfig::new(key(PAYEE), token);
         config.grace_min_ms = grace_ms;
-        let payee = EvmPayee::new(payees, config, Box::new(MemoryStore::new()));
+        let payee = EvmPayee::new(payees, config, Box::new(disk.open()));
         let (buyer, signer, count) = (test_key(50), test_key(51), AtomicU64::new(1000));
-        Self { anvil, payer, payee, buyer, signer, token, count }
+        Self { anvil, payer, payee, disk, buyer, signer, token, count }
     }
 
     fn channels(&self) -> SdppChannelsInstance<alloy::providers::DynProvider> {
