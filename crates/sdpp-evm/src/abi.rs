@@ -14,7 +14,7 @@ alloy::sol!(
 );
 
 alloy::sol! {
-    /// What is asked of a token (ERC-20, and ERC-2612 where it has that).
+    /// What is asked of a token (ERC-20, and ERC-2612 and ERC-3009 where it has those).
     #[sol(rpc)]
     interface Erc20 {
         function allowance(address owner, address spender) external view returns (uint256);
@@ -22,6 +22,7 @@ alloy::sol! {
         function transfer(address to, uint256 amount) external returns (bool);
         function approve(address spender, uint256 amount) external returns (bool);
         function DOMAIN_SEPARATOR() external view returns (bytes32);
+        function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
         function nonces(address owner) external view returns (uint256);
         function decimals() external view returns (uint8);
         function symbol() external view returns (string);

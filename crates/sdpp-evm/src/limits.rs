@@ -50,6 +50,8 @@ pub const RECORDS_REMEMBERED_MAX: usize = 65_536;
 pub const REDEEMED_AT_ONCE_MAX: usize = 200;
 /// Gas of one transaction by the estimate: with what is added to it, below what chains allow for one (EIP-7825).
 pub const TRANSACTION_GAS_MAX: u64 = 13_000_000;
+/// Longest call that is relayed.
+pub const RELAYED_BYTES_MAX: usize = 4_096;
 /// How long a permit is good for, in seconds of the chain.
 pub const PERMIT_S: u64 = 3_600;
 /// Blocks whose events are asked for at once: public nodes refuse more.

@@ -24,6 +24,7 @@ use crate::voucher::{Claim, VoucherProof};
 use crate::watch::Watch;
 
 mod many;
+mod signed;
 
 pub use many::RedeemedAll;
 
@@ -53,6 +54,7 @@ impl PayeeConfig {
 pub struct EvmPayee {
     node: Arc<Node>,
     sender: Sender,
+    account: PrivateKeySigner,
     token: Option<Address>,
     grace_min_ms: u64,
     pay_by_ms: u64,
@@ -66,9 +68,9 @@ impl EvmPayee {
     /// was not redeemed.
     pub fn new(node: Arc<Node>, config: PayeeConfig, store: Box<dyn Store>) -> Self {
         let PayeeConfig { account, token, grace_min_ms, pay_by_ms } = config;
-        let (sender, views) = (Sender::new(node.clone(), account), Arc::new(Views::new(node.clone())));
+        let (sender, views) = (Sender::new(node.clone(), account.clone()), Arc::new(Views::new(node.clone())));
         let watch = Watch::new(node.clone(), views.clone());
-        Self { node, sender, token, grace_min_ms, pay_by_ms, views, watch, book: PayeeBook::new(store, BOOK) }
+        Self { node, sender, account, token, grace_min_ms, pay_by_ms, views, watch, book: PayeeBook::new(store, BOOK) }
     }
 
     /// There is a new block, by any other source than this rail's own looks: channels are looked at again.

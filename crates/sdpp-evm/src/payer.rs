@@ -16,11 +16,16 @@ use tokio::time::{Instant, sleep};
 use crate::abi::{Erc20, SdppChannels as c};
 use crate::limits;
 use crate::node::{Channel, ChannelState, Node};
+use crate::relay::{Relay, Relayed};
 use crate::sender::{Call, Sender};
 use crate::terms::{EvmTerms, RAIL, address_of};
 use crate::typed;
 use crate::views::Views;
 use crate::voucher::Claim;
+
+mod signed;
+
+pub use signed::Consent;
 
 /// Keys of a payer.
 pub struct PayerKeys {
@@ -34,6 +39,7 @@ pub struct PayerKeys {
 pub struct EvmPayer {
     node: Arc<Node>,
     sender: Sender,
+    relay: Option<Arc<dyn Relay>>,
     account: PrivateKeySigner,
     vouchers: PrivateKeySigner,
     views: Views,
@@ -56,7 +62,14 @@ impl EvmPayer {
         let PayerKeys { account, vouchers } = keys;
         let sender = Sender::new(node.clone(), account.clone());
         let views = Views::new(node.clone());
-        Self { node, sender, account, vouchers, views, bills: Mutex::default() }
+        Self { node, sender, relay: None, account, vouchers, views, bills: Mutex::default() }
+    }
+
+    /// The same for an account without coins for gas: it signs, and all its calls are sent by another one. Tokens only.
+    #[must_use]
+    pub fn relayed_by(mut self, relay: Arc<dyn Relay>) -> Self {
+        self.relay = Some(relay);
+        self
     }
 
     /// There is a new block, by any other source than this rail's own looks: channels are looked at again.
@@ -110,8 +123,26 @@ impl EvmPayer {
         self.await_final((&id, &terms), request.limit, finality).await
     }
 
-    /// Locks the deposit: first what is left in the contract of channels before.
-    async fn deposit(&self, terms: c::Terms, deposit: Amount) -> Result<(), RailError> {
+    /// Locks the deposit, by whoever sends this payer's calls.
+    async fn deposit(&self, terms: c::Terms, amount: Amount) -> Result<(), RailError> {
+        let id = ChannelId(self.node.place().channel_id(&terms).0);
+        let answer = match &self.relay {
+            // All of it comes from the account: what is left in the contract is not moved by a signature.
+            Some(relay) => match self.sign_open_of(&terms, U256::from(amount.get())).await {
+                Ok(signed) => relay.relay(&signed).await,
+                Err(error) => Err(error),
+            },
+            None => self.deposit_itself(terms, amount).await,
+        };
+        // Sent by an earlier life of the program, and mined meanwhile.
+        if answer.is_err() && self.views.look(&id).await?.state != ChannelState::Unused {
+            return Ok(());
+        }
+        answer
+    }
+
+    /// First what is left in the contract of channels before.
+    async fn deposit_itself(&self, terms: c::Terms, deposit: Amount) -> Result<(), RailError> {
         let amount = U256::from(deposit.get());
         let kept = self.node.balance(terms.token, self.account()).await?;
         let kept = U256::from(kept.min(deposit).get());
@@ -123,14 +154,7 @@ impl EvmPayer {
         if !native && !rest.is_zero() {
             self.allow(terms.token, rest).await?;
         }
-        let open = c::openCall { terms, amount, fromBalance: kept };
-        let id = ChannelId(self.node.place().channel_id(&open.terms).0);
-        let answer = self.call(&open, if native { rest } else { U256::ZERO }).await;
-        // Sent by an earlier life of the program, and mined meanwhile.
-        if answer.is_err() && self.views.look(&id).await?.state != ChannelState::Unused {
-            return Ok(());
-        }
-        answer
+        self.call(&c::openCall { terms, amount, fromBalance: kept }, if native { rest } else { U256::ZERO }).await
     }
 
     /// Opens with one transaction where the token takes signatures (ERC-2612); false where it does not.
@@ -268,7 +292,10 @@ impl EvmPayer {
             ChannelState::Unused => Err(RailError::Declined("there is no such channel")),
             ChannelState::Closed => Ok(()),
             ChannelState::Open => {
-                let asked = self.call(&c::requestCloseCall { id: id32 }, U256::ZERO).await;
+                let asked = match &self.relay {
+                    Some(relay) => relay.relay(&self.sign_request_close(id)?).await,
+                    None => self.call(&c::requestCloseCall { id: id32 }, U256::ZERO).await,
+                };
                 // The payee closed it meanwhile.
                 if asked.is_err() && self.views.look(id).await?.state == ChannelState::Closed {
                     return Ok(());
@@ -277,7 +304,7 @@ impl EvmPayer {
             }
             ChannelState::Closing(at) if self.node.now().await? < at => Ok(()),
             ChannelState::Closing(_) => {
-                let finished = self.call(&c::finishCloseCall { id: id32 }, U256::ZERO).await;
+                let finished = self.call_by_anybody(&c::finishCloseCall { id: id32 }).await;
                 if finished.is_err() && self.views.look(id).await?.state == ChannelState::Closed {
                     return Ok(());
                 }
@@ -328,9 +355,17 @@ impl EvmPayer {
         let (token, account) = (token.unwrap_or_default(), self.account());
         let balance = self.node.balance(token, account).await?;
         if !balance.is_zero() {
-            self.call(&c::withdrawCall { token, account }, U256::ZERO).await?;
+            self.call_by_anybody(&c::withdrawCall { token, account }).await?;
         }
         Ok(balance)
+    }
+
+    /// A call that does the same whoever makes it.
+    async fn call_by_anybody(&self, call: &impl SolCall) -> Result<(), RailError> {
+        match &self.relay {
+            Some(relay) => relay.relay(&Relayed::of(call)).await,
+            None => self.call(call, U256::ZERO).await,
+        }
     }
 
     async fn call(&self, call: &impl SolCall, value: U256) -> Result<(), RailError> {

@@ -34,6 +34,17 @@ alloy::sol! {
         uint256 deadline;
     }
 
+    /// The payer's word to a token (ERC-3009).
+    #[derive(Debug, PartialEq, Eq)]
+    struct ReceiveWithAuthorization {
+        address from;
+        address to;
+        uint256 value;
+        uint256 validAfter;
+        uint256 validBefore;
+        bytes32 nonce;
+    }
+
     /// The payer's wish to close.
     #[derive(Debug, PartialEq, Eq)]
     struct RequestClose {

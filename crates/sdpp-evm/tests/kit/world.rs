@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy::primitives::{Address, B256, U256};
 use sdpp_evm::abi::SdppChannels::{self, SdppChannelsInstance};
-use sdpp_evm::{ChannelState, Claim, EvmPayee, EvmPayer, Node, PayeeConfig, PayerKeys, address_of};
+use sdpp_evm::{ChannelState, Claim, EvmPayee, EvmPayer, Node, PayeeConfig, PayerKeys, Relayer, address_of};
 use sdpp_proto::codec::{Bytes32, ChannelId};
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::money::{Amount, AssetId};
@@ -20,6 +20,9 @@ pub const FINALITY: u32 = 2;
 pub const PAYER: u8 = 1;
 pub const PAYEE: u8 = 2;
 pub const VOUCHERS: u8 = 3;
+pub const RELAYER: u8 = 4;
+/// Has no coins.
+pub const POOR: u8 = 30;
 
 pub struct World {
     pub anvil: Anvil,
@@ -54,6 +57,15 @@ impl World {
         let payee = EvmPayee::new(payees, config, Box::new(disk.open()));
         let (buyer, signer, count) = (test_key(50), test_key(51), AtomicU64::new(1000));
         Self { anvil, payer, payee, disk, buyer, signer, token, count }
+    }
+
+    /// The payer has nothing but tokens: another account sends what it signs.
+    pub async fn relayed(anvil: Anvil, token: Address) -> Self {
+        let nodes = [anvil.node(FINALITY).await, anvil.node(FINALITY).await];
+        let relayer = Arc::new(Relayer::new(anvil.node(FINALITY).await, key(RELAYER)));
+        let keys = PayerKeys { account: key(POOR), vouchers: key(VOUCHERS) };
+        let payer = EvmPayer::new(nodes[0].clone(), keys).relayed_by(relayer);
+        Self { payer, ..Self::over(anvil, nodes, Some(token)) }
     }
 
     fn channels(&self) -> SdppChannelsInstance<alloy::providers::DynProvider> {
