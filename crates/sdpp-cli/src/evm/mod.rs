@@ -11,9 +11,9 @@ use sdpp_evm::{
     Address, EvmPayee, EvmPayer, EvmRecords, EvmTerms, Node, NodeConfig, NodeError, PayeeConfig, PayerKeys,
     PrivateKeySigner, address_of, limits,
 };
-use sdpp_proto::money::{Amount, AssetId};
+use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
-use sdpp_rail::{Durability, Payee, Payer, RailError, Records};
+use sdpp_rail::{Durability, Payer, RailError, Records};
 
 use crate::config;
 use crate::exit::{Exit, failed};
@@ -101,9 +101,18 @@ impl Account {
         Arc::new(EvmPayer::new(self.node.clone(), keys))
     }
 
+    /// The token that a seller is paid in; none for the chain's coin.
+    pub(crate) fn token(&self, config: &config::Seller) -> Result<Option<Address>, Failure> {
+        self.network.token(config.asset.as_deref())
+    }
+
     /// Is paid into it.
-    pub(crate) fn payee(&self, role: &RoleHome, config: &config::Seller) -> Result<(Arc<dyn Payee>, AssetId), Failure> {
-        let token = self.network.token(config.asset.as_deref())?;
+    pub(crate) fn payee(
+        &self,
+        role: &RoleHome,
+        token: Option<Address>,
+        config: &config::Seller,
+    ) -> Result<EvmPayee, Failure> {
         let usual = PayeeConfig::new(self.key.clone(), token);
         let terms = PayeeConfig {
             grace_min_ms: config.grace.unwrap_or(usual.grace_min_ms),
@@ -112,8 +121,7 @@ impl Account {
         };
         // What is not redeemed yet is nowhere else: the book survives what the money must survive.
         let store = Box::new(role.store("rail-evm", Durability::Power)?);
-        let asset = sdpp_evm::asset(self.network.chain, token);
-        Ok((Arc::new(EvmPayee::new(self.node.clone(), terms, store)), asset))
+        Ok(EvmPayee::new(self.node.clone(), terms, store))
     }
 
     /// Records in its name.

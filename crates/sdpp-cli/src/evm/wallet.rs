@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use sdpp_evm::{Address, Channel, ChannelState, Contract, Node, Sender, address_of, asset};
+use sdpp_evm::{Address, Channel, ChannelState, Contract, Node, RedeemedAll, Sender, address_of, asset};
 use sdpp_proto::codec::ChannelId;
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::time::Timestamp;
@@ -13,7 +13,7 @@ use super::network::Network;
 use super::unit::human;
 use super::{Account, Chain, RAIL, address, key, reclaim};
 use crate::buy::journals::Journals;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exit::{Exit, failed};
 use crate::home::{Home, Role, RoleHome};
 use crate::ledger::Failure;
@@ -43,6 +43,9 @@ pub(crate) enum Verb {
     },
     /// Takes what closed channels have left out of the contract, and closes those whose grace period is over.
     Withdraw(Which),
+    /// Redeems the vouchers of all orders that are not over, many in one transaction. A running seller does that by itself
+    /// when an order ends, or when its buyer asks for the close.
+    Redeem,
     /// Sends coins or tokens to somebody.
     Send {
         /// To whom.
@@ -111,6 +114,7 @@ impl At<'_> {
             Verb::Import { file } => self.made(&key::import(&self.folder()?, file)?.address(), "taken"),
             Verb::Deposit { channel, amount } => self.deposit(channel, *amount).await?,
             Verb::Withdraw(which) => self.withdraw(which).await?,
+            Verb::Redeem => self.redeem().await?,
             Verb::Send { to, amount, which } => self.send(to, *amount, which).await?,
             Verb::Bump { cancel } => self.bump(*cancel).await?,
             Verb::Deploy => self.deploy().await?,
@@ -159,6 +163,25 @@ impl At<'_> {
             let people = format!("withdrawn {}", told(&asset, amount));
             self.out.tell(&people, &json!({ "asset": asset.as_str(), "withdrawn": amount.to_string() }));
         }
+        Ok(())
+    }
+
+    async fn redeem(&self) -> Result<(), Failure> {
+        if self.role != Role::Seller {
+            return Err(failed(Exit::Usage, "a seller redeems vouchers: say --as seller"));
+        }
+        let account = self.account().await?;
+        let payee = account.payee(&self.folder()?, None, &config::Seller::default())?;
+        let done = payee.redeem_all().await.map_err(|error| account.explain(error))?;
+        let RedeemedAll { redeemed, left_out, transactions } = done;
+        let (orders, refused) = (redeemed.len(), left_out.len());
+        let mut people = format!("redeemed the vouchers of {orders} orders in {transactions} transactions");
+        if refused > 0 {
+            people.push_str(&format!("; the contract would refuse those of {refused} more"));
+        }
+        people.push_str("\n`sdpp wallet withdraw --as seller` takes the money out of the contract");
+        let programs = json!({ "redeemed": orders, "refused": refused, "transactions": transactions });
+        self.out.tell(&people, &programs);
         Ok(())
     }
 

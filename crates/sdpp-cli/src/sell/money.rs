@@ -99,10 +99,10 @@ impl Till {
 #[cfg(feature = "evm")]
 async fn on_a_chain(home: &Home, role: &RoleHome, ways: &Ways, config: &config::Seller) -> Result<Till, Failure> {
     let account = crate::evm::Account::open(home, role, &ways.chain).await?;
-    let (payee, asset) = account.payee(role, config)?;
+    let payee = account.payee(role, account.token(config)?, config)?;
     Ok(Till {
-        asset,
-        payees: vec![payee],
+        asset: payee.option().asset,
+        payees: vec![Arc::new(payee)],
         records: None,
         remote: None,
         places: vec![("chain", account.place())],

@@ -57,6 +57,28 @@ fn a_buyer_that_asks_for_the_close_behind_the_sellers_back_loses_to_its_watcher(
 }
 
 #[test]
+fn a_seller_that_ends_for_long_redeems_what_it_has_and_the_order_goes_on_later() {
+    let market = Market::open("redeem", 1_000);
+    let (seller, address) = market.sell(&["--rate", "400"]);
+    let order = abandoned(&market, &address);
+    let said = market.fails("seller", &["wallet", "redeem", "--as", "seller"], 11);
+    assert!(said.contains("sdpp status"), "{said}");
+    seller.stop_saying("are not redeemed");
+    assert_eq!(market.node.sent_by(&market.seller), 5, "only the contracts were put there");
+    let done = market.lines("seller", &["wallet", "redeem", "--as", "seller", "--json"]).remove(0);
+    assert!(done["redeemed"] == 1 && done["transactions"] == 1, "{done}");
+    let took = market.has("seller", "seller", &market.seller);
+    assert!(took > 0 && took <= paid(&market), "{took}");
+    let (seller, _) = market.sell(&[]);
+    market.done("buyer", &["buy", "--resume", &order]);
+    until(|| market.channels("seller", "seller").is_empty());
+    let paid = paid(&market);
+    assert_eq!(market.has("seller", "seller", &market.seller), paid);
+    assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT - paid);
+    seller.stop();
+}
+
+#[test]
 fn a_buyer_whose_seller_is_gone_has_the_rest_back_alone() {
     let market = Market::open("gone", 1_000);
     let (mut seller, address) = market.sell(&["--rate", "400"]);

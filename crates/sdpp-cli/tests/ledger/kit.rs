@@ -184,6 +184,13 @@ impl Served {
         until(|| self.said().contains("stopping"));
     }
 
+    /// The same; it has to say this at its end.
+    pub(crate) fn stop_saying(mut self, what: &str) {
+        self.signal("TERM");
+        assert_eq!(self.wait().code(), Some(0), "{}", self.said());
+        until(|| self.said().contains(what));
+    }
+
     /// Asks it to end, and says how it did.
     pub(crate) fn asked_to_end(mut self) -> ExitStatus {
         self.signal("TERM");
