@@ -55,6 +55,14 @@ impl Views {
         }
     }
 
+    /// Whatever was seen last, however long ago, or a first look: for whoever needs what never changes of a channel.
+    pub(crate) async fn known(&self, id: &ChannelId) -> Result<Channel, RailError> {
+        match self.kept(id) {
+            Some((channel, _)) => Ok(channel),
+            None => self.look(id).await,
+        }
+    }
+
     pub(crate) fn forget(&self, id: &ChannelId) {
         self.lock().seen.remove(id);
     }
@@ -90,10 +98,8 @@ impl Views {
     fn kept(&self, id: &ChannelId) -> Option<(Channel, Instant)> {
         let inner = self.lock();
         let (channel, seen) = inner.seen.get(id).copied()?;
-        // A node may have lost an event: each channel is looked at itself now and then. A close that was requested may be
-        // gone by a reorganisation.
-        let follows = channel.state == ChannelState::Open
-            && seen.elapsed() < limits::VIEW_FOLLOWED.min(quarter_of_grace(&channel));
+        // A node may have lost an event, or a reorganisation may have: each channel is looked at itself now and then.
+        let follows = seen.elapsed() < limits::VIEW_FOLLOWED.min(quarter_of_grace(&channel));
         Some((channel, inner.followed.filter(|_| follows).map_or(seen, |followed| followed.max(seen))))
     }
 

@@ -220,9 +220,9 @@ async fn a_silent_node_is_an_outage_and_no_voucher_is_taken_on_old_news() {
     sale.pay_and_settle(&sale.bill(0, 10)).await;
     for mode in [Mode::Refuse, Mode::Broken] {
         lines.iter().for_each(|line| line.set(mode));
-        // What was seen a moment ago still counts.
+        // What was seen a moment ago still counts; a payer needs no more.
         let bill = sale.bill(10, 20);
-        let payment = sale.payment(&bill, &world.voucher(&bill));
+        let payment = sale.payment(&bill, &world.payer.pay(&bill).await.unwrap());
         world.payee.settle(&bill, &payment).await.unwrap();
         // News from before a new block do not.
         world.payee.look_again();

@@ -15,7 +15,7 @@ use crate::sender::Call;
 pub struct RedeemedAll {
     /// Orders whose best vouchers are money now.
     pub redeemed: Vec<StatementId>,
-    /// Orders whose vouchers the contract refuses, or whose channels were closed meanwhile.
+    /// Orders whose vouchers the contract refuses, or that somebody else has redeemed or closed meanwhile.
     pub left_out: Vec<StatementId>,
     /// Transactions that it took.
     pub transactions: u32,
