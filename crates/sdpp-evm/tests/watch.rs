@@ -23,7 +23,7 @@ use sdpp_evm::{Channel, ChannelState, Claim, RAIL, limits};
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::money::Amount;
 use sdpp_rail::suite::{RailWorld as _, Sale, test_key};
-use sdpp_rail::{Funding, MemoryDisk, Outstanding, Payee as _, Payer as _};
+use sdpp_rail::{Funding, MemoryDisk, Outstanding, Payee as _, Payer as _, RailError};
 use tokio::task::JoinHandle;
 
 /// Messages that are there before the seller is quiet, and what they cost.
@@ -117,6 +117,11 @@ fn closing(found: &[Outstanding]) -> usize {
     found.iter().filter(|one| one.closing).count()
 }
 
+/// The buyer asks for the close, and nobody tells the payee.
+async fn ask(world: &World, sale: &Sale<'_>) {
+    world.payer.close(&sale.funding).await.unwrap();
+}
+
 /// Time passes for this program, and not for the chain.
 async fn let_pass(time: Duration) {
     tokio::time::pause();
@@ -150,9 +155,12 @@ async fn many_channels_are_followed_by_as_many_questions_as_one() {
     assert_eq!(looks_now - looks, 0, "no channel was looked at");
     assert!(others_now - others <= 2 * looked, "{others_now} - {others}, {looked}");
     // What is there to be seen is seen, and a voucher is not taken any more.
-    sales[1].close().await.unwrap();
+    ask(&world, &sales[1]).await;
+    // The buyer's own look goes over the same line.
+    let [looks, _] = questions(&line);
     let found = world.payee.outstanding().await.unwrap();
     assert_eq!((found.len(), closing(&found), found[0].order), (3, 1, sales[1].order.id()));
+    assert_eq!(questions(&line)[0], looks, "by an event");
     let bill = sales[1].bill(10, 20);
     let payment = sales[1].payment(&bill, &world.voucher(&bill));
     assert!(world.payee.settle(&bill, &payment).await.is_err());
@@ -187,7 +195,7 @@ async fn a_close_requested_in_an_outage_is_seen_after_it() {
         assert_eq!(closing(&world.payee.outstanding().await.unwrap()), 0);
         line.set(Mode::Refuse);
         assert!(world.payee.outstanding().await.is_err());
-        sales[0].close().await.unwrap();
+        ask(&world, &sales[0]).await;
         world.anvil.mine(blocks).await;
         line.set(Mode::Pass);
         let found = world.payee.outstanding().await.unwrap();
@@ -196,4 +204,38 @@ async fn a_close_requested_in_an_outage_is_seen_after_it() {
             sale.redeem(true).await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn a_payee_sees_a_close_by_itself_between_two_tendings() {
+    let anvil = Anvil::start().await;
+    let line = Proxy::to(&anvil.url).await;
+    let nodes = [anvil.node(FINALITY).await, anvil.node_over(&line, FINALITY).await];
+    let world = World::with_grace(anvil, nodes, None, limits::GRACE_MIN_MS);
+    world.anvil.keep_mining();
+    let sale = Sale::start(&world).await;
+    sale.pay_and_settle(&sale.bill(0, 10)).await;
+    assert_eq!(closing(&world.payee.outstanding().await.unwrap()), 0);
+    let read = line.asked("eth_getLogs");
+    ask(&world, &sale).await;
+    let by_itself = async {
+        while line.asked("eth_getLogs") == read {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, by_itself).await.unwrap();
+    // Vouchers for one unit more each, until the answer is there.
+    let refused = async {
+        for total in 11.. {
+            let bill = sale.bill(total - 1, total);
+            let payment = sale.payment(&bill, &world.voucher(&bill));
+            if let Err(error) = world.payee.settle(&bill, &payment).await {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        unreachable!()
+    };
+    let why = tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    assert_eq!(why, RailError::Declined("the channel is about to be closed"));
 }
