@@ -41,6 +41,7 @@ mod relay;
 mod revert;
 mod sender;
 mod terms;
+mod turn;
 pub mod typed;
 mod views;
 mod voucher;

@@ -73,3 +73,11 @@ pub const AUDIT_BLOCKS: u64 = 1_000_000;
 /// Bytes of messages that an answer to a challenge may have to publish, headers and signatures among them: what fits into
 /// one transaction.
 pub const REVEAL_BYTES_MAX: u64 = 96 * 1024;
+/// Most gas of a call, by what our own contracts take of it with tokens that are somewhat dear.
+pub const GAS_CALL_MAX: u64 = 400_000;
+/// Most gas for each byte that a call brings.
+pub const GAS_BYTE_MAX: u64 = 40;
+/// Transactions that are sent again with higher fees at once.
+pub const HURRIED_MAX: u64 = 16;
+/// Most wei for a unit of gas, tip and all, where nothing else is known of a chain.
+pub const FEE_MAX: u128 = 1_000_000_000_000;

@@ -5,6 +5,7 @@ use alloy::sol_types::SolConstructor as _;
 
 use crate::abi::registry::SdppRegistry;
 use crate::abi::{SdppBond, SdppChannels, SdppDualDeposit, SdppRecords};
+use crate::limits;
 use crate::typed::Place;
 
 /// A chain that is known by name.
@@ -18,11 +19,16 @@ pub struct Network {
     pub rpc: Option<&'static str>,
     /// Blocks on top of the one that makes something final enough for a channel.
     pub finality: u32,
+    /// Most wei for a unit of gas that is paid there.
+    pub fee_max: u128,
     /// Its native coin.
     pub coin: &'static str,
     /// USDC as Circle issues it there.
     pub usdc: Option<Address>,
 }
+
+/// In wei.
+const GWEI: u128 = 1_000_000_000;
 
 /// The networks that are known by name. Any other one is named by its chain id and a node.
 pub const NETWORKS: [Network; 9] = [
@@ -31,6 +37,7 @@ pub const NETWORKS: [Network; 9] = [
         chain: 1,
         rpc: None,
         finality: 12,
+        fee_max: 1000 * GWEI,
         coin: "ETH",
         usdc: Some(address!("0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48")),
     },
@@ -39,6 +46,7 @@ pub const NETWORKS: [Network; 9] = [
         chain: 8453,
         rpc: Some("https://mainnet.base.org"),
         finality: 5,
+        fee_max: 50 * GWEI,
         coin: "ETH",
         usdc: Some(address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913")),
     },
@@ -47,6 +55,7 @@ pub const NETWORKS: [Network; 9] = [
         chain: 10,
         rpc: Some("https://mainnet.optimism.io"),
         finality: 5,
+        fee_max: 50 * GWEI,
         coin: "ETH",
         usdc: Some(address!("0x0b2C639c533813f4Aa9D7837CAf62653d097Ff85")),
     },
@@ -55,6 +64,7 @@ pub const NETWORKS: [Network; 9] = [
         chain: 42_161,
         rpc: Some("https://arb1.arbitrum.io/rpc"),
         finality: 20,
+        fee_max: 50 * GWEI,
         coin: "ETH",
         usdc: Some(address!("0xaf88d065e77c8cC2239327C5EDb3A432268e5831")),
     },
@@ -63,6 +73,7 @@ pub const NETWORKS: [Network; 9] = [
         chain: 137,
         rpc: Some("https://polygon-rpc.com"),
         finality: 16,
+        fee_max: 20000 * GWEI,
         coin: "POL",
         usdc: Some(address!("0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359")),
     },
@@ -71,6 +82,7 @@ pub const NETWORKS: [Network; 9] = [
         chain: 100,
         rpc: Some("https://rpc.gnosischain.com"),
         finality: 12,
+        fee_max: 1000 * GWEI,
         coin: "xDAI",
         usdc: None,
     },
@@ -79,6 +91,7 @@ pub const NETWORKS: [Network; 9] = [
         chain: 11_155_111,
         rpc: None,
         finality: 6,
+        fee_max: 1000 * GWEI,
         coin: "ETH",
         usdc: Some(address!("0x1c7D4B196Cb0C7B01d743Fbc6116a902379C7238")),
     },
@@ -87,11 +100,20 @@ pub const NETWORKS: [Network; 9] = [
         chain: 84_532,
         rpc: Some("https://sepolia.base.org"),
         finality: 3,
+        fee_max: 50 * GWEI,
         coin: "ETH",
         usdc: Some(address!("0x036CbD53842c5426634e7929541eC2318f3dCF7e")),
     },
     // What anvil and hardhat serve.
-    Network { name: "local", chain: 31_337, rpc: Some("http://127.0.0.1:8545"), finality: 0, coin: "ETH", usdc: None },
+    Network {
+        name: "local",
+        chain: 31_337,
+        rpc: Some("http://127.0.0.1:8545"),
+        finality: 0,
+        fee_max: limits::FEE_MAX,
+        coin: "ETH",
+        usdc: None,
+    },
 ];
 
 impl Network {
@@ -99,6 +121,11 @@ impl Network {
     pub fn find(name: &str) -> Option<&'static Self> {
         let chain = name.parse::<u64>().ok();
         NETWORKS.iter().find(|network| network.name == name || Some(network.chain) == chain)
+    }
+
+    /// The network of this chain, if it is known.
+    pub fn of_chain(chain: u64) -> Option<&'static Self> {
+        NETWORKS.iter().find(|network| network.chain == chain)
     }
 }
 

@@ -19,6 +19,7 @@ use sdpp_rail::RailError;
 
 use crate::abi::SdppChannels::{self, SdppChannelsInstance};
 use crate::limits;
+use crate::network::Network;
 use crate::typed::{self, Place};
 
 /// Where a chain is reached, and what is expected there.
@@ -159,6 +160,9 @@ pub struct Node {
     channels: SdppChannelsInstance<DynProvider<Ethereum>>,
     place: Place,
     finality: u32,
+    /// What tells it from other nodes.
+    line: String,
+    fee_max: u128,
 }
 
 impl Node {
@@ -191,7 +195,15 @@ impl Node {
             return Err(NodeError::OtherChain { wanted, found });
         }
         let channels = SdppChannels::new(contract, provider.clone());
-        Ok(Self { provider, channels, place: config.place, finality: config.finality })
+        let fee_max = Network::of_chain(wanted).map_or(limits::FEE_MAX, |network| network.fee_max);
+        Ok(Self {
+            provider,
+            channels,
+            place: config.place,
+            finality: config.finality,
+            line: config.url.clone(),
+            fee_max,
+        })
     }
 
     /// Looks whether the code at the address is what the contract compiles to, and was made for this chain and place.
@@ -221,6 +233,15 @@ impl Node {
     /// The chain and the contract.
     pub const fn place(&self) -> Place {
         self.place
+    }
+
+    /// Most wei for a unit of gas that is paid here: what the node says of fees is believed up to that.
+    pub const fn fee_max(&self) -> u128 {
+        self.fee_max
+    }
+
+    pub(crate) fn line(&self) -> &str {
+        &self.line
     }
 
     /// Blocks on top of the one that makes something final.

@@ -169,7 +169,7 @@ impl EvmPayee {
         if is_alive(&channel)
             && let Some(call) = redemption(&id, &channel, &state, finished)?
         {
-            let answer = self.sender.send(Call { to: self.node.place().contract, data: call, value: U256::ZERO }).await;
+            let answer = self.sender.send(Call::new(self.node.place().contract, call, U256::ZERO)).await;
             channel = self.views.look(&id).await?;
             // Somebody else may have redeemed the same voucher for us, or closed the channel.
             if channel.redeemed < state.total() || (finished && is_alive(&channel)) {
@@ -273,6 +273,10 @@ impl Payee for EvmPayee {
 
     fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
         Box::pin(self.cash(order, finished))
+    }
+
+    fn redeem_closing(&self) -> Reply<'_, ()> {
+        Box::pin(async move { Self::redeem_closing(self).await.map(drop) })
     }
 
     fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {

@@ -191,7 +191,7 @@ impl EvmPayer {
             return Ok(());
         }
         let call = Erc20::approveCall { spender, amount };
-        self.sender.send(Call { to: token, data: call.abi_encode().into(), value: U256::ZERO }).await.map(|_| ())
+        self.sender.send(Call::new(token, call.abi_encode().into(), U256::ZERO)).await.map(|_| ())
     }
 
     /// Waits until the open is so deep that the payee takes it: until then a reorganisation may drop it.
@@ -371,7 +371,7 @@ impl EvmPayer {
 
     async fn call(&self, call: &impl SolCall, value: U256) -> Result<(), RailError> {
         let to = self.node.place().contract;
-        self.sender.send(Call { to, data: call.abi_encode().into(), value }).await.map(|_| ())
+        self.sender.send(Call::new(to, call.abi_encode().into(), value)).await.map(|_| ())
     }
 }
 

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{Address, B256, U256};
 use alloy::providers::Provider as _;
 use alloy::rpc::types::{Filter, Log, TransactionReceipt};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::{SolCall as _, SolEvent as _};
 use sdpp_proto::codec::{Bytes32, StatementId};
-use sdpp_proto::statement::{AnyStatement, Form};
+use sdpp_proto::statement::{AnyStatement, Form, Kind};
 use sdpp_rail::{RailError, RecordId, Records, Reply};
 
 use crate::abi::SdppRecords as r;
@@ -28,6 +27,7 @@ pub struct EvmRecords {
     contract: Address,
     /// The first block that may hold a record of this account.
     from_block: u64,
+    ends_only: bool,
     known: Mutex<BTreeMap<StatementId, RecordId>>,
 }
 
@@ -43,7 +43,14 @@ impl EvmRecords {
     /// that were recorded before.
     pub fn new(node: Arc<Node>, account: PrivateKeySigner, contract: Address, from_block: u64) -> Self {
         let sender = Sender::new(node.clone(), account);
-        Self { node, sender, contract, from_block, known: Mutex::default() }
+        Self { node, sender, contract, from_block, ends_only: false, known: Mutex::default() }
+    }
+
+    /// The same, but of each order only its ends are recorded, and by their ids: a seller that lets buyers say what is
+    /// recorded lets them spend its gas.
+    #[must_use]
+    pub fn ends_only(self) -> Self {
+        Self { ends_only: true, ..self }
     }
 
     /// The record of a statement, if there is one: whoever lost its memory finds it again.
@@ -51,10 +58,13 @@ impl EvmRecords {
         if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(statement) {
             return Ok(Some(*known));
         }
+        // Nodes refuse more blocks at once; what is older than that is not recorded again by whoever goes on with an order.
+        let newest = self.node.height().await?;
+        let first = newest.saturating_add(1).saturating_sub(limits::LOGS_BLOCKS).max(self.from_block);
         let filter = Filter::new()
             .address(self.contract)
-            .from_block(self.from_block)
-            .to_block(BlockNumberOrTag::Latest)
+            .from_block(first.min(newest))
+            .to_block(newest)
             .topic1(self.sender.account().into_word())
             .topic2(B256::new(statement.0));
         let logs = answered(self.node.provider().get_logs(&filter)).await?;
@@ -75,6 +85,11 @@ impl EvmRecords {
     }
 
     async fn record(&self, statement: &AnyStatement, form: Form) -> Result<RecordId, RailError> {
+        let is_end = !matches!(statement.kind, Kind::Invoice | Kind::Payment);
+        if self.ends_only && !is_end {
+            return Err(RailError::Declined("only the ends of orders are recorded here"));
+        }
+        let form = if self.ends_only { Form::Hash } else { form };
         if let Some(known) = self.search(&statement.id).await? {
             return Ok(known);
         }
@@ -83,7 +98,7 @@ impl EvmRecords {
             Form::Hash => r::anchorCall { digest }.abi_encode(),
             Form::Full => r::keepCall { digest, statement: statement.bytes.to_vec().into() }.abi_encode(),
         };
-        let sent = self.sender.send(Call { to: self.contract, data: data.into(), value: U256::ZERO }).await?;
+        let sent = self.sender.send(Call::new(self.contract, data.into(), U256::ZERO)).await?;
         let record = Bytes32(sent.transaction_hash.0);
         self.remember(statement.id, record);
         Ok(record)

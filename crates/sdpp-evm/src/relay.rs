@@ -74,7 +74,7 @@ impl Relayer {
     }
 
     async fn send(&self, request: &Relayed) -> Result<(), RailError> {
-        let call = Call { to: self.contract, data: request.call.clone(), value: U256::ZERO };
+        let call = Call::new(self.contract, request.call.clone(), U256::ZERO);
         self.sender.send(call).await.map(|_| ())
     }
 }

@@ -19,14 +19,15 @@ use alloy::sol_types::SolCall as _;
 use alloy::transports::TransportError;
 use sdpp_proto::money::Amount;
 use sdpp_rail::RailError;
-use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::abi::Erc20;
+use crate::curve::signer_of;
 use crate::limits;
 use crate::network::{Contract, DEPLOYER};
 use crate::node::{Node, answered};
 use crate::revert::reason_of;
+use crate::turn::Turn;
 
 /// Sends the transactions of one account, one after the other.
 pub struct Sender {
@@ -34,15 +35,30 @@ pub struct Sender {
     account: Address,
     wallet: EthereumWallet,
     /// Whoever has it sends.
-    turn: Mutex<()>,
+    turn: Arc<Turn>,
 }
 
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    pub(crate) to: Address,
-    pub(crate) data: Bytes,
-    pub(crate) value: U256,
+    to: Address,
+    data: Bytes,
+    value: U256,
+    /// Most gas that it may take: others write the code of tokens.
+    gas_max: u64,
+}
+
+impl Call {
+    pub(crate) fn new(to: Address, data: Bytes, value: U256) -> Self {
+        let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let gas_max = limits::GAS_CALL_MAX.saturating_add(bytes.saturating_mul(limits::GAS_BYTE_MAX));
+        Self { to, data, value, gas_max }
+    }
+
+    /// The same, of a contract of our own, where it takes what it takes.
+    pub(crate) fn however_large(self) -> Self {
+        Self { gas_max: limits::TRANSACTION_GAS_MAX, ..self }
+    }
 }
 
 /// A transaction with its nonce, and every version of it that was sent.
@@ -71,7 +87,8 @@ enum Sent {
 impl Sender {
     /// Of the account of this key.
     pub fn new(node: Arc<Node>, key: PrivateKeySigner) -> Self {
-        Self { node, account: key.address(), wallet: EthereumWallet::from(key), turn: Mutex::new(()) }
+        let (account, turn) = (key.address(), Turn::of(node.line(), key.address()));
+        Self { node, account, wallet: EthereumWallet::from(key), turn }
     }
 
     /// The account.
@@ -86,7 +103,17 @@ impl Sender {
     /// [`RailError`]: `Declined` where the contract refuses it or the account cannot pay, `Unavailable` where nothing was
     /// sent, `Unknown` where it may still be mined.
     pub(crate) async fn send(&self, call: Call) -> Result<TransactionReceipt, RailError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.take(false).await;
+        self.send_in_turn(call).await
+    }
+
+    /// The same before all others of this account that wait for their turn: it is in a hurry.
+    pub(crate) async fn send_first(&self, call: Call) -> Result<TransactionReceipt, RailError> {
+        let _turn = self.turn.take(true).await;
+        self.send_in_turn(call).await
+    }
+
+    async fn send_in_turn(&self, call: Call) -> Result<TransactionReceipt, RailError> {
         let mut flight = self.prepare(&call).await?;
         let give_up = Instant::now().checked_add(limits::MINED_TIMEOUT);
         loop {
@@ -120,10 +147,14 @@ impl Sender {
     /// # Errors
     /// [`RailError`]: `Declined` where the node does not show what waits there.
     pub async fn hurry(&self, cancel: bool) -> Result<u64, RailError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.take(true).await;
         let (mined, known) = self.node.nonces(self.account).await?;
+        if known.saturating_sub(mined) > limits::HURRIED_MAX {
+            return Err(RailError::Declined("the node says that very many transactions wait: ask another node"));
+        }
         let waiting = if cancel { BTreeMap::new() } else { self.waiting().await? };
         let fees = answered(self.node.provider().estimate_eip1559_fees()).await?;
+        let most = self.node.fee_max();
         for nonce in mined..known {
             let request = match waiting.get(&nonce) {
                 Some(found) => found.clone(),
@@ -139,10 +170,8 @@ impl Sender {
             let request = request.with_from(self.account).with_nonce(nonce).with_chain_id(self.node.place().chain);
             let (fee, tip) = (request.max_fee_per_gas, request.max_priority_fee_per_gas);
             let request = request
-                .with_max_fee_per_gas(fee.map_or(fees.max_fee_per_gas, |fee| fee.max(fees.max_fee_per_gas)))
-                .with_max_priority_fee_per_gas(
-                    tip.map_or(fees.max_priority_fee_per_gas, |tip| tip.max(fees.max_priority_fee_per_gas)),
-                );
+                .with_max_fee_per_gas(fee.unwrap_or_default().max(fees.max_fee_per_gas.min(most)))
+                .with_max_priority_fee_per_gas(tip.unwrap_or_default().max(fees.max_priority_fee_per_gas.min(most)));
             let mut flight = Flight { request, nonce, hashes: Vec::new(), may_be_out: true, bumps: 0 };
             self.bump(&mut flight)?;
             while self.launch(&mut flight).await? == Sent::Underpriced {
@@ -156,7 +185,13 @@ impl Sender {
     async fn waiting(&self) -> Result<BTreeMap<u64, TransactionRequest>, RailError> {
         let asked = self.node.provider().get_block(BlockId::pending()).full().into_future();
         let Some(block) = answered(asked).await? else { return Ok(BTreeMap::new()) };
-        let own = block.transactions.into_transactions().filter(|found| found.inner.signer() == self.account);
+        // What the node says of who signed it is its word: only what this key has signed is signed again.
+        let is_own = |found: &Transaction| {
+            let signed = found.inner.inner();
+            let signer = signer_of(signed.signature(), signed.signature_hash());
+            signer == Some(self.account) && found.chain_id() == Some(self.node.place().chain)
+        };
+        let own = block.transactions.into_transactions().filter(is_own);
         let request = |found: Transaction| (found.nonce(), TransactionRequest::from_transaction(found));
         Ok(own.map(request).collect())
     }
@@ -175,7 +210,7 @@ impl Sender {
                 "the chain has no deterministic deployer (0x4e59…956C): put that there first",
             ));
         }
-        self.send(Call { to: DEPLOYER, data: contract.call(), value: U256::ZERO }).await?;
+        self.send(Call::new(DEPLOYER, contract.call(), U256::ZERO).however_large()).await?;
         let is_there = !code(contract.usual_address()).await?.is_empty();
         if is_there { Ok(true) } else { Err(RailError::Unknown) }
     }
@@ -187,10 +222,8 @@ impl Sender {
     pub async fn pay(&self, token: Option<Address>, to: Address, amount: Amount) -> Result<B256, RailError> {
         let amount = U256::from(amount.get());
         let call = match token {
-            None => Call { to, data: Bytes::new(), value: amount },
-            Some(token) => {
-                Call { to: token, data: Erc20::transferCall { to, amount }.abi_encode().into(), value: U256::ZERO }
-            }
+            None => Call::new(to, Bytes::new(), amount),
+            Some(token) => Call::new(token, Erc20::transferCall { to, amount }.abi_encode().into(), U256::ZERO),
         };
         self.send(call).await.map(|receipt| receipt.transaction_hash)
     }
@@ -230,13 +263,20 @@ impl Sender {
         })?;
         let fees = answered(provider.estimate_eip1559_fees()).await?;
         let nonce = answered(provider.get_transaction_count(self.account).latest().into_future()).await?;
+        if gas > call.gas_max {
+            return Err(RailError::Declined(
+                "the call takes far more gas than such calls do: what is behind the address?",
+            ));
+        }
         let gas = gas.saturating_mul(limits::GAS_PERCENT).checked_div(100).unwrap_or(gas);
+        // A node's idea of a fair fee is not believed without end.
+        let most = self.node.fee_max();
         let request = request
             .with_nonce(nonce)
             .with_chain_id(self.node.place().chain)
             .with_gas_limit(gas)
-            .with_max_fee_per_gas(fees.max_fee_per_gas)
-            .with_max_priority_fee_per_gas(fees.max_priority_fee_per_gas);
+            .with_max_fee_per_gas(fees.max_fee_per_gas.min(most))
+            .with_max_priority_fee_per_gas(fees.max_priority_fee_per_gas.min(most));
         Ok(Flight { request, nonce, hashes: Vec::new(), may_be_out: false, bumps: 0 })
     }
 
@@ -289,6 +329,10 @@ impl Sender {
         flight.bumps = flight.bumps.saturating_add(1);
         let more = |fee: u128| fee.saturating_mul(limits::BUMP_PERCENT).div_ceil(100).max(fee.saturating_add(1));
         let request = &mut flight.request;
+        if request.max_fee_per_gas.map(more) > Some(self.node.fee_max()) {
+            tracing::warn!(account = %self.account, "fees are not raised above the limit");
+            return Err(if flight.may_be_out { RailError::Unknown } else { RailError::Unavailable });
+        }
         request.max_fee_per_gas = request.max_fee_per_gas.map(more);
         request.max_priority_fee_per_gas = request.max_priority_fee_per_gas.map(more);
         tracing::info!(account = %self.account, nonce = flight.nonce, "the fees of a waiting transaction are raised");
@@ -300,9 +344,10 @@ fn done(receipt: TransactionReceipt) -> Result<TransactionReceipt, RailError> {
     if receipt.status() {
         return Ok(receipt);
     }
-    // It would have gone through when it was sent: something came in between.
+    // It would have gone through when it was sent: something came in between. Its gas is gone, and is not spent again
+    // before somebody has looked.
     tracing::warn!(hash = %receipt.transaction_hash, "a transaction was mined and reverted");
-    Err(RailError::Unavailable)
+    Err(RailError::Declined("a transaction was mined, and did nothing but cost its gas"))
 }
 
 /// Why a call would fail.

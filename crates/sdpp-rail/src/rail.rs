@@ -204,6 +204,12 @@ pub trait Payee: Send + Sync {
     /// `finished`, the order is over and its channel may be closed for both.
     fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed>;
 
+    /// Redeems at once, where the rail can, what is lost if it is late: the vouchers of all orders whose payers have asked for
+    /// the close. By default nothing: each of them is redeemed by itself.
+    fn redeem_closing(&self) -> Reply<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Every order whose channel is not closed, with what its vouchers are still to bring (it may be nothing);
     /// what is in a hurry comes first. It rests on what the payee keeps durably and on a fresh look
     /// at the ledger, so it knows orders of an earlier life of the program too: who died before the channel of

@@ -3,7 +3,7 @@
 use alloy::primitives::U256;
 use alloy::sol_types::{SolCall as _, SolEvent as _};
 use sdpp_proto::codec::StatementId;
-use sdpp_rail::RailError;
+use sdpp_rail::{Outstanding, RailError};
 
 use super::{EvmPayee, claim_of};
 use crate::abi::SdppChannels as c;
@@ -36,9 +36,19 @@ impl EvmPayee {
     /// # Errors
     /// [`RailError`]; what was redeemed before is redeemed, and calling again goes on with the rest.
     pub async fn redeem_all(&self) -> Result<RedeemedAll, RailError> {
+        self.redeem_those(|_| true).await
+    }
+
+    /// The same of those only whose payers have asked for the close: one transaction for many, before all others that wait
+    /// for their turn. However many ask at once, all of it is redeemed in time.
+    pub(super) async fn redeem_closing(&self) -> Result<RedeemedAll, RailError> {
+        self.redeem_those(|one| one.closing).await
+    }
+
+    async fn redeem_those(&self, wanted: impl Fn(&Outstanding) -> bool) -> Result<RedeemedAll, RailError> {
         let mut all = RedeemedAll::default();
         let mut waiting = Vec::new();
-        for one in self.unclosed().await?.into_iter().filter(|one| !one.amount.is_zero()) {
+        for one in self.unclosed().await?.into_iter().filter(|one| !one.amount.is_zero() && wanted(one)) {
             let best = self.book.order(&one.order)?.and_then(|state| state.best);
             match best.as_deref().map(claim_of) {
                 Some(Ok((claim, proof))) => waiting.push(Waiting { order: one.order, voucher: claim.call(&proof) }),
@@ -91,7 +101,7 @@ impl EvmPayee {
                 unsent.extend([second, first]);
                 continue;
             }
-            let receipt = self.sender.send(call).await?;
+            let receipt = self.sender.send_first(call).await?;
             all.transactions = all.transactions.saturating_add(1);
             let paid = receipt.inner.logs().iter().filter(|log| log.address() == self.node.place().contract);
             let paid = paid.filter_map(|log| c::Redeemed::decode_log(&log.inner).ok());
@@ -108,6 +118,6 @@ impl EvmPayee {
     fn call_of(&self, part: &[Waiting]) -> Call {
         let vouchers = part.iter().map(|one| one.voucher.clone()).collect();
         let data = c::redeemManyCall { vouchers }.abi_encode().into();
-        Call { to: self.node.place().contract, data, value: U256::ZERO }
+        Call::new(self.node.place().contract, data, U256::ZERO).however_large()
     }
 }

@@ -19,6 +19,9 @@ use super::{Event, Shared};
 /// How often supplies whose buyers stay away are let go.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// Before the next look where orders that are over are left.
+const NEXT_LOOK: Duration = Duration::from_millis(100);
+
 /// Looks at once, and then every so often until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let _alone = tokio::select! {
@@ -35,8 +38,15 @@ pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
 
 async fn tend_for_ever(shared: &Shared) {
     loop {
-        tend(shared).await;
-        tokio::time::sleep(shared.settings.tend_every).await;
+        if tend(shared).await {
+            // What is in a hurry by now comes before the rest.
+            tokio::time::sleep(NEXT_LOOK).await;
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(shared.settings.tend_every) => {}
+            () = shared.over.notified() => {}
+        }
     }
 }
 
@@ -47,14 +57,21 @@ async fn sweep_for_ever(shared: &Shared) {
     }
 }
 
-/// One look. What cannot be done now is tried at the next one.
-async fn tend(shared: &Shared) {
+/// Channels of orders that are over that are closed between two looks at what is in a hurry: on a chain each takes a block.
+const CLOSED_AT_ONCE: usize = 8;
+
+/// One look. What cannot be done now is tried at the next one. Says whether orders that are over are left.
+async fn tend(shared: &Shared) -> bool {
+    let (mut closed, mut left) = (0usize, false);
     for payee in &shared.house.payees {
         failpoint::before(Deed::Outstanding);
         let found = payee.outstanding().await;
         failpoint::after(Deed::Outstanding);
         match found {
             Ok(found) => {
+                if found.iter().filter(|one| one.closing && !one.amount.is_zero()).count() > 1 {
+                    redeem_closing(shared, payee).await;
+                }
                 for one in found {
                     match shared.registry.standstill(&one.order) {
                         Standstill::Live if one.closing => {
@@ -68,23 +85,39 @@ async fn tend(shared: &Shared) {
                         // an order ends.
                         Standstill::Parked if one.amount.is_zero() => {}
                         Standstill::Parked if shared.settings.redeem_every == 0 && !one.closing => {}
-                        Standstill::Parked => redeem(shared, payee, one.order, false).await,
-                        Standstill::Finished => redeem(shared, payee, one.order, true).await,
+                        Standstill::Parked => drop(redeem(shared, payee, one.order, false).await),
+                        Standstill::Finished if closed >= CLOSED_AT_ONCE => left = true,
+                        Standstill::Finished => {
+                            closed = closed.saturating_add(usize::from(redeem(shared, payee, one.order, true).await));
+                        }
                     }
                 }
             }
             Err(error) => say(shared, &error),
         }
     }
+    left
 }
 
-/// Harmless where there is nothing to redeem.
-async fn redeem(shared: &Shared, payee: &Arc<dyn Payee>, order: StatementId, finished: bool) {
-    match redeem_once(shared, payee, (&order, finished)).instrument(redeem_span(&order)).await {
+/// All that is in a hurry, before anything else.
+async fn redeem_closing(shared: &Shared, payee: &Arc<dyn Payee>) {
+    failpoint::before(Deed::Redeem);
+    let done = payee.redeem_closing().await;
+    failpoint::after(Deed::Redeem);
+    if let Err(error) = done {
+        say(shared, &error);
+    }
+}
+
+/// Harmless where there is nothing to redeem. Says whether the rail did it.
+async fn redeem(shared: &Shared, payee: &Arc<dyn Payee>, order: StatementId, finished: bool) -> bool {
+    let done = redeem_once(shared, payee, (&order, finished)).instrument(redeem_span(&order)).await;
+    match &done {
         Ok(done) if done.total.is_zero() => {}
         Ok(done) => (shared.settings.listener)(&Event::Redeemed { order, total: done.total }),
-        Err(error) => say(shared, &error),
+        Err(error) => say(shared, error),
     }
+    done.is_ok()
 }
 
 fn say(shared: &Shared, error: &RailError) {

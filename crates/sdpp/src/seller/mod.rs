@@ -251,6 +251,8 @@ pub(crate) struct Shared {
     since: Timestamp,
     /// Held by whoever looks after vouchers: one at a time, however many listeners there are.
     pub(crate) tending: tokio::sync::Mutex<()>,
+    /// An order has ended whose vouchers are to be redeemed beside the sales.
+    pub(crate) over: tokio::sync::Notify,
 }
 
 /// What stays of the settings.
@@ -294,6 +296,7 @@ impl Seller {
                 door: Door::default(),
                 since: now(),
                 tending: tokio::sync::Mutex::new(()),
+                over: tokio::sync::Notify::new(),
             }),
         })
     }

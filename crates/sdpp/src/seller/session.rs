@@ -422,7 +422,7 @@ impl Session {
         self.flush_journal().await;
         // The buyer has all it needs: it does not wait for the seller's own business.
         self.link.end_output().await;
-        self.redeem_at_end().await;
+        let is_left = self.redeem_at_end().await;
         // Records that take longer go on to be made by the recorder's own task.
         let _ = tokio::time::timeout(RECORD_WAIT, self.flush_records()).await;
         self.count_skipped();
@@ -471,6 +471,9 @@ impl Session {
             (None, _) => {}
         }
         drop(ticket);
+        if is_left {
+            shared.over.notify_one();
+        }
         (shared.settings.listener)(&event);
     }
 

@@ -75,22 +75,27 @@ impl Session {
     }
 
     /// Redeems what the order has brought, after whatever was asked of the rail before: a rail may do one
-    /// thing at a time.
-    pub(super) async fn redeem_at_end(&mut self) {
+    /// thing at a time. Says whether that is left to the keeper.
+    pub(super) async fn redeem_at_end(&mut self) -> bool {
         self.settling = None;
         if let Some(redeeming) = self.redeeming.take() {
             let result = redeeming.await;
             self.redeemed(result);
         }
-        let Some(account) = self.machine.order() else { return };
+        let Some(account) = self.machine.order() else { return false };
         let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
         let payee = payee_of(&self.shared, account.terms());
-        // Its buyer may come back: where redeeming is dear, that is for the end of the order.
-        let is_time = finished || (has_paid && self.shared.settings.redeem_every > 0);
+        // Where redeeming is dear and slow, that is for the end of the order, and no connection waits for it.
+        let is_dear = self.shared.settings.redeem_every == 0;
+        if is_dear && finished && !self.halt.stopped {
+            return true;
+        }
+        let is_time = finished || (has_paid && !is_dear);
         if let Some(payee) = payee.filter(|_| is_time) {
             let result = redeem_finally(&self.shared, &payee, (order, finished)).instrument(redeem_span(&order)).await;
             self.redeemed(result);
         }
+        false
     }
 }
 
