@@ -285,6 +285,12 @@ fn a_statement_that_is_no_invoice_is_refused() {
     let (prev, invoice_id, total, channel, proof) = (other, other, Amount::ZERO, None, None);
     let payment = Payment { order_id: other, prev, invoice_id, total, channel, proof };
     wrong.push(Signed::sign(&identity(1), payment).bytes().to_vec());
+    // With a header of another length.
+    let header = good.bytes()[4..173].to_vec();
+    wrong.push(under(&[&header[..], &[0]].concat(), &payload));
+    wrong.push(under(&header[..header.len() - 1], &payload));
+    wrong.push(under(&[], &payload));
+    assert_eq!(under(&header, &payload), signed(body).bytes().to_vec());
     // Spelled longer, with a field twice, or in another order.
     wrong.extend(misspelled(&payload).iter().map(|payload| sign(&kind, &subject, payload)));
     for statement in wrong {
@@ -294,6 +300,16 @@ fn a_statement_that_is_no_invoice_is_refused() {
         assert!(world.show(SHOWER, statement, bytes(&good)).unwrap_err().is::<b::BadStatement>());
     }
     assert_eq!((world.bond().state, world.split()), (STANDING, [0, 0, 0]));
+}
+
+/// What the seller has signed under any protected header.
+fn under(header: &[u8], payload: &[u8]) -> Vec<u8> {
+    let text = |bytes: &[u8]| match u8::try_from(bytes.len()).unwrap() {
+        length @ 0..24 => [&[0x40 | length][..], bytes].concat(),
+        length => [&[0x58, length][..], bytes].concat(),
+    };
+    let signature = identity(1).sign(&cose::sig_structure(header, payload));
+    [&[0xd2, 0x84][..], &text(header), &[0xa0], &text(payload), &text(&signature)].concat()
 }
 
 /// Second spellings of an invoice's payload: `af`, or less where fields are missing, then key and value of each field.

@@ -3,7 +3,8 @@
 use alloy::primitives::{B256, U256};
 use sdpp_evm::abi::SdppBond::{self as b, Terms};
 use sdpp_evm::{bond, limits};
-use sdpp_proto::codec::{Bytes32, Digest};
+use sdpp_proto::codec::{self, Bytes32, Digest, StatementId};
+use sdpp_proto::cose;
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::message::{Batch, message_to_sign};
 use sdpp_proto::money::{Amount, AssetId, Price};
@@ -259,15 +260,19 @@ fn a_window_that_is_not_what_its_invoice_says_is_no_answer() {
         world.challenge(SHOWER, &sale, &sold).unwrap();
         assert!(world.answer(OWNER, &sold).unwrap_err().is::<b::NotTheWindow>());
     }
-    // Bytes that are no messages at all, though their hash is right.
-    let mut hasher =
-        SpanHasher::new(&SpanStart { order: sale.order.id(), n: 9, first: 900 }, &span_salt(&ORDER_SALT, 9));
-    let messages = vec![0xff; 100];
-    hasher.update(&messages);
-    let body = Invoice { n: 9, first: 900, count: 2, bytes: 76, digest: hasher.digest(2), ..body };
-    let sold = Sold { invoice: Signed::sign(&identity(1), body), messages, signing: Signing::Window };
-    world.challenge(SHOWER, &sale, &sold).unwrap();
-    assert!(world.answer(OWNER, &sold).unwrap_err().is::<b::NotTheWindow>());
+    // Bytes that are no messages, or more than those, though their hash is right.
+    let mut more = sale.small(9).messages;
+    more.push(0);
+    for (messages, count, payload) in [(vec![0xff; 100], 2, 76), (more, 3, 43)] {
+        let start = SpanStart { order: sale.order.id(), n: 9, first: 900 };
+        let mut hasher = SpanHasher::new(&start, &span_salt(&ORDER_SALT, 9));
+        hasher.update(&messages);
+        let digest = hasher.digest(count);
+        let body = Invoice { n: 9, first: 900, count, bytes: payload, digest, ..body.clone() };
+        let sold = Sold { invoice: Signed::sign(&identity(1), body), messages, signing: Signing::Window };
+        world.challenge(SHOWER, &sale, &sold).unwrap();
+        assert!(world.answer(OWNER, &sold).unwrap_err().is::<b::NotTheWindow>());
+    }
     // As messages of which a seller has signed another number.
     let body = Invoice { count: 2, ..sale.small(10).invoice.body().clone() };
     let sold = Sold { invoice: Signed::sign(&identity(1), body), ..sale.small(10) };
@@ -356,6 +361,21 @@ fn a_challenge_names_the_order_and_the_menu_that_the_invoice_comes_from() {
     let origin =
         b::Origin { order: strangers.bytes().to_vec().into(), ..sale.origin(&Signed::sign(&identity(1), invoice)) };
     let call = b::challengeCall { terms: world.terms.clone(), origin };
+    assert!(world.call(SHOWER, &call, STAKE).unwrap_err().is::<b::BadStatement>());
+    let sign = |kind: &str, payload: &[u8]| cose::sign(&identity(1), &cose::content_type(kind), "", payload);
+    let terms = world.terms.clone();
+    let asks = |order: (Vec<u8>, StatementId), menu: Vec<u8>| {
+        let invoice = Signed::sign(&identity(1), Invoice { order_id: order.1, ..sold.invoice.body().clone() });
+        let origin = b::Origin { invoice: bytes(&invoice), order: order.0.into(), menu: menu.into() };
+        b::challengeCall { terms: terms.clone(), origin }
+    };
+    // What looks like an order or a menu, and was signed as something else.
+    let (order, menu) = (codec::encode(sale.order.body()), codec::encode(sale.menu.body()));
+    let call = asks(sign("menu", &order), sale.menu.bytes().to_vec());
+    assert!(world.call(SHOWER, &call, STAKE).unwrap_err().is::<b::BadStatement>());
+    let (as_order, menu_id) = sign("order", &menu);
+    let order = codec::encode(&Order { menu_id, ..sale.order.body().clone() });
+    let call = asks(sign("order", &order), as_order);
     assert!(world.call(SHOWER, &call, STAKE).unwrap_err().is::<b::BadStatement>());
     for stake in [0, STAKE - 1, STAKE + 1] {
         let call = b::challengeCall { terms: world.terms.clone(), origin: good.clone() };
