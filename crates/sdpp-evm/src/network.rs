@@ -21,12 +21,17 @@ pub struct Network {
     pub finality: u32,
     /// Most wei for a unit of gas that is paid there.
     pub fee_max: u128,
+    /// How old its newest block may be by a right clock, in seconds; none where it makes blocks only when there is something
+    /// in them.
+    pub lag_max_s: Option<u64>,
     /// Its native coin.
     pub coin: &'static str,
     /// USDC as Circle issues it there.
     pub usdc: Option<Address>,
 }
 
+/// A block of all of these comes within seconds; clocks are off by some.
+const LAG_MAX_S: u64 = 90;
 /// In wei.
 const GWEI: u128 = 1_000_000_000;
 
@@ -38,6 +43,7 @@ pub const NETWORKS: [Network; 9] = [
         rpc: None,
         finality: 12,
         fee_max: 1000 * GWEI,
+        lag_max_s: Some(LAG_MAX_S),
         coin: "ETH",
         usdc: Some(address!("0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48")),
     },
@@ -47,6 +53,7 @@ pub const NETWORKS: [Network; 9] = [
         rpc: Some("https://mainnet.base.org"),
         finality: 5,
         fee_max: 50 * GWEI,
+        lag_max_s: Some(LAG_MAX_S),
         coin: "ETH",
         usdc: Some(address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913")),
     },
@@ -56,6 +63,7 @@ pub const NETWORKS: [Network; 9] = [
         rpc: Some("https://mainnet.optimism.io"),
         finality: 5,
         fee_max: 50 * GWEI,
+        lag_max_s: Some(LAG_MAX_S),
         coin: "ETH",
         usdc: Some(address!("0x0b2C639c533813f4Aa9D7837CAf62653d097Ff85")),
     },
@@ -65,6 +73,7 @@ pub const NETWORKS: [Network; 9] = [
         rpc: Some("https://arb1.arbitrum.io/rpc"),
         finality: 20,
         fee_max: 50 * GWEI,
+        lag_max_s: Some(LAG_MAX_S),
         coin: "ETH",
         usdc: Some(address!("0xaf88d065e77c8cC2239327C5EDb3A432268e5831")),
     },
@@ -74,6 +83,7 @@ pub const NETWORKS: [Network; 9] = [
         rpc: Some("https://polygon-rpc.com"),
         finality: 16,
         fee_max: 20000 * GWEI,
+        lag_max_s: Some(LAG_MAX_S),
         coin: "POL",
         usdc: Some(address!("0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359")),
     },
@@ -83,6 +93,7 @@ pub const NETWORKS: [Network; 9] = [
         rpc: Some("https://rpc.gnosischain.com"),
         finality: 12,
         fee_max: 1000 * GWEI,
+        lag_max_s: Some(LAG_MAX_S),
         coin: "xDAI",
         usdc: None,
     },
@@ -92,6 +103,7 @@ pub const NETWORKS: [Network; 9] = [
         rpc: None,
         finality: 6,
         fee_max: 1000 * GWEI,
+        lag_max_s: Some(LAG_MAX_S),
         coin: "ETH",
         usdc: Some(address!("0x1c7D4B196Cb0C7B01d743Fbc6116a902379C7238")),
     },
@@ -101,6 +113,7 @@ pub const NETWORKS: [Network; 9] = [
         rpc: Some("https://sepolia.base.org"),
         finality: 3,
         fee_max: 50 * GWEI,
+        lag_max_s: Some(LAG_MAX_S),
         coin: "ETH",
         usdc: Some(address!("0x036CbD53842c5426634e7929541eC2318f3dCF7e")),
     },
@@ -111,6 +124,7 @@ pub const NETWORKS: [Network; 9] = [
         rpc: Some("http://127.0.0.1:8545"),
         finality: 0,
         fee_max: limits::FEE_MAX,
+        lag_max_s: None,
         coin: "ETH",
         usdc: None,
     },

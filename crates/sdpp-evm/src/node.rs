@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use alloy::contract::Error as CallError;
 use alloy::eips::BlockId;
@@ -18,6 +19,8 @@ use sdpp_proto::money::Amount;
 use sdpp_rail::RailError;
 
 use crate::abi::SdppChannels::{self, SdppChannelsInstance};
+use tokio::time::Instant;
+
 use crate::limits;
 use crate::network::Network;
 use crate::typed::{self, Place};
@@ -163,6 +166,10 @@ pub struct Node {
     /// What tells it from other nodes.
     line: String,
     fee_max: u128,
+    /// How old its newest block may be.
+    lag_max: Option<Duration>,
+    /// When it was seen to follow its chain.
+    kept_up: Mutex<Option<Instant>>,
 }
 
 impl Node {
@@ -195,7 +202,9 @@ impl Node {
             return Err(NodeError::OtherChain { wanted, found });
         }
         let channels = SdppChannels::new(contract, provider.clone());
-        let fee_max = Network::of_chain(wanted).map_or(limits::FEE_MAX, |network| network.fee_max);
+        let known = Network::of_chain(wanted);
+        let fee_max = known.map_or(limits::FEE_MAX, |network| network.fee_max);
+        let lag_max = known.and_then(|network| network.lag_max_s).map(Duration::from_secs);
         Ok(Self {
             provider,
             channels,
@@ -203,6 +212,8 @@ impl Node {
             finality: config.finality,
             line: config.url.clone(),
             fee_max,
+            lag_max,
+            kept_up: Mutex::default(),
         })
     }
 
@@ -283,9 +294,40 @@ impl Node {
         }
     }
 
-    /// The number of the newest block.
+    /// The number of the newest block. A node that stands still while its chain goes on has none: it would hide a requested
+    /// close.
     pub(crate) async fn newest(&self) -> Result<u64, RailError> {
-        answered(self.provider.get_block_number().into_future()).await
+        let Some(lag_max) = self.lag_max else {
+            return answered(self.provider.get_block_number().into_future()).await;
+        };
+        let header = self.newest_header().await?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let lag = now.saturating_sub(Duration::from_secs(header.timestamp));
+        if lag > lag_max {
+            tracing::warn!(
+                lag_s = lag.as_secs(),
+                "the node's newest block is old: does it follow its chain, is the clock right?"
+            );
+            return Err(RailError::Unavailable);
+        }
+        *self.kept_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(header.number)
+    }
+
+    /// Whether the node follows its chain, by a look that is a few seconds old at most.
+    pub(crate) async fn keeps_up(&self) -> Result<(), RailError> {
+        let seen = *self.kept_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.lag_max.is_none() || seen.is_some_and(|seen| seen.elapsed() < limits::VIEW_FRESH) {
+            return Ok(());
+        }
+        self.newest().await.map(drop)
+    }
+
+    /// The same node, whose newest block may be so old by this machine's clock; none where the chain makes blocks only when
+    /// there is something in them.
+    #[must_use]
+    pub fn with_lag_max(self, lag_max: Option<Duration>) -> Self {
+        Self { lag_max, ..self }
     }
 
     /// What happened to the contract's channels in these blocks, both included.

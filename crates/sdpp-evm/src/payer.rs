@@ -205,7 +205,14 @@ impl EvmPayer {
         let give_up = Instant::now().checked_add(limits::FINAL_TIMEOUT);
         let mut gone = 0;
         loop {
-            let channel = self.node.channel_below(id, depth).await?;
+            let channel = match self.node.channel_below(id, depth).await {
+                // One answer that fails does not end the wait: what was locked is locked.
+                Err(RailError::Unavailable) if give_up.is_some_and(|give_up| Instant::now() < give_up) => {
+                    sleep(limits::LOOK_EVERY).await;
+                    continue;
+                }
+                answer => answer?,
+            };
             match channel.state {
                 ChannelState::Open if channel.deposit >= deposit => {
                     return Ok(Funding { channel: Some(*id), deposit: channel.deposit });

@@ -31,6 +31,7 @@ impl Views {
 
     /// A new look at the newest block.
     pub(crate) async fn look(&self, id: &ChannelId) -> Result<Channel, RailError> {
+        self.node.keeps_up().await?;
         let channel = self.node.channel(id).await?;
         self.keep(id, channel);
         Ok(channel)
