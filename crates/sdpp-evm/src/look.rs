@@ -53,7 +53,7 @@ impl Opening {
             token: self.token.unwrap_or_default(),
             signer: self.signer,
             grace: self.grace_s,
-            salt: salt_of(&order.nonce, &order.sign_pk),
+            salt: salt_of(&order.nonce, &order.sign_pk, &order.seller),
         };
         place.channel_id(&terms).0 == id.0
     }

@@ -123,7 +123,7 @@ impl EvmPayee {
             token: channel.token,
             signer: channel.signer,
             grace: channel.grace_s,
-            salt: salt_of(&order.nonce, &order.sign_pk),
+            salt: salt_of(&order.nonce, &order.sign_pk, &order.seller),
         };
         if self.node.place().channel_id(&terms).0 != id.0 {
             return Err(RailError::Declined("the channel was opened for another order"));

@@ -46,9 +46,10 @@ pub struct EvmPayer {
     bills: Mutex<Bills>,
 }
 
-/// What makes the id of an order's channel the order's own: a stranger cannot name it in an order with another key.
-pub(crate) fn salt_of(reference: &Bytes32, sign_pk: &PublicKey) -> B256 {
-    keccak256([b"SDPP/2 evm channel".as_slice(), &reference.0, sign_pk.as_bytes()].concat())
+/// What makes the id of an order's channel the order's own: a stranger cannot name it in an order with another key, and it
+/// pays no other seller, also where two of them share an account.
+pub(crate) fn salt_of(reference: &Bytes32, sign_pk: &PublicKey, seller: &PublicKey) -> B256 {
+    keccak256([b"SDPP/2 evm channel".as_slice(), &reference.0, sign_pk.as_bytes(), seller.as_bytes()].concat())
 }
 
 /// Grace periods are seconds on the chain; a part of one counts as a whole one.
@@ -91,7 +92,7 @@ impl EvmPayer {
             token: token.unwrap_or_default(),
             signer: self.vouchers.address(),
             grace: grace_s(request.option.grace_min_ms)?,
-            salt: salt_of(&request.reference, &request.signer),
+            salt: salt_of(&request.reference, &request.signer, &request.seller),
         })
     }
 

@@ -21,7 +21,8 @@ use sdpp_evm::abi::SdppRecords;
 use sdpp_evm::{ChannelState, EvmPayer, EvmRecords, Node, NodeConfig, NodeError, PayerKeys};
 use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
 use sdpp_proto::money::Amount;
-use sdpp_proto::statement::{Form, Payment, Signed};
+use sdpp_proto::statement::{Form, Order, Payment, RecordPolicy, Signed};
+use sdpp_proto::time::Timestamp;
 use sdpp_rail::suite::{self, RailWorld as _, Sale};
 use sdpp_rail::{Payee as _, Payer as _, RailError, Records as _};
 
@@ -54,10 +55,11 @@ async fn a_node_of_another_chain_or_without_the_contract_is_refused() {
     let mut other = good.clone();
     other.place.chain = 1;
     assert_eq!(connect(other).await, NodeError::OtherChain { wanted: 1, found: kit::CHAIN });
-    for contract in [Address::repeat_byte(7), anvil.deploy(&TestUsd::BYTECODE).await] {
+    let other = anvil.deploy(&TestUsd::BYTECODE).await;
+    for (contract, why) in [(Address::repeat_byte(7), NodeError::NoContract), (other, NodeError::OtherCode)] {
         let mut empty = good.clone();
         empty.place.contract = contract;
-        assert_eq!(connect(empty).await, NodeError::NoContract);
+        assert_eq!(connect(empty).await, why);
     }
     for url in ["", "ftp://127.0.0.1", "no url"] {
         assert_eq!(connect(NodeConfig { url: url.into(), ..good.clone() }).await, NodeError::BadUrl);
@@ -133,6 +135,7 @@ async fn an_open_is_not_taken_before_it_is_final() {
             option: world.payee.option(),
             limit: Amount::new(100),
             signer: world.signer().public(),
+            seller: sdpp_rail::suite::test_seller(),
         },
     );
     // Without further blocks the payer waits.
@@ -154,6 +157,7 @@ async fn a_transaction_of_an_earlier_life_that_is_stuck_is_replaced() {
         option: world.payee.option(),
         limit: Amount::new(100),
         signer: world.signer().public(),
+        seller: sdpp_rail::suite::test_seller(),
     };
     let (first, second) = (request(), request());
     // It dies while its transaction waits in the mempool.
@@ -250,4 +254,37 @@ async fn a_node_that_hangs_is_given_up() {
     let config = NodeConfig { url: line.url.clone(), ..anvil.config(0) };
     let connected = tokio::time::timeout(PATIENCE, Node::connect(&config)).await.unwrap();
     assert!(matches!(connected, Err(NodeError::Silent(_))));
+}
+
+#[tokio::test]
+async fn a_channel_pays_no_other_seller_of_the_same_account() {
+    let world = World::new(Anvil::start().await, None).await;
+    world.anvil.keep_mining();
+    let (reference, option, seller) = (world.fresh(), world.payee.option(), sdpp_rail::suite::test_seller());
+    let (limit, signer) = (Amount::new(100), world.signer().public());
+    let request = sdpp_rail::OpenRequest { reference, option, limit, signer, seller };
+    let funding = world.payer.open(&request).await.unwrap();
+    let order = |seller| {
+        let order = Order {
+            seller,
+            menu_id: StatementId([9; 32]),
+            product: 1,
+            option: 0,
+            quantity: None,
+            windows: 2,
+            exposure_max: limit,
+            limit,
+            channel: funding.channel,
+            record: RecordPolicy { form: Form::Full, every: 1 },
+            invoice_addr: None,
+            sign_pk: signer,
+            nonce: reference,
+            until: Timestamp::NEVER,
+        };
+        Signed::sign(world.buyer(), order)
+    };
+    let other = sdpp_rail::suite::test_key(99).public();
+    let refused = world.payee.admit(&order(other)).await.unwrap_err();
+    assert_eq!(refused, RailError::Declined("the channel was opened for another order"));
+    assert!(world.payee.admit(&order(seller)).await.is_ok());
 }

@@ -33,7 +33,13 @@ async fn world() -> (World, Address) {
 
 fn request(world: &World, limit: u64) -> OpenRequest {
     let (reference, option) = (world.fresh(), world.payee.option());
-    OpenRequest { reference, option, limit: Amount::new(u128::from(limit)), signer: world.signer().public() }
+    OpenRequest {
+        reference,
+        option,
+        limit: Amount::new(u128::from(limit)),
+        signer: world.signer().public(),
+        seller: sdpp_rail::suite::test_seller(),
+    }
 }
 
 async fn coins(world: &World, account: u8) -> U256 {

@@ -47,7 +47,13 @@ fn payee(ledger: &LocalLedger, disk: &MemoryDisk) -> VoucherPayee {
 }
 
 fn request(option: PayOption, number: u64) -> OpenRequest {
-    OpenRequest { reference: reference(number), option, limit: Amount::new(100), signer: public(SIGNER) }
+    OpenRequest {
+        reference: reference(number),
+        option,
+        limit: Amount::new(100),
+        signer: public(SIGNER),
+        seller: public(SIGNER),
+    }
 }
 
 fn order(buyer: u8, channel: Option<ChannelId>) -> Signed<Order> {

@@ -72,7 +72,8 @@ impl World {
     async fn open(&self, seed: u8, number: u64) -> Funding {
         let limit = Amount::new(100);
         let option = self.payee(&MemoryDisk::new()).option();
-        let request = OpenRequest { reference: reference(number), option, limit, signer: public(SIGNER) };
+        let request =
+            OpenRequest { reference: reference(number), option, limit, signer: public(SIGNER), seller: public(SIGNER) };
         self.payer(seed).open(&request).await.unwrap()
     }
 

@@ -49,6 +49,8 @@ pub struct OpenRequest {
     pub limit: Amount,
     /// The key that will sign payments.
     pub signer: PublicKey,
+    /// Whom the order is to go to: a channel may be bound to one seller, also where several share an account.
+    pub seller: PublicKey,
 }
 
 /// What stands behind an order.

@@ -22,7 +22,7 @@ mod world;
 
 pub use records::records;
 pub use store::store;
-pub use world::{RailWorld, Sale, Step, insist, pay_carefully, settle_finally};
+pub use world::{RailWorld, Sale, Step, insist, pay_carefully, settle_finally, test_seller};
 
 /// What a rail must do: runs all cases on one world, each with orders of its own. Cases about
 /// channels run where the payee's option asks for one, cases about used proofs where it does not.

@@ -248,6 +248,11 @@ pub(super) fn coins(world: &dyn RailWorld, count: u64) -> Amount {
     world.coin().checked_mul(count).expect("the amounts of a suite are small")
 }
 
+/// The seller that all orders of a suite go to.
+pub fn test_seller() -> sdpp_proto::identity::PublicKey {
+    super::test_key(200).public()
+}
+
 /// A request to open with the usual deposit, under a fresh reference.
 pub(super) fn request(world: &dyn RailWorld, option: PayOption) -> OpenRequest {
     OpenRequest {
@@ -255,6 +260,7 @@ pub(super) fn request(world: &dyn RailWorld, option: PayOption) -> OpenRequest {
         option,
         limit: coins(world, DEPOSIT_COINS),
         signer: world.signer().public(),
+        seller: test_seller(),
     }
 }
 
@@ -265,7 +271,7 @@ pub(super) fn order(
     signer: &SigningKey,
 ) -> Signed<Order> {
     let order = Order {
-        seller: super::test_key(200).public(),
+        seller: test_seller(),
         menu_id: StatementId([9; 32]),
         product: 1,
         option: 0,

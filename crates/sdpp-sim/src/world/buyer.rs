@@ -454,7 +454,8 @@ impl Buyer {
         }
         let Some(option) = menu.options.first().cloned() else { return };
         let reference = Bytes32(ctx.shared.dice().seed());
-        let request = OpenRequest { reference, option, limit: house.wish.limit, signer: house.key.public() };
+        let (limit, signer, seller) = (house.wish.limit, house.key.public(), menu.seller);
+        let request = OpenRequest { reference, option, limit, signer, seller };
         house.openings.push(request.clone());
         let request = Box::new(request);
         conn.opening = Some((request.clone(), menu));

@@ -62,7 +62,7 @@ impl BuyerSeat {
     ) -> Result<Self, String> {
         let (payer, _) = money.payer(key, None);
         let option = menu.options.first().ok_or("a menu has an option")?.clone();
-        let opening = OpenRequest { reference, option, limit: wish.limit, signer: key.public() };
+        let opening = OpenRequest { reference, option, limit: wish.limit, signer: key.public(), seller: menu.seller };
         let mut funding = Err(sdpp_rail::RailError::Unavailable);
         for _ in 0..50 {
             funding = now_or_never(payer.open(&opening));

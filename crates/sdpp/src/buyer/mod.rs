@@ -405,7 +405,7 @@ impl Buyer {
         let nonce = Bytes32(*entropy::draw().map_err(BuyError::NoEntropy)?);
         let bound = Bound::of(product, option, (exposure_max, limit), windows);
         (self.settings.listener)(&Event::Ordering { product: Box::new(product.clone()), bound: Box::new(bound) });
-        let funding = self.open((option, limit, nonce), keeper).await?;
+        let funding = self.open((option, limit, nonce), menu.seller, keeper).await?;
         let draft = OrderDraft {
             product: product.id,
             option: option.id,
@@ -426,10 +426,11 @@ impl Buyer {
     async fn open(
         &self,
         (option, limit, reference): (&PayOption, Amount, Bytes32),
+        seller: PublicKey,
         keeper: &mut Keeper<'_>,
     ) -> Result<Funding, BuyError> {
         let signer = self.settings.key.public();
-        let request = OpenRequest { reference, option: option.clone(), limit, signer };
+        let request = OpenRequest { reference, option: option.clone(), limit, signer, seller };
         if option.channel {
             let key = opening::key_of(&request);
             self.settings.journal.put_note(key.clone(), opening::to_text(&request)).await.map_err(BuyError::Journal)?;

@@ -17,10 +17,10 @@ const OPTION_MAX: usize = 32 * 1024;
 
 /// What the rail is about to be asked, as text that a person can read (`docs/journal.md`).
 pub(super) fn to_text(request: &OpenRequest) -> String {
-    let OpenRequest { reference, option, limit, signer } = request;
+    let OpenRequest { reference, option, limit, signer, seller } = request;
     let (reference, terms) = (base64(&reference.0), base64(&codec::encode(option)));
     format!(
-        "rail {}\nasset {}\nlimit {limit}\nsigner {signer}\nreference {reference}\noption {terms}\n",
+        "rail {}\nasset {}\nlimit {limit}\nsigner {signer}\nseller {seller}\nreference {reference}\noption {terms}\n",
         option.rail, option.asset
     )
 }
@@ -29,7 +29,8 @@ pub(super) fn to_text(request: &OpenRequest) -> String {
 pub(super) fn of_order(account: &BuyerOrder) -> OpenRequest {
     let terms = account.terms();
     let option = terms.option.clone();
-    OpenRequest { reference: terms.order.nonce, option, limit: terms.order.limit, signer: terms.order.sign_pk }
+    let order = &terms.order;
+    OpenRequest { reference: order.nonce, option, limit: order.limit, signer: order.sign_pk, seller: order.seller }
 }
 
 /// Reads it; none where it stands for nothing any more, or cannot be read.
@@ -41,6 +42,7 @@ fn of_text(text: &str) -> Option<OpenRequest> {
         option: codec::decode::<PayOption>(&bytes("option")?, OPTION_MAX).ok()?,
         limit: Amount::new(line("limit")?.parse().ok()?),
         signer: line("signer")?.parse::<PublicKey>().ok()?,
+        seller: line("seller")?.parse::<PublicKey>().ok()?,
     })
 }
 
@@ -115,7 +117,8 @@ mod tests {
             terms: vec![1, 2, 3],
         };
         let signer = SigningKey::from_seed(&zeroize::Zeroizing::new([1; 32])).public();
-        let request = OpenRequest { reference: Bytes32([7; 32]), option, limit: Amount::new(u128::MAX), signer };
+        let (reference, limit, seller) = (Bytes32([7; 32]), Amount::new(u128::MAX), signer);
+        let request = OpenRequest { reference, option, limit, signer, seller };
         assert_eq!(of_text(&to_text(&request)), Some(request));
         assert_eq!(of_text(""), None, "what is over");
     }

@@ -129,6 +129,7 @@ async fn open_channel(world: &World, seed: u8) -> sdpp_proto::codec::ChannelId {
         option: world.option(),
         limit: Amount::new(900),
         signer: key.public(),
+        seller: key.public(),
     };
     payer.open(&request).await.unwrap().channel.unwrap()
 }

@@ -84,7 +84,7 @@ async fn order(house: &House, client: &Arc<LedgerClient>, menu: &Signed<Menu>) -
     let limit = house.product().price().due(house.messages()).ok_or("the price overflows")?;
     let nonce = sdpp_proto::codec::Bytes32(*sdpp::entropy::draw()?);
     let signer = house.buyer.public();
-    let open = OpenRequest { reference: nonce, option: option.clone(), limit, signer };
+    let open = OpenRequest { reference: nonce, option: option.clone(), limit, signer, seller: menu.seller };
     let Funding { channel, .. } = payer.open(&open).await?;
     Ok(Order {
         seller: menu.seller,
