@@ -199,13 +199,15 @@ async fn records_on_chain(
     (money, offer): (&Money, &RecordOffer),
 ) -> Result<Arc<dyn Records>, Failure> {
     use crate::evm::{Account, RECORDS};
-    if offer.backend == RECORDS {
-        return Account::for_records(home, role, &ways.chain, &offer.origin).await?.records().await;
-    }
-    match money {
-        Money::Evm(account) => account.records().await,
-        Money::Ledger => Account::open(home, role, &ways.chain).await?.records().await,
-    }
+    let records = if offer.backend == RECORDS {
+        Account::for_records(home, role, &ways.chain, &offer.origin).await?.records().await?
+    } else {
+        match money {
+            Money::Evm(account) => account.records().await?,
+            Money::Ledger => Account::open(home, role, &ways.chain).await?.records().await?,
+        }
+    };
+    Ok(Arc::new(records))
 }
 
 #[cfg(not(feature = "evm"))]

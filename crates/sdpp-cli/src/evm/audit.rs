@@ -97,8 +97,7 @@ fn payments(entries: &[Entry]) -> Vec<Signed<Payment>> {
 async fn money(home: &Home, chain: &Chain, terms: &Terms, entries: &[Entry]) -> Result<Vec<Check>, Failure> {
     let refused = |error: &dyn fmt::Display| failed(Exit::Refused, error.to_string());
     let evm = EvmTerms::parse(&terms.option.terms).map_err(|error| refused(&error))?;
-    let mut network = chain.of(&home.config()?, evm.chain)?;
-    network.channels = evm.place().contract;
+    let network = chain.of_terms(&home.config()?, &evm)?;
     let node = connect(&network).await?;
     let unreachable = |error| failed(Exit::Unreachable, format!("{}: {error}", network.rpc));
     let Some(id) = terms.order.channel else {

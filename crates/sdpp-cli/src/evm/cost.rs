@@ -45,8 +45,7 @@ pub(super) async fn gas_of_opening(node: &Node, token: Option<Address>) -> Resul
 /// Asks the chain of a payment option.
 pub(crate) async fn costs(home: &Home, chain: &Chain, option: &PayOption) -> Result<Costs, Failure> {
     let terms = EvmTerms::parse(&option.terms).map_err(|error| failed(Exit::Refused, error.to_string()))?;
-    let mut network = chain.of(&home.config()?, terms.chain)?;
-    network.channels = terms.place().contract;
+    let network = chain.of_terms(&home.config()?, &terms)?;
     let node = connect(&network).await?;
     let gas_price = node
         .gas_price()

@@ -13,7 +13,7 @@ use sdpp_evm::{
 };
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
-use sdpp_rail::{Durability, Payer, RailError, Records};
+use sdpp_rail::{Durability, Payer, RailError};
 
 use crate::config;
 use crate::exit::{Exit, failed};
@@ -63,9 +63,7 @@ impl Account {
         option: &PayOption,
     ) -> Result<Self, Failure> {
         let terms = EvmTerms::parse(&option.terms).map_err(|error| failed(Exit::Refused, error.to_string()))?;
-        let mut network = chain.of(&home.config()?, terms.chain)?;
-        network.channels = terms.place().contract;
-        Self::on(role, network).await
+        Self::on(role, chain.of_terms(&home.config()?, &terms)?).await
     }
 
     /// The same for the records of a menu.
@@ -125,10 +123,15 @@ impl Account {
     }
 
     /// Records in its name.
-    pub(crate) async fn records(&self) -> Result<Arc<dyn Records>, Failure> {
+    pub(crate) async fn records(&self) -> Result<EvmRecords, Failure> {
+        let contract = self.network.records;
+        if !self.node.is_records(contract).await.map_err(|error| self.explain(error))? {
+            let what = format!("at {contract} on {} is no contract of records: say --records none", self.network.name);
+            return Err(failed(Exit::Refused, what));
+        }
         let newest = self.node.height().await.map_err(|error| self.explain(error))?;
         let from = newest.saturating_sub(limits::LOGS_BLOCKS);
-        Ok(Arc::new(EvmRecords::new(self.node.clone(), self.key.clone(), self.network.records, from)))
+        Ok(EvmRecords::new(self.node.clone(), self.key.clone(), contract, from))
     }
 
     /// Makes sure that it can lock so much of an asset, and pay for the gas.

@@ -1,6 +1,6 @@
 //! Which chain is meant, and how it is reached.
 
-use sdpp_evm::{Address, Contract, Network as Known};
+use sdpp_evm::{Address, Contract, EvmTerms, Network as Known};
 
 use super::address;
 use crate::config::Config;
@@ -67,6 +67,22 @@ impl Chain {
             Some((name, _)) => self.named(config, name),
             None => self.named(config, &chain.to_string()),
         }
+    }
+
+    /// The chain of an option of a menu. Money goes into no contract but the one at its own place there, or the one that is
+    /// configured: the same code at another address may have been given other contents when it was made.
+    pub(crate) fn of_terms(&self, config: &Config, terms: &EvmTerms) -> Result<Network, Failure> {
+        let network = self.of(config, terms.chain)?;
+        let asked = terms.place().contract;
+        if asked != network.channels {
+            let what = format!(
+                "the seller's menu names the contract {asked}, and on {} it is {}: nobody knows what the other one does. If \
+                 you do, set `channels` in [evm.networks.{}]",
+                network.name, network.channels, network.name
+            );
+            return Err(failed(Exit::Refused, what));
+        }
+        Ok(network)
     }
 
     fn named(&self, config: &Config, name: &str) -> Result<Network, Failure> {

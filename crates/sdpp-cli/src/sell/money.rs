@@ -84,9 +84,10 @@ impl Till {
     #[cfg(feature = "evm")]
     async fn record_on_a_chain(&mut self, home: &Home, role: &RoleHome, ways: &Ways) -> Result<(), Failure> {
         let account = crate::evm::Account::open(home, role, &ways.chain).await?;
-        let records = account.records().await?;
+        // Buyers say what is recorded; on a chain that would be the seller's gas.
+        let records = account.records().await?.ends_only();
         self.places.push(("records", format!("{} by {}", records.origin(), account.address())));
-        self.records = Some(records);
+        self.records = Some(Arc::new(records));
         Ok(())
     }
 

@@ -212,6 +212,28 @@ fn a_close_that_a_reorganisation_drops_is_made_again() {
 }
 
 #[test]
+fn no_money_goes_into_a_contract_that_only_a_menu_names() {
+    let market = Market::open("contract", 10);
+    let other = market.node.other_channels();
+    let configure = |home: &str| {
+        let config = market.folder.path(&format!("{home}/sdpp.toml"));
+        let text = std::fs::read_to_string(&config).unwrap_or_default();
+        std::fs::write(config, format!("{text}[evm.networks.local]\nchannels = \"{other}\"\n")).unwrap();
+    };
+    configure("seller");
+    let (seller, address) = market.sell(&[]);
+    for args in [vec!["buy", &address, "--count", "10"], vec!["quote", &address]] {
+        let said = market.fails("buyer", &args, 5);
+        assert!(said.contains(&other.to_string()) && said.contains("nobody knows"), "{said}");
+    }
+    assert_eq!(market.node.tokens(market.token, &market.buyer), GRANT, "nothing is locked");
+    // Whoever knows it says so.
+    configure("buyer");
+    market.done("buyer", &["buy", &address, "--count", "10", "--to", &market.folder.text("bought")]);
+    seller.stop();
+}
+
+#[test]
 fn a_sale_outlives_a_node_that_is_away_for_a_while() {
     let market = Market::open("away", 1_000);
     let (seller, address) = market.sell(&["--rate", "500"]);
