@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use sdpp_evm::{Address, Channel, ChannelState, Claim, EvmTerms, Node, VoucherProof, address_of};
+use sdpp_evm::typed::Place;
+use sdpp_evm::{Address, Channel, ChannelState, Claim, EvmTerms, VoucherProof, address_of};
 use sdpp_proto::codec::ChannelId;
 use sdpp_proto::journal::Entry;
 use sdpp_proto::money::Amount;
@@ -123,26 +124,34 @@ async fn money(home: &Home, chain: &Chain, terms: &Terms, entries: &[Entry]) -> 
             format!("{text}, but it is not this order's: another payee, token or order"),
         )
     }];
-    checks.push(vouchers(&node, &id, &opened.signer, &paid));
+    checks.push(vouchers(&node.place(), &id, &opened.signer, &paid));
     checks.push(redeemed(&now, last, unit));
     Ok(checks)
 }
 
-/// Every payment's voucher is signed by the channel's signer, for this channel and contract.
-fn vouchers(node: &Node, id: &ChannelId, signer: &Address, paid: &[Signed<Payment>]) -> Check {
+/// Every payment's voucher is signed by the channel's signer, for this channel and contract. Where an invoice asks for
+/// nothing new its payment carries none: the voucher before is worth the same total.
+fn vouchers(place: &Place, id: &ChannelId, signer: &Address, paid: &[Signed<Payment>]) -> Check {
+    let (mut before, mut signed) = (Amount::ZERO, 0u64);
     for payment in paid {
+        let adds_nothing = payment.total == before;
+        before = payment.total;
+        if payment.proof.is_none() && adds_nothing {
+            continue;
+        }
         let proof = payment.proof.as_deref().and_then(VoucherProof::parse);
         let is_good = proof.is_some_and(|proof| {
             let (total, messages, invoice) = (payment.total, proof.messages, payment.invoice_id);
             let claim = Claim { channel: *id, total, messages, invoice };
-            claim.is_signed(&node.place(), signer, &proof)
+            claim.is_signed(place, signer, &proof)
         });
         if !is_good {
             let text = format!("that of payment {} ({} in all) is not worth anything", payment.id(), payment.total);
             return Check::new("vouchers", State::False, text);
         }
+        signed = signed.saturating_add(1);
     }
-    Check::new("vouchers", State::Good, format!("{} are signed by {signer}", paid.len()))
+    Check::new("vouchers", State::Good, format!("{signed} are signed by {signer}"))
 }
 
 fn redeemed(now: &Channel, last: Amount, unit: &str) -> Check {
@@ -192,4 +201,66 @@ async fn records(
         None => Check::new("records", State::Good, text),
         Some(first) => Check::new("records", State::Missing, format!("{text}; not there: {first}")),
     }])
+}
+
+#[cfg(test)]
+mod tests {
+    use sdpp_evm::PrivateKeySigner;
+    use sdpp_proto::codec::StatementId;
+    use sdpp_proto::identity::SigningKey;
+    use sdpp_rail::Proof;
+
+    use super::*;
+
+    const CHANNEL: ChannelId = ChannelId([1; 32]);
+
+    fn place() -> Place {
+        Place { chain: 1, contract: Address::repeat_byte(4) }
+    }
+
+    fn signer() -> PrivateKeySigner {
+        PrivateKeySigner::from_slice(&[3; 32]).unwrap()
+    }
+
+    /// The payment of the invoice of this number, with its voucher or without.
+    fn payment(number: u8, total: u128, is_signed: bool) -> Signed<Payment> {
+        let (total, invoice) = (Amount::new(total), StatementId([number; 32]));
+        let claim = Claim { channel: CHANNEL, total, messages: u64::from(number), invoice };
+        let proof = is_signed.then(|| match claim.sign(&place(), &signer()).unwrap().encode() {
+            Proof::Bytes(bytes) => bytes,
+            Proof::Voucher => panic!("it has a proof"),
+        });
+        let (order_id, prev) = (StatementId([0; 32]), StatementId([number.wrapping_sub(1); 32]));
+        let key = SigningKey::from_seed(&zeroize::Zeroizing::new([5; 32]));
+        let body = Payment { order_id, prev, invoice_id: invoice, total, channel: Some(CHANNEL), proof };
+        Signed::sign(&key, body)
+    }
+
+    fn checked(paid: &[Signed<Payment>]) -> (State, String) {
+        let check = vouchers(&place(), &CHANNEL, &signer().address(), paid);
+        (check.state, check.text)
+    }
+
+    #[test]
+    fn a_payment_of_nothing_new_needs_no_voucher_and_any_other_does() {
+        let good = [
+            payment(1, 0, false),
+            payment(2, 3, true),
+            payment(3, 3, false),
+            payment(4, 3, true),
+            payment(5, 6, true),
+            payment(6, 6, false),
+        ];
+        let (state, text) = checked(&good);
+        assert_eq!(state, State::Good, "{text}");
+        assert!(text.starts_with("3 are signed"), "{text}");
+        for bad in [payment(7, 9, false), payment(7, 3, false), payment(7, 0, false)] {
+            let paid = [good.as_slice(), &[bad]].concat();
+            assert_eq!(checked(&paid).0, State::False);
+        }
+        // Nothing is asked of the first one either, only where it is paid.
+        assert_eq!(checked(&[payment(1, 3, false)]).0, State::False);
+        let other = vouchers(&place(), &ChannelId([2; 32]), &signer().address(), &good);
+        assert_eq!(other.state, State::False, "another channel's");
+    }
 }
