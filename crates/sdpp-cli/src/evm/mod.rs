@@ -190,6 +190,19 @@ impl Account {
         failed(exit_of_rail(&error), text)
     }
 
+    /// The same of a payment that is no order's: made again it is a second one.
+    pub(crate) fn explain_payment(&self, error: RailError) -> Failure {
+        if error != RailError::Unknown {
+            return self.explain(error);
+        }
+        let rpc = &self.network.rpc;
+        let text = format!(
+            "nobody knows yet whether the transaction was mined, and sent again it would be paid twice: look with `sdpp \
+             wallet` and at the receiver first. `sdpp wallet bump` raises the fee of what waits. The node is {rpc}"
+        );
+        failed(exit_of_rail(&error), text)
+    }
+
     /// For whoever watches whether it is there.
     pub(crate) fn followed(&self) -> Followed {
         let node = self.node.clone();

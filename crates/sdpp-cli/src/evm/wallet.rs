@@ -136,7 +136,7 @@ impl At<'_> {
         let id = hex32(channel.trim_start_matches("0x"));
         let id = ChannelId(id.ok_or_else(|| failed(Exit::Usage, format!("'{channel}' is no id of a channel")))?);
         let account = self.account().await?;
-        account.payer().top_up(&id, amount).await.map_err(|error| account.explain(error))?;
+        account.payer().top_up(&id, amount).await.map_err(|error| account.explain_payment(error))?;
         let now = account.node.channel(&id).await.map_err(|error| account.explain(error))?;
         self.out.tell(&line(&account.network, &id, &now), &json_of(&account.network, &id, &now));
         Ok(())
@@ -190,7 +190,7 @@ impl At<'_> {
         let token = account.network.token(Some(which.asset.as_deref().unwrap_or("coin")))?;
         let asset = asset(account.network.chain, token);
         let sender = Sender::new(account.node.clone(), account.key.clone());
-        let hash = sender.pay(token, address(to)?, amount).await.map_err(|error| account.explain(error))?;
+        let hash = sender.pay(token, address(to)?, amount).await.map_err(|error| account.explain_payment(error))?;
         let people = format!("sent {} to {to}: transaction {hash}", told(&asset, amount));
         self.out.tell(&people, &json!({ "asset": asset.as_str(), "sent": amount.to_string(), "transaction": hash }));
         Ok(())

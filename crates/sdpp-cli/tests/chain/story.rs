@@ -1,5 +1,7 @@
 //! A sale as people make it.
 
+use std::process::Stdio;
+
 use crate::kit::*;
 use crate::market::*;
 
@@ -124,7 +126,7 @@ fn a_transaction_that_waits_is_sent_again_with_higher_fees_or_replaced() {
     for cancel in [false, true] {
         market.node.ask("evm_setAutomine", serde_json::json!([false]));
         let args = ["wallet", "send", &market.seller, "7", "--as", "buyer"];
-        let mut sending = market.command("buyer", &args).spawn().unwrap();
+        let sending = market.command("buyer", &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         until(|| pending("waiting") == 1);
         let verb = if cancel { vec!["wallet", "bump", "--cancel", "--json"] } else { vec!["wallet", "bump", "--json"] };
         assert_eq!(market.lines("buyer", &verb)[0]["transactions"], 1);
@@ -134,7 +136,12 @@ fn a_transaction_that_waits_is_sent_again_with_higher_fees_or_replaced() {
         market.node.mine(1);
         assert_eq!(market.node.sent_by(&market.buyer), before + 1);
         // The program that sent it finds none of its own, and says that it does not know.
-        let status = sending.wait().unwrap();
-        assert_eq!(status.code(), Some(4), "cancelled: {cancel}");
+        let output = sending.wait_with_output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(4), "cancelled: {cancel}: {said}");
+        assert!(
+            said.contains("paid twice") && said.contains("receiver") && !said.contains("nothing is done"),
+            "{said}"
+        );
     }
 }
