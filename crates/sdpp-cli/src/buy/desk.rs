@@ -139,6 +139,15 @@ impl Desk {
         })
     }
 
+    /// What brings a deposit back when the grace period of its channel is over.
+    pub(crate) fn way_back(&self) -> String {
+        match &self.money {
+            #[cfg(feature = "evm")]
+            Money::Evm(account) => account.way_back(),
+            Money::Ledger => "the next `sdpp wallet` or purchase".to_owned(),
+        }
+    }
+
     /// The place whose silence keeps the buyer from paying.
     pub(crate) fn followed(&self) -> Option<Followed> {
         match &self.money {

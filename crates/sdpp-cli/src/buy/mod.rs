@@ -240,9 +240,8 @@ pub(crate) fn conclude(as_json: bool, count: Option<u64>, desk: &Desk, purchase:
             eprintln!("note: fewer than ordered; the stream ended, somebody stopped it, or the budget is spent");
         }
         if *closing {
-            eprintln!(
-                "note: the deposit comes back when the channel's grace period is over, with the next `sdpp wallet` or purchase"
-            );
+            let way = desk.way_back();
+            eprintln!("note: when the channel's grace period is over the deposit comes back, with {way}");
         }
         if !settled && purchase.parked {
             eprintln!("go on with: sdpp buy --resume {order}");

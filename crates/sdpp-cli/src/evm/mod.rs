@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use sdpp_evm::typed::Place;
 use sdpp_evm::{
     Address, EvmPayee, EvmPayer, EvmRecords, EvmTerms, Node, NodeConfig, NodeError, PayeeConfig, PayerKeys,
     PrivateKeySigner, address_of, limits,
@@ -24,6 +23,7 @@ use crate::visit::exit_of_rail;
 use crate::watch::Followed;
 
 mod audit;
+mod channels;
 mod cost;
 mod key;
 mod network;
@@ -91,6 +91,11 @@ impl Account {
     pub(crate) fn place(&self) -> String {
         let Network { name, chain, rpc, .. } = &self.network;
         format!("{name} (chain {chain}) at {rpc}, account {}", self.address())
+    }
+
+    /// How what is left of a deposit is had back when a channel's grace period is over: nobody does it by itself.
+    pub(crate) fn way_back(&self) -> String {
+        format!("`sdpp wallet withdraw --network {}`", self.network.name)
     }
 
     /// Pays by it.
@@ -226,8 +231,7 @@ pub(crate) async fn reclaim(
 }
 
 fn node_config(network: &Network) -> NodeConfig {
-    let place = Place { chain: network.chain, contract: network.channels };
-    NodeConfig { url: network.rpc.clone(), place, finality: network.finality }
+    NodeConfig { url: network.rpc.clone(), place: network.place(), finality: network.finality }
 }
 
 async fn connect(network: &Network) -> Result<Node, Failure> {

@@ -1,5 +1,6 @@
 //! Which chain is meant, and how it is reached.
 
+use sdpp_evm::typed::Place;
 use sdpp_evm::{Address, Contract, EvmTerms, Network as Known};
 
 use super::address;
@@ -115,6 +116,11 @@ impl Chain {
 }
 
 impl Network {
+    /// The chain and the contract of channels.
+    pub(super) const fn place(&self) -> Place {
+        Place { chain: self.chain, contract: self.channels }
+    }
+
     /// The token that is meant; none for the native coin.
     pub(super) fn token(&self, said: Option<&str>) -> Result<Option<Address>, Failure> {
         match said.map(str::to_lowercase).as_deref() {

@@ -9,6 +9,7 @@ use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::time::Timestamp;
 use serde_json::{Value, json};
 
+use super::channels::Known;
 use super::network::Network;
 use super::unit::human;
 use super::{Account, Chain, RAIL, address, key, reclaim};
@@ -19,9 +20,6 @@ use crate::home::{Home, Role, RoleHome};
 use crate::ledger::Failure;
 use crate::ledger::show::{self, Out};
 use crate::text::{hex32, symbol, time};
-
-/// Blocks in which channels are looked for unless something else is said.
-const BLOCKS: u64 = 50_000;
 
 /// What to do with a wallet on a chain; without it, it is shown.
 #[derive(clap::Subcommand)]
@@ -146,24 +144,65 @@ impl At<'_> {
         let account = self.account().await?;
         let payer = account.payer();
         let explain = |error| account.explain(error);
+        let mut known = Known::default();
         if self.role == Role::Buyer {
-            let key = self.folder()?.key()?.public();
-            for (_, journal) in &Journals::open(self.home)?.free {
+            let (journals, key) = (Journals::open(self.home)?, self.folder()?.key()?.public());
+            for (_, journal) in &journals.free {
                 reclaim(payer.as_ref(), journal, &key).await;
             }
+            known = Known::of(&journals, account.network.place()).await?;
+            account.end_what_is_over(self.home, (&journals, &known), &payer).await?;
         }
-        let channels = account.node.channels_of(payer.account(), BLOCKS).await.map_err(explain)?;
-        let closed = payer.finish(channels.into_iter().map(|(id, _)| id)).await.map_err(explain)?;
+        let channels = known.channels(&account.node, payer.account()).await.map_err(explain)?;
+        let closed = payer.finish(channels.iter().map(|(id, _)| *id)).await.map_err(explain)?;
         if closed > 0 {
             eprintln!("closed {closed} channels whose grace period was over");
         }
-        for token in which.tokens(&account.network)? {
+        let mut tokens = which.tokens(&account.network)?;
+        if which.asset.is_none() {
+            tokens.extend(known.tokens().into_iter().filter(|token| !usual_tokens(&account.network).contains(token)));
+        }
+        for token in tokens {
             let asset = asset(account.network.chain, token);
             let amount = payer.withdraw(token).await.map_err(explain)?;
             let people = format!("withdrawn {}", told(&asset, amount));
             self.out.tell(&people, &json!({ "asset": asset.as_str(), "withdrawn": amount.to_string() }));
         }
+        for (id, _) in &channels {
+            let now = account.node.channel(id).await.map_err(explain)?;
+            self.say_later(&account, &known, (id, &now));
+        }
+        for (order, contract) in &known.elsewhere {
+            eprintln!(
+                "note: the channel of order {order} is in another contract: say channels = \"{contract}\" in \
+                 [evm.networks.{}] to have it back",
+                account.network.name
+            );
+        }
         Ok(())
+    }
+
+    /// Says what of the account's own is still locked in a channel, and what brings it back when.
+    fn say_later(&self, account: &Account, known: &Known, (id, channel): (&ChannelId, &Channel)) {
+        if channel.payer != account.key.address() {
+            return;
+        }
+        let asset = asset_of(&account.network, channel);
+        let locked = told(&asset, channel.deposit.saturating_sub(channel.redeemed));
+        let order = known.ordered.iter().find(|one| one.channel == *id).map(|one| one.order);
+        match (channel.state, order) {
+            (ChannelState::Closing(_), _) => {
+                eprintln!("later: {locked} of channel {id}, {}: run this again then", state(channel));
+            }
+            (ChannelState::Open, Some(order)) => eprintln!(
+                "locked: {locked} of channel {id}: its order is not over. Settle it with `sdpp buy --resume {order}`, or \
+                 where the seller is gone say `sdpp orders close {order} --give-up`"
+            ),
+            (ChannelState::Open, None) => {
+                eprintln!("locked: {locked} of channel {id}: a purchase that runs may have it")
+            }
+            (ChannelState::Unused | ChannelState::Closed, _) => {}
+        }
     }
 
     async fn redeem(&self) -> Result<(), Failure> {
@@ -237,7 +276,13 @@ impl At<'_> {
         let unreachable = |error| failed(Exit::Unreachable, format!("{}: {error}", network.rpc));
         let holdings = holdings(&node, &network, account, contract.is_ok()).await.map_err(unreachable)?;
         let channels = match &contract {
-            Ok(()) => node.channels_of(account, BLOCKS).await.map_err(unreachable)?,
+            Ok(()) => {
+                let known = match self.role {
+                    Role::Buyer => Known::of(&Journals::open(self.home)?, network.place()).await?,
+                    Role::Seller | Role::Ledger | Role::Witness | Role::Issuer => Known::default(),
+                };
+                known.channels(&node, account).await.map_err(unreachable)?
+            }
             Err(error) => {
                 eprintln!("note: no channels on {}: {error}", network.name);
                 Vec::new()

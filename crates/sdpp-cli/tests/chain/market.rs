@@ -18,6 +18,8 @@ const COINS: u128 = 1_000_000_000_000_000_000;
 pub(crate) const PRICE: u64 = 3;
 /// Grace period of channels, in seconds.
 pub(crate) const GRACE_S: u64 = 600;
+/// Blocks in which a wallet looks for channels.
+pub(crate) const BLOCKS: u64 = 100;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Who {
@@ -89,6 +91,7 @@ impl Market {
         }
         let url = self.node.url();
         command.envs([("SDPP_NETWORK", "local"), ("SDPP_RPC", &url), ("SDPP_PASSPHRASE", "correct horse")]);
+        command.env("SDPP_CHANNEL_BLOCKS", BLOCKS.to_string());
         command
     }
 

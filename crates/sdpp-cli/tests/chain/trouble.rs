@@ -101,6 +101,45 @@ fn a_buyer_whose_seller_is_gone_has_the_rest_back_alone() {
     seller.stop();
 }
 
+#[test]
+fn what_is_locked_comes_back_however_many_blocks_later() {
+    let market = Market::open("old", 1_000);
+    let (mut seller, address) = market.sell(&["--rate", "400"]);
+    let order = abandoned(&market, &address);
+    seller.kill();
+    let said = market.done("buyer", &["orders", "close", &order, "--give-up"]);
+    assert!(said.contains("sdpp wallet withdraw --network local"), "{said}");
+    let said = market.done("buyer", &["wallet", "withdraw"]);
+    assert!(said.contains("later: ") && said.contains("can be had from 20"), "{said}");
+    // No log that is looked through names the channel any more.
+    market.node.pass(GRACE_S + 1);
+    market.node.mine(2 * BLOCKS);
+    let closing = market.channels("buyer", "buyer");
+    assert!(closing.len() == 1 && closing[0]["state"] == "closing", "{closing:?}");
+    // The token is that of the order: nobody has to name it.
+    market.done("buyer", &["wallet", "withdraw"]);
+    assert_eq!(market.node.tokens(market.token, &market.buyer), GRANT, "nobody has redeemed");
+    assert!(market.channels("buyer", "buyer").is_empty());
+}
+
+#[test]
+fn the_rest_of_an_order_that_is_over_comes_back_from_a_seller_that_never_closes() {
+    let market = Market::open("unclosing", 100);
+    let mut command = market.selling(&[]);
+    command.env("SDPP_FAILPOINT", "redeem/voucher:1");
+    let mut seller = Served::spawn(command);
+    let args = ["buy", &seller.url(), "--count", "40", "--budget", "200", "--to", &market.folder.text("bought")];
+    let said = market.done("buyer", &args);
+    assert!(said.contains("settled: 40 messages"), "{said}");
+    seller.wait();
+    assert_eq!(market.channels("buyer", "buyer")[0]["state"], "open");
+    market.node.mine(2 * BLOCKS);
+    let said = market.done("buyer", &["wallet", "withdraw"]);
+    assert!(said.contains("asked for the close") && said.contains("later: "), "{said}");
+    market.node.pass(GRACE_S + 1);
+    assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT, "the seller came too late");
+}
+
 /// Takes connections, and does the same with each.
 fn endpoint(answer: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
