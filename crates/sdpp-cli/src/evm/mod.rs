@@ -122,8 +122,9 @@ impl Account {
             pay_by_ms: config.pay_by.unwrap_or(usual.pay_by_ms),
             ..usual
         };
-        // What is not redeemed yet is nowhere else: the book survives what the money must survive.
-        let store = Box::new(role.store("rail-evm", Durability::Power)?);
+        // What is not redeemed yet is nowhere else: the book survives what the money must survive. Each chain has its own:
+        // on another one its channels look as if they were dropped.
+        let store = Box::new(role.store(&format!("rail-evm-{}", self.network.chain), Durability::Power)?);
         Ok(EvmPayee::new(self.node.clone(), terms, store))
     }
 

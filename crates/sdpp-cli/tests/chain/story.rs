@@ -36,6 +36,7 @@ fn a_thousand_messages_are_bought_with_tokens_and_every_unit_is_accounted_for() 
     }
     assert_eq!(market.has("seller", "seller", &market.seller), 1_000 * PRICE);
     assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT - 1_000 * PRICE);
+    assert!(market.folder.path("seller/seller/rail-evm-31337.db").exists(), "each chain has a book of its own");
     seller.stop();
 }
 
