@@ -42,6 +42,11 @@ pub(super) async fn gas_of_opening(node: &Node, token: Option<Address>) -> Resul
     Ok(fee(opening(token), node.gas_price().await?))
 }
 
+/// What closing a channel costs now, in wei.
+pub(super) async fn gas_of_closing(node: &Node) -> Result<Amount, RailError> {
+    Ok(fee(limits::GAS_CLOSE, node.gas_price().await?))
+}
+
 /// Asks the chain of a payment option.
 pub(crate) async fn costs(home: &Home, chain: &Chain, option: &PayOption) -> Result<Costs, Failure> {
     let terms = EvmTerms::parse(&option.terms).map_err(|error| failed(Exit::Refused, error.to_string()))?;

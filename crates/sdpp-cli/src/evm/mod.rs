@@ -25,6 +25,7 @@ use crate::watch::Followed;
 mod audit;
 mod channels;
 mod cost;
+mod grace;
 mod key;
 mod network;
 mod unit;
@@ -32,6 +33,7 @@ pub(crate) mod wallet;
 
 pub(crate) use audit::{Check, check as audit};
 pub(crate) use cost::costs;
+pub(crate) use grace::check as check_grace;
 pub(crate) use network::Chain;
 pub(crate) use unit::is_usdc;
 
@@ -41,6 +43,9 @@ use self::network::Network;
 pub(crate) const RAIL: &str = sdpp_evm::RAIL;
 /// Name of its records.
 pub(crate) const RECORDS: &str = "evm";
+
+/// Closes that a seller's coins should pay for.
+const CLOSES: u64 = 3;
 
 /// A key of a role on a chain.
 pub(crate) struct Account {
@@ -126,6 +131,23 @@ impl Account {
         // on another one its channels look as if they were dropped.
         let store = Box::new(role.store(&format!("rail-evm-{}", self.network.chain), Durability::Power)?);
         Ok(EvmPayee::new(self.node.clone(), terms, store))
+    }
+
+    /// Warns where it has no coins for gas: what buyers sign for it is then never turned into money.
+    pub(crate) async fn warn_if_poor(&self) -> Result<(), Failure> {
+        let asked = async { Ok((self.node.coins(self.key.address()).await?, cost::gas_of_closing(&self.node).await?)) };
+        let (has, close) = asked.await.map_err(|error| self.explain(error))?;
+        if has < close.checked_mul(CLOSES).unwrap_or(Amount::MAX) {
+            let (address, Network { name, coin, .. }) = (self.address(), &self.network);
+            let coins = |amount: Amount| format!("{} {coin}", unit::decimal(amount.get(), 18));
+            eprintln!(
+                "warning    {address} has {}, and closing a channel costs some {} of gas now: without more it cannot redeem \
+                 what it is paid. Send it some {coin} on {name}",
+                coins(has),
+                coins(close)
+            );
+        }
+        Ok(())
     }
 
     /// Records in its name.

@@ -99,7 +99,9 @@ impl Till {
 
 #[cfg(feature = "evm")]
 async fn on_a_chain(home: &Home, role: &RoleHome, ways: &Ways, config: &config::Seller) -> Result<Till, Failure> {
+    crate::evm::check_grace(config)?;
     let account = crate::evm::Account::open(home, role, &ways.chain).await?;
+    account.warn_if_poor().await?;
     let payee = account.payee(role, account.token(config)?, config)?;
     Ok(Till {
         asset: payee.option().asset,

@@ -140,6 +140,24 @@ fn the_rest_of_an_order_that_is_over_comes_back_from_a_seller_that_never_closes(
     assert_eq!(market.has("buyer", "buyer", &market.buyer), GRANT, "the seller came too late");
 }
 
+#[test]
+fn a_seller_is_told_at_its_start_that_it_could_not_redeem() {
+    let market = Market::open("poor", 10);
+    let (seller, _) = market.sell(&[]);
+    assert!(!seller.said().contains("cannot redeem"), "{}", seller.said());
+    seller.stop();
+    market.node.give_coins(&market.seller, 1_000);
+    let (seller, _) = market.sell(&[]);
+    assert!(seller.said().contains("cannot redeem"), "{}", seller.said());
+    seller.stop();
+    let config = market.folder.path("seller/sdpp.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("600s", "183s")).unwrap();
+    let output = market.selling(&[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("grace = \"184s\""), "{}", stderr(&output));
+}
+
 /// Takes connections, and does the same with each.
 fn endpoint(answer: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
