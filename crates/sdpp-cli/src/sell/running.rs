@@ -1,18 +1,22 @@
 //! A seller that runs: what its owner can ask and tell it meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sdpp::seller::{Limits, Offer, OrderState, Seller, Status};
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::{Amount, AssetId};
+use sdpp_proto::statement::PayOption;
 use serde_json::{Value, json};
 
 use super::shop::Shop;
+use crate::config::Rail;
 use crate::control::{Answer, Answers, Request};
 use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
 use crate::text::symbol;
+use crate::ways::rail_of;
 use sdpp_config::told;
 
 /// How long the place of money may take to say what is still to be had.
@@ -183,20 +187,39 @@ impl Running {
     }
 }
 
+/// How vouchers are taken by somebody who does not want to run the seller for it, as the end of a sentence.
+fn take_now(option: &PayOption) -> &'static str {
+    match rail_of(option) {
+        Some(Rail::Evm) => ", or take them now with `sdpp wallet redeem --as seller`",
+        Some(Rail::Voucher | Rail::Direct) | None => "",
+    }
+}
+
 impl Running {
     /// Says what vouchers are still to bring: while nobody watches, a buyer can have its deposit back with them.
     pub(super) async fn unredeemed(&self) {
-        let (payees, unit) = (self.shop().till.payees.clone(), symbol(&self.asset));
-        let mut sum = Amount::ZERO;
+        let payees = self.shop().till.payees.clone();
+        let mut sums: BTreeMap<(AssetId, &'static str), Amount> = BTreeMap::new();
         for payee in payees {
+            let option = payee.option();
+            let now = take_now(&option);
             // Whoever asks it to end does not wait for a place that is away.
-            let Ok(Ok(found)) = tokio::time::timeout(LAST_LOOK, payee.outstanding()).await else { continue };
-            sum = found.iter().fold(sum, |sum, one| sum.checked_add(one.amount).unwrap_or(Amount::MAX));
+            let Ok(Ok(found)) = tokio::time::timeout(LAST_LOOK, payee.outstanding()).await else {
+                eprintln!(
+                    "warning: nobody answered what vouchers by '{}' are not redeemed yet. A running seller takes them before \
+                     a buyer's grace period ends: start it again in time{now}",
+                    option.rail
+                );
+                continue;
+            };
+            let sum = sums.entry((option.asset, now)).or_insert(Amount::ZERO);
+            *sum = found.iter().fold(*sum, |sum, one| sum.checked_add(one.amount).unwrap_or(Amount::MAX));
         }
-        if !sum.is_zero() {
+        for ((asset, now), sum) in sums.iter().filter(|(_, sum)| !sum.is_zero()) {
+            let unit = symbol(asset);
             eprintln!(
                 "vouchers for {sum} {unit} are not redeemed: a running seller takes them before a buyer's grace period \
-                 ends. Start it again in time, or take them now with `sdpp wallet redeem --as seller`"
+                 ends. Start it again in time{now}"
             );
         }
     }

@@ -79,6 +79,18 @@ fn a_seller_that_ends_for_long_redeems_what_it_has_and_the_order_goes_on_later()
 }
 
 #[test]
+fn a_seller_that_ends_while_the_node_is_away_says_that_vouchers_may_wait() {
+    let market = Market::open("silent", 1_000);
+    let (seller, address) = market.sell(&["--rate", "400"]);
+    abandoned(&market, &address);
+    market.node.signal("STOP");
+    seller.stop_saying("nobody answered what vouchers");
+    market.node.signal("CONT");
+    let done = market.lines("seller", &["wallet", "redeem", "--as", "seller", "--json"]).remove(0);
+    assert_eq!(done["redeemed"], 1, "{done}");
+}
+
+#[test]
 fn a_buyer_whose_seller_is_gone_has_the_rest_back_alone() {
     let market = Market::open("gone", 1_000);
     let (mut seller, address) = market.sell(&["--rate", "400"]);
