@@ -234,7 +234,8 @@ impl Account {
     /// For whoever watches whether it is there.
     pub(crate) fn followed(&self) -> Followed {
         let node = self.node.clone();
-        Followed::new(&self.network.rpc, move || {
+        let Network { name, rpc, .. } = &self.network;
+        Followed::new(format!("the node of {name} at {rpc}"), move || {
             let node = node.clone();
             Box::pin(async move { node.now().await.map(drop) })
         })

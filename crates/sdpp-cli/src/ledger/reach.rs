@@ -146,7 +146,7 @@ impl Remote {
     /// For whoever watches whether it is there.
     pub(crate) fn followed(&self) -> Followed {
         let client = self.client.clone();
-        Followed::new(&self.url, move || {
+        Followed::new(format!("the ledger at {}", self.url), move || {
             let client = client.clone();
             Box::pin(async move { client.follow().await.map(drop) })
         })

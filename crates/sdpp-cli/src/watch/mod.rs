@@ -41,13 +41,14 @@ const TARGET: &str = "sdpp::sale";
 
 /// A ledger or the node of a chain that is asked every so often whether it is there.
 pub(crate) struct Followed {
-    url: String,
+    /// What it is, and where, for people.
+    place: String,
     ask: Box<dyn Fn() -> Reply<'static, ()> + Send + Sync>,
 }
 
 impl Followed {
-    pub(crate) fn new(url: &str, ask: impl Fn() -> Reply<'static, ()> + Send + Sync + 'static) -> Self {
-        Self { url: url.to_owned(), ask: Box::new(ask) }
+    pub(crate) fn new(place: String, ask: impl Fn() -> Reply<'static, ()> + Send + Sync + 'static) -> Self {
+        Self { place, ask: Box::new(ask) }
     }
 }
 
@@ -96,15 +97,15 @@ impl Watch {
 
     /// Asks this place of money every so often; it has just answered.
     pub(crate) fn follow(&mut self, followed: Option<Followed>) {
-        let (Some(served), Some(Followed { url, ask })) = (&mut self.served, followed) else { return };
+        let (Some(served), Some(Followed { place, ask })) = (&mut self.served, followed) else { return };
         let (ready, numbers, every) = (self.ready.clone(), served.numbers.clone(), self.every);
-        ready.answered(&url);
+        ready.answered(&place);
         served.asking = Some(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
                 numbers.keep_up();
                 match ask().await {
-                    Ok(()) => ready.answered(&url),
+                    Ok(()) => ready.answered(&place),
                     Err(RailError::Dishonest(what)) => ready.dishonest(what),
                     // Silence shows by itself.
                     Err(RailError::Unavailable | RailError::Unknown | RailError::Declined(_)) => {}

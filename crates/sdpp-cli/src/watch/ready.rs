@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 /// Whether a seller can sell or a buyer can pay. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Readiness {
-    /// How long the ledger may be silent.
+    /// How long the ledger, or the node of a chain, may be silent.
     patience: Duration,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Which ledger answered, and when last; none: it was not reached yet.
+    /// Which place answered, and when last; none: it was not reached yet.
     answered: Option<(String, Instant)>,
     /// What the ledger was caught with.
     dishonest: Option<&'static str>,
@@ -33,9 +33,9 @@ impl Readiness {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The ledger has answered, and what it said was right.
-    pub(super) fn answered(&self, url: &str) {
-        self.state().answered = Some((url.to_owned(), Instant::now()));
+    /// This place has answered, and what it said was right.
+    pub(super) fn answered(&self, place: &str) {
+        self.state().answered = Some((place.to_owned(), Instant::now()));
     }
 
     /// The ledger contradicts itself; that is for good.
@@ -72,13 +72,13 @@ impl Readiness {
             problems.push(format!("the ledger is not to be trusted: {what}; see the logs, and ask its witnesses"));
         }
         match &state.answered {
-            None => problems.push("the ledger was not reached yet".to_owned()),
-            Some((url, at)) => {
+            None => problems.push("the place of money was not reached yet".to_owned()),
+            Some((place, at)) => {
                 let silent = now.saturating_duration_since(*at);
                 if silent > self.patience {
                     let silent = silent.as_secs();
                     problems.push(format!(
-                        "the ledger at {url} has not answered for {silent} s: does it run, and can it be reached from here?"
+                        "{place} has not answered for {silent} s: does it run, and can it be reached from here?"
                     ));
                 }
             }
@@ -96,13 +96,13 @@ mod tests {
     #[test]
     fn a_ledger_that_is_silent_for_long_is_a_problem_until_it_answers() {
         let ready = Readiness::new(PATIENCE);
-        assert_eq!(ready.problems(), ["the ledger was not reached yet"]);
-        ready.answered("http://there");
+        assert_eq!(ready.problems(), ["the place of money was not reached yet"]);
+        ready.answered("the ledger at http://there");
         let (soon, late) = (Instant::now() + PATIENCE / 2, Instant::now() + PATIENCE * 2);
         assert!(ready.problems_at(soon).is_empty());
         let problems = ready.problems_at(late);
-        assert!(problems.len() == 1 && problems[0].contains("http://there"), "{problems:?}");
-        ready.answered("http://there");
+        assert!(problems.len() == 1 && problems[0].starts_with("the ledger at http://there has not"), "{problems:?}");
+        ready.answered("the ledger at http://there");
         assert!(ready.problems().is_empty());
     }
 
@@ -112,7 +112,7 @@ mod tests {
         ready.dishonest("two heads of one size");
         ready.dishonest("something else");
         ready.frozen();
-        ready.answered("http://there");
+        ready.answered("the ledger at http://there");
         let problems = ready.problems();
         assert_eq!(problems.len(), 2);
         assert!(problems[0].contains("journal") && problems[1].contains("two heads"), "{problems:?}");
