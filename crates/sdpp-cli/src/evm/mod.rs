@@ -28,6 +28,7 @@ mod cost;
 mod grace;
 mod key;
 mod network;
+mod rpc;
 mod unit;
 pub(crate) mod wallet;
 
@@ -255,7 +256,7 @@ pub(crate) async fn reclaim(
 }
 
 fn node_config(network: &Network) -> NodeConfig {
-    NodeConfig { url: network.rpc.clone(), place: network.place(), finality: network.finality }
+    NodeConfig { url: network.rpc.url().to_owned(), place: network.place(), finality: network.finality }
 }
 
 async fn connect(network: &Network) -> Result<Node, Failure> {
@@ -270,7 +271,8 @@ fn unusable(network: &Network, error: &NodeError) -> Failure {
             Exit::Refused
         }
     };
-    failed(exit, format!("{} at {}: {error}", network.name, network.rpc))
+    let why = network.rpc.hide(&error.to_string());
+    failed(exit, format!("{} at {}: {why}", network.name, network.rpc))
 }
 
 /// What was found of a chain.
@@ -298,7 +300,10 @@ pub(crate) async fn look(chain: &Chain, config: &config::Config) -> Vec<(&'stati
             let text = format!("channels at {}: the code and the domain of signatures are right", network.channels);
             ("contract", Looked::Good(text))
         }
-        Err(error) => ("contract", Looked::Bad(format!("{}: {error}", network.channels))),
+        Err(error) => {
+            let why = network.rpc.hide(&error.to_string());
+            ("contract", Looked::Bad(format!("{}: {why}", network.channels)))
+        }
     });
     found.push(match node.is_records(network.records).await {
         Ok(true) => ("contract", Looked::Good(format!("records at {}: the code is right", network.records))),

@@ -4,6 +4,7 @@ use sdpp_evm::typed::Place;
 use sdpp_evm::{Address, Contract, EvmTerms, Network as Known};
 
 use super::address;
+use super::rpc::Rpc;
 use crate::config::Config;
 use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
@@ -18,7 +19,7 @@ pub(crate) struct Chain {
     #[arg(long, value_name = "NETWORK", env = "SDPP_NETWORK", global = true)]
     network: Option<String>,
     /// Its node, JSON-RPC over HTTP; else the configuration says it, else its operators' public one.
-    #[arg(long, value_name = "URL", env = "SDPP_RPC", global = true)]
+    #[arg(long, value_name = "URL", env = "SDPP_RPC", hide_env_values = true, global = true)]
     rpc: Option<String>,
 }
 
@@ -27,7 +28,7 @@ pub(crate) struct Chain {
 pub(crate) struct Network {
     pub(crate) name: String,
     pub(crate) chain: u64,
-    pub(crate) rpc: String,
+    pub(crate) rpc: Rpc,
     pub(crate) finality: u32,
     pub(crate) coin: String,
     pub(crate) channels: Address,
@@ -105,7 +106,7 @@ impl Chain {
         Ok(Network {
             name: known.map_or(name, |known| known.name).to_owned(),
             chain,
-            rpc,
+            rpc: Rpc::new(rpc),
             finality: own.finality.or(known.map(|known| known.finality)).unwrap_or(FINALITY),
             coin: known.map_or("coins", |known| known.coin).to_owned(),
             channels: contract(own.channels, Contract::channels())?,
@@ -157,11 +158,11 @@ mod tests {
     fn a_network_is_the_one_that_was_named_and_what_is_said_of_it_counts() {
         let config = configured();
         let found = chain(None, None).usual(&config).unwrap();
-        assert_eq!((found.chain, found.rpc.as_str(), found.finality), (777, "http://mine", 2));
+        assert_eq!((found.chain, found.rpc.url(), found.finality), (777, "http://mine", 2));
         let found = chain(Some("base"), None).usual(&config).unwrap();
-        assert_eq!((found.chain, found.rpc.as_str(), found.finality), (8453, "http://own-base", 5));
+        assert_eq!((found.chain, found.rpc.url(), found.finality), (8453, "http://own-base", 5));
         let found = chain(Some("8453"), Some("http://said")).usual(&Config::default()).unwrap();
-        assert_eq!((found.name.as_str(), found.rpc.as_str()), ("base", "http://said"));
+        assert_eq!((found.name.as_str(), found.rpc.url()), ("base", "http://said"));
         assert!(chain(Some("nowhere"), None).usual(&config).unwrap_err().to_string().contains("chain id"));
         assert!(chain(None, None).usual(&Config::default()).unwrap_err().to_string().contains("--network"));
         assert!(chain(Some("ethereum"), None).usual(&config).unwrap_err().to_string().contains("--rpc"));
@@ -170,8 +171,8 @@ mod tests {
     #[test]
     fn the_chain_of_a_menu_is_found_and_another_one_is_no_answer() {
         let config = configured();
-        assert_eq!(chain(None, None).of(&config, 777).unwrap().rpc, "http://mine");
-        assert_eq!(chain(None, None).of(&config, 8453).unwrap().rpc, "http://own-base");
+        assert_eq!(chain(None, None).of(&config, 777).unwrap().rpc.url(), "http://mine");
+        assert_eq!(chain(None, None).of(&config, 8453).unwrap().rpc.url(), "http://own-base");
         assert_eq!(chain(None, None).of(&config, 100).unwrap().name, "gnosis");
         assert!(chain(Some("base"), None).of(&config, 777).unwrap_err().to_string().contains("777"));
         assert!(chain(None, None).of(&config, 5).unwrap_err().to_string().contains("--rpc"));

@@ -284,7 +284,7 @@ impl At<'_> {
                 known.channels(&node, account).await.map_err(unreachable)?
             }
             Err(error) => {
-                eprintln!("note: no channels on {}: {error}", network.name);
+                eprintln!("note: no channels on {}: {}", network.name, network.rpc.hide(&error.to_string()));
                 Vec::new()
             }
         };

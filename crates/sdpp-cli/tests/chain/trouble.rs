@@ -1,7 +1,7 @@
 //! Sides that are away, nodes that lie, hang and fail: nothing is paid twice, and everybody has what is its own.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -209,6 +209,76 @@ fn a_node_that_lies_hangs_or_fails_costs_nothing() {
     }
     assert!(market.lines("buyer", &["orders", "list", "--json"]).is_empty());
     assert_eq!(market.node.tokens(market.token, &market.buyer), GRANT, "nothing is locked");
+    seller.stop();
+}
+
+#[test]
+fn what_is_secret_in_the_url_of_a_node_is_shown_to_nobody() {
+    let market = Market::open("secret", 100);
+    let host = market.node.url().replace("http://", "");
+    let nobody = fixed_address();
+    // The node of the tests has no paths.
+    let live = format!("http://someone:hidden-word@{host}/?key=hidden-key");
+    let secret = |host: &str| format!("http://someone:hidden-word@{host}/v3/hidden-path?key=hidden-key");
+    let broken = endpoint(Some("HTTP/1.1 401 No\r\ncontent-length: 14\r\nconnection: close\r\n\r\nno hidden-path"));
+    let run = |home: &str, args: &[&str], url: &str| {
+        let output = market.command(home, args).env("SDPP_RPC", url).output().unwrap();
+        let said = [output.stdout.as_slice(), &output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(!said.contains("hidden") && !said.contains("someone"), "{args:?}: {said}");
+        said
+    };
+    let mut selling = market.selling(&["--metrics", "127.0.0.1:0"]);
+    selling.env("SDPP_RPC", &live);
+    let seller = Served::spawn(selling);
+    let address = seller.url();
+    for url in [live.clone(), secret(&nobody), secret(&broken.replace("http://", ""))] {
+        for args in [
+            ["buy", &address, "--count", "10"].as_slice(),
+            &["quote", &address],
+            &["menu", &address],
+            &["wallet"],
+            &["wallet", "withdraw"],
+            &["wallet", "bump"],
+            &["audit"],
+            &["doctor"],
+            &["doctor", "--json"],
+            &["wallet", "--help"],
+            &["buy", "--help"],
+        ] {
+            run("buyer", args, &url);
+        }
+    }
+    assert!(run("buyer", &["wallet"], &live).contains(&format!("at http://{host}\n")));
+    assert!(run("buyer", &["wallet"], &secret(&nobody)).contains(&format!("http://{nobody}")));
+    assert!(!seller.said().contains("hidden"), "{}", seller.said());
+    seller.stop();
+}
+
+#[test]
+fn health_names_the_node_that_is_away() {
+    let market = Market::open("health", 10);
+    let mut selling = market.selling(&["--metrics", "127.0.0.1:0"]);
+    selling.env("SDPP_WATCH_EVERY", "100ms").env("SDPP_RPC", format!("{}/?key=hidden-key", market.node.url()));
+    let seller = Served::spawn(selling);
+    seller.url();
+    let said = seller.said();
+    let at = said.split("metrics    http://").nth(1).unwrap().split('/').next().unwrap();
+    let ready = || {
+        let mut stream = TcpStream::connect(at).unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    until(|| ready().starts_with("HTTP/1.1 200"));
+    market.node.signal("STOP");
+    until(|| ready().starts_with("HTTP/1.1 503"));
+    let problem = ready();
+    let place = format!("the node of local at {} has not answered", market.node.url());
+    assert!(problem.contains(&place) && !problem.contains("hidden"), "{problem}");
+    market.node.signal("CONT");
+    until(|| ready().starts_with("HTTP/1.1 200"));
     seller.stop();
 }
 
