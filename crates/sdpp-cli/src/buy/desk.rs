@@ -208,13 +208,12 @@ async fn records_on_chain(
     (money, offer): (&Money, &RecordOffer),
 ) -> Result<Arc<dyn Records>, Failure> {
     use crate::evm::{Account, RECORDS};
-    let records = if offer.backend == RECORDS {
-        Account::for_records(home, role, &ways.chain, &offer.origin).await?.records().await?
-    } else {
-        match money {
-            Money::Evm(account) => account.records().await?,
-            Money::Ledger => Account::open(home, role, &ways.chain).await?.records().await?,
-        }
+    let (chain, is_sellers) = (&ways.chain, offer.backend == RECORDS);
+    let records = match money {
+        Money::Evm(account) if is_sellers => account.for_records_too(home, chain, &offer.origin).await?.records().await?,
+        Money::Evm(account) => account.records().await?,
+        Money::Ledger if is_sellers => Account::for_records(home, role, chain, &offer.origin).await?.records().await?,
+        Money::Ledger => Account::open(home, role, chain).await?.records().await?,
     };
     Ok(Arc::new(records))
 }

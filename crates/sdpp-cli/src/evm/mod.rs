@@ -82,6 +82,14 @@ impl Account {
         Self::on(role, records_place(home, chain, origin)?).await
     }
 
+    /// The same key at the contract of a menu's records: nobody types a passphrase twice.
+    pub(crate) async fn for_records_too(&self, home: &Home, chain: &Chain, origin: &str) -> Result<Self, Failure> {
+        let network = records_place(home, chain, origin)?;
+        let is_here = (network.chain, &network.rpc) == (self.network.chain, &self.network.rpc);
+        let node = if is_here { self.node.clone() } else { connect(&network).await?.into() };
+        Ok(Self { node, key: self.key.clone(), network })
+    }
+
     async fn on(role: &RoleHome, network: Network) -> Result<Self, Failure> {
         let key = key::open(role)?;
         let node = Arc::new(connect(&network).await?);

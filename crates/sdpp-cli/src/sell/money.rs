@@ -48,7 +48,7 @@ impl Till {
         let usual = if on_chain { config::Records::None } else { config::Records::Ledger };
         let records = config.seller.records.unwrap_or(usual);
         let mut till = if on_chain {
-            on_a_chain(home, role, ways, &config.seller).await?
+            on_a_chain(home, role, ways, (&config.seller, records)).await?
         } else {
             let remote = follow(home, key, ways).await?;
             let asset = asset(&remote, config.seller.asset.as_deref()).await?;
@@ -71,7 +71,13 @@ impl Till {
                     Arc::new(LedgerRecords::new(remote.client.clone(), key.clone()))
                 });
             }
-            config::Records::Evm => till.record_on_a_chain(home, role, ways).await?,
+            // By the account that is paid: it was opened with its passphrase.
+            config::Records::Evm if till.records.is_some() => {}
+            config::Records::Evm => {
+                let (records, place) = records_on_a_chain(home, role, ways).await?;
+                till.places.push(place);
+                till.records = Some(records);
+            }
         }
         Ok(till)
     }
@@ -80,30 +86,41 @@ impl Till {
     pub(super) fn followed(&mut self) -> Option<Followed> {
         self.followed.take()
     }
+}
 
-    #[cfg(feature = "evm")]
-    async fn record_on_a_chain(&mut self, home: &Home, role: &RoleHome, ways: &Ways) -> Result<(), Failure> {
-        let account = crate::evm::Account::open(home, role, &ways.chain).await?;
-        // Buyers say what is recorded; on a chain that would be the seller's gas.
-        let records = account.records().await?.ends_only();
-        self.places.push(("records", format!("{} by {}", records.origin(), account.address())));
-        self.records = Some(Arc::new(records));
-        Ok(())
-    }
+/// Where it is recorded, for programs and for people.
+type Recording = (Arc<dyn Records>, (&'static str, String));
 
-    #[cfg(not(feature = "evm"))]
-    async fn record_on_a_chain(&mut self, _: &Home, _: &RoleHome, _: &Ways) -> Result<(), Failure> {
-        Err(crate::ways::no_chains())
-    }
+#[cfg(feature = "evm")]
+async fn recording(account: &crate::evm::Account) -> Result<Recording, Failure> {
+    // Buyers say what is recorded; on a chain that would be the seller's gas.
+    let records = account.records().await?.ends_only();
+    let place = format!("{} by {}", records.origin(), account.address());
+    Ok((Arc::new(records), ("records", place)))
 }
 
 #[cfg(feature = "evm")]
-async fn on_a_chain(home: &Home, role: &RoleHome, ways: &Ways, config: &config::Seller) -> Result<Till, Failure> {
+async fn records_on_a_chain(home: &Home, role: &RoleHome, ways: &Ways) -> Result<Recording, Failure> {
+    recording(&crate::evm::Account::open(home, role, &ways.chain).await?).await
+}
+
+#[cfg(not(feature = "evm"))]
+async fn records_on_a_chain(_: &Home, _: &RoleHome, _: &Ways) -> Result<Recording, Failure> {
+    Err(crate::ways::no_chains())
+}
+
+#[cfg(feature = "evm")]
+async fn on_a_chain(
+    home: &Home,
+    role: &RoleHome,
+    ways: &Ways,
+    (config, records): (&config::Seller, config::Records),
+) -> Result<Till, Failure> {
     crate::evm::check_grace(config)?;
     let account = crate::evm::Account::open(home, role, &ways.chain).await?;
     account.warn_if_poor().await?;
     let payee = account.payee(role, account.token(config)?, config)?;
-    Ok(Till {
+    let mut till = Till {
         asset: payee.option().asset,
         payees: vec![Arc::new(payee)],
         records: None,
@@ -112,11 +129,17 @@ async fn on_a_chain(home: &Home, role: &RoleHome, ways: &Ways, config: &config::
         // Each redemption is a transaction: once, when the channel is closed, unless somebody wants to pay for more.
         redeem_every: config.redeem_every.unwrap_or(0),
         followed: Some(account.followed()),
-    })
+    };
+    if records == config::Records::Evm {
+        let (records, place) = recording(&account).await?;
+        till.places.push(place);
+        till.records = Some(records);
+    }
+    Ok(till)
 }
 
 #[cfg(not(feature = "evm"))]
-async fn on_a_chain(_: &Home, _: &RoleHome, _: &Ways, _: &config::Seller) -> Result<Till, Failure> {
+async fn on_a_chain(_: &Home, _: &RoleHome, _: &Ways, _: (&config::Seller, config::Records)) -> Result<Till, Failure> {
     Err(crate::ways::no_chains())
 }
 
