@@ -6,6 +6,7 @@ use crate::config::{self, Rail};
 use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
 use crate::ledger::reach::Reach;
+use crate::text::symbol;
 
 #[cfg(feature = "evm")]
 pub(crate) use crate::evm::Chain;
@@ -33,6 +34,25 @@ pub(crate) fn rail_of(option: &PayOption) -> Option<Rail> {
         crate::evm::RAIL => Some(Rail::Evm),
         _ => None,
     }
+}
+
+/// Whether an option is in the asset that people mean.
+pub(crate) fn is_in(option: &PayOption, said: &str) -> bool {
+    #[cfg(feature = "evm")]
+    if option.rail == crate::evm::RAIL {
+        return crate::evm::is_meant(&option.asset, said);
+    }
+    option.asset.as_str() == said || symbol(&option.asset) == said
+}
+
+/// The chain of an option and the contract there, for people; none of one on a ledger.
+pub(crate) fn chain_of(option: &PayOption) -> Option<String> {
+    #[cfg(feature = "evm")]
+    if option.rail == crate::evm::RAIL {
+        return crate::evm::place_of(option);
+    }
+    let _ = option;
+    None
 }
 
 /// The records that a backend of a menu names.

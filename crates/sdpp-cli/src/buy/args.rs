@@ -73,6 +73,10 @@ pub(super) struct How {
     /// How to pay; the seller's first way that can be used here if not given.
     #[arg(long, alias = "pay", value_enum)]
     pub(super) rail: Option<Rail>,
+    /// What to pay in: nothing else is paid. The whole name of an asset; on a ledger its symbol; on a chain usdc, coin or the
+    /// address of a token.
+    #[arg(long, value_name = "ASSET", conflicts_with = "resume")]
+    pub(super) asset: Option<String>,
     /// Where to record; where the seller does if not given.
     #[arg(long, value_enum)]
     pub(super) records: Option<Records>,

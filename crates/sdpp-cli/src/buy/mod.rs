@@ -35,6 +35,7 @@ use crate::ledger::station::Ending;
 use crate::text::symbol;
 use crate::visit::{self, exit_of, explain, option_of, product_of};
 use crate::watch::Watch;
+use crate::ways::chain_of;
 
 /// Runs it.
 pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
@@ -55,11 +56,15 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     let asked = visit::ask(home, address, |_| None).await?;
     let config = home.config()?.buyer;
     let product = for_sale(product_of(&asked.menu, topic)?)?;
-    let option = option_of(&asked.menu, args.how.rail.or(config.rail))?;
+    let option = option_of(&asked.menu, args.how.rail.or(config.rail), args.how.asset.as_deref())?;
     let limit = limit(args, product)?;
     let wanted = Wanted { option, offer: &asked.menu.records, records: args.how.records };
     let record = record(args, wanted.records(&config)?);
     let request = request((args, &config), (product, option), (limit, record))?;
+    if let Some(chain) = chain_of(option) {
+        let (asset, unit) = (&option.asset, symbol(&option.asset));
+        eprintln!("paid in    {asset} on {chain}; at most {limit} {unit} are locked");
+    }
     if args.dry_run {
         let bound = Bound::of(product, option, (request.exposure_max.unwrap_or(limit), limit), request.windows);
         let bound = bound.in_units(symbol(&option.asset));

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use sdpp_evm::{
-    Address, EvmPayee, EvmPayer, EvmRecords, EvmTerms, Node, NodeConfig, NodeError, PayeeConfig, PayerKeys,
-    PrivateKeySigner, address_of, limits,
+    Address, EvmPayee, EvmPayer, EvmRecords, EvmTerms, Network as Known, Node, NodeConfig, NodeError, PayeeConfig,
+    PayerKeys, PrivateKeySigner, address_of, limits,
 };
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
@@ -36,7 +36,7 @@ pub(crate) use audit::{Check, check as audit};
 pub(crate) use cost::costs;
 pub(crate) use grace::check as check_grace;
 pub(crate) use network::Chain;
-pub(crate) use unit::is_usdc;
+pub(crate) use unit::{is_meant, is_usdc};
 
 use self::network::Network;
 
@@ -327,7 +327,10 @@ pub(crate) async fn look(chain: &Chain, config: &config::Config) -> Vec<(&'stati
 /// How an option of a chain is shown: where its contract is.
 pub(crate) fn place_of(option: &PayOption) -> Option<String> {
     let place = EvmTerms::parse(&option.terms).ok()?.place();
-    Some(format!("chain {}, contract {}", place.chain, place.contract))
+    let chain = place.chain.to_string();
+    let known =
+        Known::find(&chain).map_or_else(|| format!("chain {chain}"), |known| format!("{} (chain {chain})", known.name));
+    Some(format!("{known}, contract {}", place.contract))
 }
 
 /// The chain of a menu's records, and their contract there.

@@ -49,15 +49,24 @@ pub(crate) fn product_of<'a>(menu: &'a Menu, topic: &str) -> Result<&'a Product,
     })
 }
 
-/// The option of this way to pay; the first one that this program can use if none is said.
-pub(crate) fn option_of(menu: &Menu, rail: Option<Rail>) -> Result<&PayOption, Failure> {
+/// The option of this way to pay and in this asset; the first one that this program can use if none is said.
+pub(crate) fn option_of<'a>(menu: &'a Menu, rail: Option<Rail>, asset: Option<&str>) -> Result<&'a PayOption, Failure> {
     let usable = |option: &&PayOption| {
         let known = ways::rail_of(option);
         known.is_some_and(|known| rail.is_none_or(|rail| rail == known))
     };
-    menu.options.iter().find(usable).ok_or_else(|| {
+    let usable: Vec<&PayOption> = menu.options.iter().filter(usable).collect();
+    if usable.is_empty() {
         let all: Vec<&str> = menu.options.iter().map(|option| option.rail.as_str()).collect();
-        failed(Exit::Refused, format!("the seller is not paid in this way; it is paid by: {}", all.join(", ")))
+        let what = format!("the seller is not paid in this way; it is paid by: {}", all.join(", "));
+        return Err(failed(Exit::Refused, what));
+    }
+    let mut meant = usable.iter().filter(|option| asset.is_none_or(|said| ways::is_in(option, said)));
+    meant.next().copied().ok_or_else(|| {
+        let all: Vec<&str> = usable.iter().map(|option| option.asset.as_str()).collect();
+        let what =
+            format!("the seller is not paid in '{}'; it is paid in: {}", asset.unwrap_or_default(), all.join(", "));
+        failed(Exit::Refused, what)
     })
 }
 
@@ -66,11 +75,11 @@ pub(super) async fn run(home: &Home, args: &QuoteArgs) -> Result<ExitCode, Failu
     let rail = args.rail.or(home.config()?.buyer.rail);
     let asked = ask(home, address, |menu| {
         let product = menu.product_by_topic(topic)?.id;
-        let option = option_of(menu, rail).ok()?.id;
+        let option = option_of(menu, rail, None).ok()?.id;
         Some(Ask { product, quote: Some(AskQuote { option, quantity: args.count }) })
     })
     .await?;
-    let (product, option) = (product_of(&asked.menu, topic)?, option_of(&asked.menu, rail)?);
+    let (product, option) = (product_of(&asked.menu, topic)?, option_of(&asked.menu, rail, None)?);
     let quote = asked.quote.ok_or_else(|| failed(Exit::Refused, "the seller gave no quote"))?;
     let windows = args.windows.unwrap_or(product.windows_max).min(product.windows_max);
     let bound = Bound::of(product, option, (quote.exposure_max, quote.due), windows);

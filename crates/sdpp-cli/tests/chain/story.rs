@@ -41,6 +41,26 @@ fn a_thousand_messages_are_bought_with_tokens_and_every_unit_is_accounted_for() 
 }
 
 #[test]
+fn nothing_is_paid_in_another_asset_than_the_buyer_says() {
+    let market = Market::open("asset", 10);
+    let (seller, address) = market.sell(&[]);
+    let token = market.token.to_string();
+    for other in ["coin", "usdc", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "eip155:31337/slip44:60"] {
+        let said = market.fails("buyer", &["buy", &address, "--count", "10", "--asset", other], 5);
+        assert!(said.contains(&token), "{other}: {said}");
+    }
+    assert_eq!(market.node.sent_by(&market.buyer), 0);
+    let whole = format!("eip155:31337/erc20:{token}");
+    for (asset, number) in [(whole.as_str(), "1"), (&token, "2"), (&token.to_lowercase(), "3")] {
+        let out = market.folder.text(number);
+        let said = market.done("buyer", &["buy", &address, "--count", "10", "--asset", asset, "--to", &out]);
+        let before = format!("paid in    {whole} on local (chain 31337), contract 0x");
+        assert!(said.contains(&before) && said.contains("settled: 10 messages"), "{said}");
+    }
+    seller.stop();
+}
+
+#[test]
 fn what_is_recorded_on_the_chain_is_found_there() {
     let market = Market::open("records", 100);
     let (seller, address) = market.sell(&["--records", "evm"]);
