@@ -123,12 +123,18 @@ pub(crate) const fn exit_of(how: &How) -> Exit {
 }
 
 /// The exit code of what a rail said.
-pub(crate) const fn exit_of_rail(error: &RailError) -> Exit {
+pub(crate) fn exit_of_rail(error: &RailError) -> Exit {
     match error {
         RailError::Unavailable | RailError::Unknown => Exit::Unreachable,
-        RailError::Declined(_) => Exit::Money,
+        RailError::Declined(why) if is_of_money(why) => Exit::Money,
+        RailError::Declined(_) => Exit::Refused,
         RailError::Dishonest(_) => Exit::Dishonest,
     }
+}
+
+/// Whether a rail refused for want of money; its reasons are fixed texts.
+fn is_of_money(why: &str) -> bool {
+    ["not enough coins", "less than that", "above the deposit"].iter().any(|words| why.contains(words))
 }
 
 /// Runs a verb to its end on this thread.
@@ -149,4 +155,24 @@ pub(crate) fn quote(home: &Home, args: &QuoteArgs) -> Result<ExitCode, Failure> 
 /// Shows a free sample.
 pub(crate) fn sample(home: &Home, args: &SampleArgs) -> Result<ExitCode, Failure> {
     wait(sample::run(home, args))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_want_of_money_ends_with_the_code_of_money() {
+        for why in [
+            "the account has not enough coins for this and its gas",
+            sdpp_ledger::Refusal::InsufficientFunds.text(),
+            sdpp_ledger::Refusal::VoucherAboveDeposit.text(),
+        ] {
+            assert_eq!(exit_of_rail(&RailError::Declined(why)), Exit::Money, "{why}");
+        }
+        for why in ["the channel of this order was closed before", "the contract or its token refuses the call"] {
+            assert_eq!(exit_of_rail(&RailError::Declined(why)), Exit::Refused, "{why}");
+        }
+        assert_eq!(exit_of_rail(&RailError::Unknown), Exit::Unreachable);
+    }
 }

@@ -132,6 +132,9 @@ fn what_is_locked_comes_back_however_many_blocks_later() {
     market.done("buyer", &["wallet", "withdraw"]);
     assert_eq!(market.node.tokens(market.token, &market.buyer), GRANT, "nobody has redeemed");
     assert!(market.channels("buyer", "buyer").is_empty());
+    // A refusal of the contract is no want of money.
+    let said = market.fails("buyer", &["wallet", "deposit", text(&closing[0]["channel"]), "5"], 5);
+    assert!(said.contains("the chain refused: the channel is closed"), "{said}");
 }
 
 #[test]
