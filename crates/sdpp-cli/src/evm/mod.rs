@@ -173,6 +173,7 @@ impl Account {
 
     /// Makes sure that it can lock so much of an asset, and pay for the gas.
     pub(crate) async fn fund(&self, option: &PayOption, needed: Amount) -> Result<(), Failure> {
+        grace::bearable(option, self.network.finality)?;
         let terms = EvmTerms::parse(&option.terms).map_err(|error| failed(Exit::Refused, error.to_string()))?;
         let (account, unit) = (self.key.address(), symbol(&option.asset));
         let asked = async {

@@ -306,6 +306,24 @@ fn a_buyer_that_is_stopped_before_its_channel_is_final_leaves_and_has_its_deposi
 }
 
 #[test]
+fn a_seller_that_wants_a_deposit_locked_for_too_long_gets_none() {
+    let market = Market::open("patient", 10);
+    let config = market.folder.path("seller/sdpp.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    for (config_text, why) in [
+        (text.replace("600s", "25h"), "a grace period of 90000s"),
+        (format!("{text}[evm.networks.local]\nfinality = 1000\n"), "1000 blocks deep"),
+    ] {
+        std::fs::write(&config, config_text).unwrap();
+        let (seller, address) = market.sell(&[]);
+        let said = market.fails("buyer", &["buy", &address, "--count", "10"], 5);
+        assert!(said.contains(why), "{said}");
+        seller.stop();
+    }
+    assert_eq!(market.node.tokens(market.token, &market.buyer), GRANT, "nothing is locked");
+}
+
+#[test]
 fn a_channel_that_a_reorganisation_drops_is_opened_again_and_paid_once() {
     let market = Market::open("reorganisation", 100);
     market.wait_for_blocks(3);
