@@ -83,7 +83,11 @@ impl Journals {
                 busy.push(name);
             } else {
                 let class = class_of(&role, &name, Durability::Power);
-                free.push((number, open(&role, &name, class)?));
+                match open(&role, &name, class) {
+                    // A purchase began at the same moment.
+                    Err(_) if is_busy(&path) => busy.push(name),
+                    opened => free.push((number, opened?)),
+                }
             }
         }
         Ok(Self { free, busy })
