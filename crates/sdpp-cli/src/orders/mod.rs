@@ -208,7 +208,7 @@ async fn close(home: &Home, args: &CloseArgs) -> Result<ExitCode, Failure> {
     let closed = buyer.close(&peer, order, (place.sink.as_mut(), args.give_up)).await;
     let purchase = closed.map_err(|error| {
         let error = explain_at(&peer.host, &error);
-        eprintln!("note: if the seller is gone for good, say --give-up: the deposit comes back after the grace period");
+        eprintln!("note: if the seller is gone for good, say --give-up: the deposit can be had after the grace period");
         error
     })?;
     let code = conclude(args.json, None, &desk, &purchase);
