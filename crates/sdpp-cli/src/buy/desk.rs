@@ -210,7 +210,9 @@ async fn records_on_chain(
     use crate::evm::{Account, RECORDS};
     let (chain, is_sellers) = (&ways.chain, offer.backend == RECORDS);
     let records = match money {
-        Money::Evm(account) if is_sellers => account.for_records_too(home, chain, &offer.origin).await?.records().await?,
+        Money::Evm(account) if is_sellers => {
+            account.for_records_too(home, chain, &offer.origin).await?.records().await?
+        }
         Money::Evm(account) => account.records().await?,
         Money::Ledger if is_sellers => Account::for_records(home, role, chain, &offer.origin).await?.records().await?,
         Money::Ledger => Account::open(home, role, chain).await?.records().await?,
