@@ -252,7 +252,7 @@ fn what_is_secret_in_the_url_of_a_node_is_shown_to_nobody() {
             run("buyer", args, &url);
         }
     }
-    assert!(run("buyer", &["wallet"], &live).contains(&format!("at http://{host}\n")));
+    assert!(run("buyer", &["doctor"], &live).contains(&format!("http://{host} serves local")));
     assert!(run("buyer", &["wallet"], &secret(&nobody)).contains(&format!("http://{nobody}")));
     assert!(!seller.said().contains("hidden"), "{}", seller.said());
     seller.stop();

@@ -36,6 +36,14 @@ pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     }
 }
 
+/// Closes the channels of orders that are over, at the end: sessions leave that to the keeper where redeeming is dear.
+pub(super) async fn close_what_is_over(shared: &Shared) {
+    if shared.settings.redeem_every == 0 {
+        let _alone = shared.tending.lock().await;
+        while tend(shared).await {}
+    }
+}
+
 async fn tend_for_ever(shared: &Shared) {
     loop {
         if tend(shared).await {

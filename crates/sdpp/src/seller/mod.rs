@@ -400,6 +400,7 @@ impl Seller {
             }
         }
         while sessions.join_next().await.is_some() {}
+        keeper::close_what_is_over(&self.shared).await;
     }
 }
 
