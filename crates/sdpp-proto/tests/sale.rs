@@ -12,12 +12,12 @@
 mod kit;
 
 use kit::*;
-use sdpp_proto::codec::Bytes32;
+use sdpp_proto::codec::{Bytes32, ChannelId};
 use sdpp_proto::limits;
 use sdpp_proto::message::Batch;
 use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::seller::Offered;
-use sdpp_proto::statement::{Invoice, Kind, Payment, Product, Signed, Signing};
+use sdpp_proto::statement::{Invoice, Kind, PayOption, Payment, Product, Signed, Signing};
 use sdpp_proto::suite::Suite;
 
 fn invoices(world: &World) -> Vec<Signed<Invoice>> {
@@ -462,6 +462,28 @@ fn a_payment_is_billed_from_the_one_settled_before_it() {
     world.run();
     world.both_settled();
     world.delivered_is_whole(300);
+}
+
+/// Found by the simulator's chain: where nothing new is due no rail is asked, and such a payment is no voucher.
+#[test]
+fn a_payment_for_nothing_new_does_not_replace_a_voucher_that_waits() {
+    let product = Product { amount: Amount::new(3), per: 1000, k: 50, ..product() };
+    let option = PayOption { channel: true, ..option() };
+    let mut world = World::with(seller_config_of(product, option, 9), buyer_config(Suite::X25519), draft());
+    (world.draft.channel, world.draft.quantity) = (Some(ChannelId([1; 32])), Some(300));
+    // Vouchers of this rail have proofs.
+    world.rail.moves = true;
+    world.admission.ramp = false;
+    assert!(world.run_until(|w| w.seller.is_live() && w.buyer.is_live()));
+    // The first payment waits for the disk, while more invoices arrive.
+    world.buyer_journal.hold = true;
+    world.run();
+    assert!(world.invoices_seen.len() > 1);
+    world.buyer_journal.hold = false;
+    world.run();
+    world.both_settled();
+    let proofs = payments(&world).iter().filter(|payment| payment.proof.is_some()).count();
+    assert_eq!((proofs, payments(&world).len() > 1), (1, true));
 }
 
 #[test]

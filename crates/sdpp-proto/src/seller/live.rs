@@ -235,8 +235,10 @@ impl Live {
         self.account.check_payment(&payment)?;
         self.tip = payment.id();
         // A voucher for more replaces one for less that still waits; a transfer of its own does not.
+        // Nor does what nothing new was due for, where vouchers have proofs: it comes without one.
         if self.pays_by_vouchers() {
-            self.waiting.pop_back();
+            let is_proven = payment.proof.is_some();
+            while self.waiting.pop_back_if(|before| is_proven || before.proof.is_none()).is_some() {}
         }
         self.waiting.push_back(payment);
         Ok(())
