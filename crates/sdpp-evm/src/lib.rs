@@ -28,6 +28,8 @@
 pub mod abi;
 pub mod bond;
 mod curve;
+#[cfg(feature = "inline")]
+pub mod inline;
 #[cfg(feature = "keystore")]
 mod keystore;
 pub mod limits;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -116,7 +117,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    fn of(found: &SdppChannels::Channel) -> Self {
+    pub(crate) fn of(found: &SdppChannels::Channel) -> Self {
         let close_at = found.closeAt.to::<u64>();
         let state = match (found.state, close_at) {
             (0, _) => ChannelState::Unused,
@@ -201,20 +202,24 @@ impl Node {
         if found != wanted {
             return Err(NodeError::OtherChain { wanted, found });
         }
-        let channels = SdppChannels::new(contract, provider.clone());
-        let known = Network::of_chain(wanted);
-        let fee_max = known.map_or(limits::FEE_MAX, |network| network.fee_max);
-        let lag_max = known.and_then(|network| network.lag_max_s).map(Duration::from_secs);
-        Ok(Self {
+        Ok(Self { line: config.url.clone(), ..Self::over(provider, Place { chain: wanted, contract }, config.finality) })
+    }
+
+    /// A chain as this provider tells it; nothing is asked.
+    pub(crate) fn over(provider: DynProvider<Ethereum>, place: Place, finality: u32) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let channels = SdppChannels::new(place.contract, provider.clone());
+        let known = Network::of_chain(place.chain);
+        Self {
             provider,
             channels,
-            place: config.place,
-            finality: config.finality,
-            line: config.url.clone(),
-            fee_max,
-            lag_max,
+            place,
+            finality,
+            line: NUMBER.fetch_add(1, Ordering::Relaxed).to_string(),
+            fee_max: known.map_or(limits::FEE_MAX, |network| network.fee_max),
+            lag_max: known.and_then(|network| network.lag_max_s).map(Duration::from_secs),
             kept_up: Mutex::default(),
-        })
+        }
     }
 
     /// Looks whether the code at the address is what the contract compiles to, and was made for this chain and place.
