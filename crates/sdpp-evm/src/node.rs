@@ -202,7 +202,10 @@ impl Node {
         if found != wanted {
             return Err(NodeError::OtherChain { wanted, found });
         }
-        Ok(Self { line: config.url.clone(), ..Self::over(provider, Place { chain: wanted, contract }, config.finality) })
+        Ok(Self {
+            line: config.url.clone(),
+            ..Self::over(provider, Place { chain: wanted, contract }, config.finality)
+        })
     }
 
     /// A chain as this provider tells it; nothing is asked.

@@ -94,7 +94,13 @@ impl World {
 
     fn request(&self) -> OpenRequest {
         let (reference, option) = (self.fresh(), self.payee.option());
-        OpenRequest { reference, option, limit: Amount::new(100), signer: self.signer.public() }
+        OpenRequest {
+            reference,
+            option,
+            limit: Amount::new(100),
+            signer: self.signer.public(),
+            seller: sdpp_rail::suite::test_seller(),
+        }
     }
 
     /// All tokens are where they belong.
