@@ -2,7 +2,7 @@
 //! were opened. A node looks through its logs only so far back, and what is locked stays locked for ever unless somebody
 //! remembers it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sdpp::bundle::terms_of;
 use sdpp::journal::{Journal, ORDERS};
@@ -45,8 +45,8 @@ impl Ordered {
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) ordered: Vec<Ordered>,
-    /// Orders of the same chain whose channel is in another contract.
-    pub(super) elsewhere: Vec<(StatementId, Address)>,
+    /// Other contracts of the same chain, and how many orders have their channels there.
+    pub(super) elsewhere: BTreeMap<Address, u64>,
 }
 
 impl Known {
@@ -69,7 +69,8 @@ impl Known {
             if ordered.place == place {
                 self.ordered.push(ordered);
             } else if ordered.place.chain == place.chain {
-                self.elsewhere.push((ordered.order, ordered.place.contract));
+                let orders = self.elsewhere.entry(ordered.place.contract).or_insert(0);
+                *orders = orders.saturating_add(1);
             }
         }
         Ok(())

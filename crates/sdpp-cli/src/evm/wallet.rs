@@ -172,11 +172,11 @@ impl At<'_> {
             let now = account.node.channel(id).await.map_err(explain)?;
             self.say_later(&account, &known, (id, &now));
         }
-        for (order, contract) in &known.elsewhere {
+        for (contract, orders) in &known.elsewhere {
+            let name = &account.network.name;
             eprintln!(
-                "note: the channel of order {order} is in another contract: say channels = \"{contract}\" in \
-                 [evm.networks.{}] to have it back",
-                account.network.name
+                "note: not looked at: channels of {orders} orders in another contract. Say channels = \"{contract}\" in \
+                 [evm.networks.{name}] for those"
             );
         }
         Ok(())
