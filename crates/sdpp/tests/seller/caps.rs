@@ -143,16 +143,17 @@ async fn a_turn_of_a_session_signs_so_many_messages() {
 /// still served.
 #[tokio::test]
 async fn modest_buyers_are_done_before_a_greedy_one() {
-    const MANY: u64 = 200_000;
+    // More than any machine delivers while the others buy their few.
+    const MANY: u64 = 50_000_000;
     let mut plain = product(1000);
     plain.message_max = 1000;
     let signed =
         sdpp_proto::statement::Product { signing: sdpp_proto::statement::Signing::Message, k: 10_000, ..plain.clone() };
-    for (product, greedy) in [(plain, MANY), (signed, 20_000)] {
+    for product in [plain, signed] {
         let world = World::new(FakeMode::Voucher, product.clone(), MANY);
         let seller = world.seller(vec![offer(product, flood())]).await;
         let (at, serving) = world.listen(&seller).await;
-        let greedy_one = Buying::start(&world, at, world.buyer(2), world.request(greedy, 64));
+        let greedy_one = Buying::start(&world, at, world.buyer(2), world.request(MANY, 64));
         until(|| greedy_one.count() > 0).await;
         let modest: Vec<_> =
             (3..8).map(|seed| Buying::start(&world, at, world.buyer(seed), world.request(50, 4))).collect();
@@ -160,10 +161,9 @@ async fn modest_buyers_are_done_before_a_greedy_one() {
             let done = one.done().await;
             assert_eq!((done.ended, done.delivered), (Ended::Settled, 50));
         }
-        let so_far = greedy_one.count() as u64;
-        assert!(so_far < greedy, "{so_far} of {greedy}");
-        let done = greedy_one.done().await;
-        assert_eq!((done.ended, done.delivered), (Ended::Settled, greedy));
+        assert!(!greedy_one.task.is_finished());
+        let done = greedy_one.stopped().await;
+        assert!(done.ended == Ended::Settled && done.delivered > 0 && done.delivered < MANY, "{done:?}");
         world.stop.send(true).unwrap();
         serving.await.unwrap();
     }

@@ -94,7 +94,7 @@ pub(crate) struct Buying {
     pub(crate) kept: Kept,
     pub(crate) task: JoinHandle<Result<Purchase, BuyError>>,
     /// Held: a buyer whose stop is gone never stops.
-    _stop: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
 }
 
 impl Buying {
@@ -102,7 +102,7 @@ impl Buying {
         let (kept, stop, address) = (Kept::default(), watch::channel(false).0, world.address(at));
         let (mut sink, heard) = (kept.clone(), stop.subscribe());
         let task = tokio::spawn(async move { buyer.buy(&address, &request, &mut sink, heard).await });
-        Self { kept, task, _stop: stop }
+        Self { kept, task, stop }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -111,6 +111,12 @@ impl Buying {
 
     pub(crate) async fn done(self) -> Purchase {
         self.task.await.unwrap().unwrap()
+    }
+
+    /// It has enough: what came is settled.
+    pub(crate) async fn stopped(self) -> Purchase {
+        self.stop.send_replace(true);
+        self.done().await
     }
 
     /// The buyer's program dies.
