@@ -18,8 +18,6 @@
 
 mod buyer;
 mod call;
-#[cfg_attr(not(feature = "evm"), path = "no_chain.rs")]
-mod chain;
 mod check;
 mod ctx;
 mod journal;
@@ -33,6 +31,4 @@ mod pools;
 mod run;
 mod seller;
 
-#[cfg(feature = "evm")]
-pub use run::simulate_evm;
 pub use run::{Failure, Report, simulate, simulate_bytes};
