@@ -275,6 +275,10 @@ impl Payee for EvmPayee {
         Box::pin(self.cash(order, finished))
     }
 
+    fn is_dear(&self) -> bool {
+        true
+    }
+
     fn redeem_closing(&self) -> Reply<'_, ()> {
         Box::pin(async move { Self::redeem_closing(self).await.map(drop) })
     }

@@ -206,6 +206,12 @@ pub trait Payee: Send + Sync {
     /// `finished`, the order is over and its channel may be closed for both.
     fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed>;
 
+    /// Whether a redemption is dear and slow, as a transaction on a chain is: then an order is redeemed when it ends or when its
+    /// payer has asked for the close, beside the connections, and not whenever a connection is lost.
+    fn is_dear(&self) -> bool {
+        false
+    }
+
     /// Redeems at once, where the rail can, what is lost if it is late: the vouchers of all orders whose payers have asked for
     /// the close. By default nothing: each of them is redeemed by itself.
     fn redeem_closing(&self) -> Reply<'_, ()> {

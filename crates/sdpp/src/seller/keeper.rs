@@ -38,7 +38,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
 
 /// Closes the channels of orders that are over, at the end: sessions leave that to the keeper where redeeming is dear.
 pub(super) async fn close_what_is_over(shared: &Shared) {
-    if shared.settings.redeem_every == 0 {
+    if shared.house.payees.iter().any(|payee| payee.is_dear()) {
         let _alone = shared.tending.lock().await;
         while tend(shared).await {}
     }
@@ -92,7 +92,7 @@ async fn tend(shared: &Shared) -> bool {
                         // Its buyer may still come back. Where redeeming is dear, only what is in a hurry is redeemed before
                         // an order ends.
                         Standstill::Parked if one.amount.is_zero() => {}
-                        Standstill::Parked if shared.settings.redeem_every == 0 && !one.closing => {}
+                        Standstill::Parked if payee.is_dear() && !one.closing => {}
                         Standstill::Parked => drop(redeem(shared, payee, one.order, false).await),
                         Standstill::Finished if closed >= CLOSED_AT_ONCE => left = true,
                         Standstill::Finished => {

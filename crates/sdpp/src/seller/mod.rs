@@ -116,8 +116,7 @@ pub struct Settings {
     pub pools: Pools,
     /// What is taken at one time.
     pub limits: Limits,
-    /// Vouchers are redeemed after every so many invoices paid; 0: at the end of an order only, or when its buyer has asked
-    /// for the close of the channel.
+    /// Vouchers are redeemed after every so many invoices paid; 0: not while a sale goes on.
     pub redeem_every: u64,
     /// How often vouchers of buyers that are away, and closes that were requested, are looked after:
     /// well below the shortest grace period.

@@ -86,7 +86,7 @@ impl Session {
         let (order, finished, has_paid) = (account.id(), account.is_settled(), account.has_paid());
         let payee = payee_of(&self.shared, account.terms());
         // Where redeeming is dear and slow, that is for the end of the order, and no connection waits for it.
-        let is_dear = self.shared.settings.redeem_every == 0;
+        let is_dear = payee.as_ref().is_some_and(|payee| payee.is_dear());
         if is_dear && finished && !self.halt.stopped {
             return true;
         }
