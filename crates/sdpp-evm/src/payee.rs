@@ -230,7 +230,10 @@ fn redemption(
     state: &OrderState,
     finished: bool,
 ) -> Result<Option<Bytes>, RailError> {
-    let best = state.best.as_ref().filter(|best| best.total > channel.redeemed);
+    // What was redeemed a moment ago may be dropped by a reorganisation, and the close not: it brings all once more, of which the
+    // contract takes what is new.
+    let brings = |best: &Signed<Payment>| best.total > channel.redeemed || (finished && !best.total.is_zero());
+    let best = state.best.as_ref().filter(|best| brings(best));
     let voucher = best.map(|best| claim_of(best).map(|(claim, proof)| claim.call(&proof))).transpose()?;
     Ok(match (voucher, finished) {
         (Some(last), true) => Some(c::closeCall { last }.abi_encode().into()),

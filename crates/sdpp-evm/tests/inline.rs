@@ -243,3 +243,28 @@ async fn the_rail_conforms_in_memory_in_a_storm() {
         world.is_conserved();
     }
 }
+
+/// Found by the simulator: the rest of such a channel went back to its payer, and with it what the seller had earned.
+#[tokio::test(start_paused = true)]
+async fn a_close_brings_what_was_redeemed_before_where_that_is_reorganised_away() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let world = World::new(false, |chain| {
+        let (chain, asked) = (chain.clone(), asked.clone());
+        Arc::new(move |method| {
+            // The close was decided on by what the chain said before.
+            if method == "eth_estimateGas"
+                && asked.fetch_sub(asked.load(Ordering::SeqCst).min(1), Ordering::SeqCst) == 1
+            {
+                assert_eq!(chain.reorganise(FINALITY, false).transactions, 1);
+            }
+            Fate::Answered
+        })
+    });
+    let sale = Sale::start(&world).await;
+    sale.pay_and_settle(&sale.bill(0, 10)).await;
+    assert_eq!(world.payee.redeem(&sale.order.id(), false).await.unwrap().total, Amount::new(10));
+    asked.store(1, Ordering::SeqCst);
+    assert_eq!(world.payee.redeem(&sale.order.id(), true).await.unwrap().total, Amount::new(10));
+    assert_eq!((world.received().await, world.locked().await), (Amount::new(10), Amount::ZERO));
+    world.is_conserved();
+}
