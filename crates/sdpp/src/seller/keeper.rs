@@ -22,6 +22,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Before the next look where orders that are over are left.
 const NEXT_LOOK: Duration = Duration::from_millis(100);
 
+/// Channels of orders that are over that are closed between two looks at what is in a hurry: on a chain each takes a block.
+const CLOSED_AT_ONCE: usize = 8;
+
 /// Looks at once, and then every so often until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let _alone = tokio::select! {
@@ -65,12 +68,11 @@ async fn sweep_for_ever(shared: &Shared) {
     }
 }
 
-/// Channels of orders that are over that are closed between two looks at what is in a hurry: on a chain each takes a block.
-const CLOSED_AT_ONCE: usize = 8;
-
 /// One look. What cannot be done now is tried at the next one. Says whether orders that are over are left.
 async fn tend(shared: &Shared) -> bool {
     let (mut closed, mut left) = (0usize, false);
+    // Then channels stay open, and come up at each look.
+    let closes_none = shared.settings.journal.has_failed();
     for payee in &shared.house.payees {
         failpoint::before(Deed::Outstanding);
         let found = payee.outstanding().await;
@@ -94,6 +96,7 @@ async fn tend(shared: &Shared) -> bool {
                         Standstill::Parked if one.amount.is_zero() => {}
                         Standstill::Parked if payee.is_dear() && !one.closing => {}
                         Standstill::Parked => drop(redeem(shared, payee, one.order, false).await),
+                        Standstill::Finished if closes_none && one.amount.is_zero() => {}
                         Standstill::Finished if closed >= CLOSED_AT_ONCE => left = true,
                         Standstill::Finished => {
                             closed = closed.saturating_add(usize::from(redeem(shared, payee, one.order, true).await));

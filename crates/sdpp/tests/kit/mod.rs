@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ use sdpp_proto::statement::{
 };
 use sdpp_proto::suite::Suite;
 use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakePayer, FakeRecords, FakeWorld};
-use sdpp_rail::{Backing, Bill, MemoryDisk, Outcome, Outstanding, Payee, Records, Redeemed, Reply, Standings};
+use sdpp_rail::{
+    Backing, Bill, MemoryDisk, Outcome, Outstanding, Payee, RailError, Records, Redeemed, Reply, Standings,
+};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -197,6 +200,62 @@ impl Payee for Stuck {
 
     fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
         Box::pin(std::future::pending())
+    }
+}
+
+/// A rail on which redeeming is dear, and which may be away.
+pub struct Dear {
+    payee: FakePayee,
+    pub away: AtomicBool,
+    pub redemptions: AtomicU32,
+    pub looks: AtomicU32,
+}
+
+impl Dear {
+    /// More than this many redemptions is asking for ever.
+    const FOR_EVER: u32 = 1000;
+
+    pub fn new(world: &World) -> Arc<Self> {
+        let payee = FakePayee::new(&world.bank, "seller", FakeWorld::asset(), FakeMode::Voucher);
+        Arc::new(Self { payee, away: AtomicBool::new(false), redemptions: AtomicU32::new(0), looks: AtomicU32::new(0) })
+    }
+
+    /// A seller that is paid by it, and by nothing else.
+    pub async fn seller(self: &Arc<Self>, world: &World, offers: Vec<Offer>) -> Seller {
+        let payees: Vec<Arc<dyn Payee>> = vec![self.clone()];
+        let settings = world.seller_settings(offers);
+        Seller::start(seller::Settings { payees, redeem_every: 0, ..settings }).await.unwrap()
+    }
+}
+
+impl Payee for Dear {
+    fn option(&self) -> PayOption {
+        self.payee.option()
+    }
+
+    fn admit<'a>(&'a self, order: &'a Signed<Order>) -> Reply<'a, Backing> {
+        self.payee.admit(order)
+    }
+
+    fn settle<'a>(&'a self, bill: &'a Bill, payment: &'a Signed<Payment>) -> Reply<'a, Outcome> {
+        self.payee.settle(bill, payment)
+    }
+
+    fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
+        if self.away.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(RailError::Unavailable) });
+        }
+        assert!(self.redemptions.fetch_add(1, Ordering::SeqCst) < Self::FOR_EVER, "it redeems for ever");
+        self.payee.redeem(order, finished)
+    }
+
+    fn is_dear(&self) -> bool {
+        true
+    }
+
+    fn outstanding(&self) -> Reply<'_, Vec<Outstanding>> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.payee.outstanding()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Vouchers become money without the buyer's help.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sdpp::journal::{Journal, order_stream};
@@ -124,6 +125,30 @@ async fn a_close_that_is_requested_while_an_order_is_parked_costs_nothing() {
     until(|| earned(&world) == Amount::new(75)).await;
     world.bank.advance_ms(sdpp_rail::fake::FakePayee::GRACE_MIN_MS);
     assert_eq!((earned(&world), locked(&world, 2)), (Amount::new(75), Amount::ZERO));
+    world.stop.send(true).unwrap();
+    serving.await.unwrap();
+}
+
+/// Each redemption costs gas there, and a buyer may lose its connection ten times a minute.
+#[tokio::test]
+async fn a_parked_order_is_redeemed_where_that_is_dear_only_when_its_close_is_requested() {
+    let mut world = World::new(FakeMode::Voucher, product(10), 0);
+    world.tend_every = Duration::from_millis(5);
+    let tap = Tap::new();
+    let dear = Dear::new(&world);
+    let seller = dear.seller(&world, vec![offer(named("weather", 1), tap.source("weather"))]).await;
+    let (at, serving) = world.listen(&seller).await;
+    let buying = Buying::start(&world, at, world.buyer(2), world.request(1000, 4));
+    paid_75(&seller, &tap).await;
+    let funding = channel_of(&world, seller.status().orders[0].order).await;
+    buying.kill().await;
+    until(|| seller.status().orders[0].state == OrderState::Parked).await;
+    let before = dear.looks.load(Ordering::SeqCst);
+    until(|| dear.looks.load(Ordering::SeqCst) > before + 3).await;
+    assert_eq!((dear.redemptions.load(Ordering::SeqCst), earned(&world)), (0, Amount::ZERO));
+    let thief = FakePayer::new(&world.bank, key(2).public().multibase(), FakeMode::Voucher);
+    thief.close(&funding).await.unwrap();
+    until(|| earned(&world) == Amount::new(75)).await;
     world.stop.send(true).unwrap();
     serving.await.unwrap();
 }
