@@ -5,7 +5,7 @@
 //! ```
 //! Each transaction has a block of its own. Nothing here looks at a clock or draws a number, so the same questions in the
 //! same order get the same answers. Time passes on the chain with its blocks: one is made where a question comes some
-//! seconds after the last one, and at every other question for the newest block, so that what waits for more blocks does
+//! seconds after the last one, and at every third question for the newest block, so that what waits for more blocks does
 //! not wait for ever.
 
 mod blocks;

@@ -102,6 +102,28 @@ pub const POINTS: &[&str] = &[
     "money: channel closed by the buyer",
 ];
 
+/// What every long run must reach beside them, where worlds have a chain.
+pub const CHAIN_POINTS: &[&str] = if cfg!(feature = "evm") {
+    &[
+        "rail: evm",
+        "chain: refused",
+        "chain: busy",
+        "chain: away",
+        "chain: request lost",
+        "chain: answer lost",
+        "chain: node is behind",
+        "chain: transaction waits",
+        "chain: reorganised",
+        "chain: transaction dropped",
+        "chain: transaction comes back",
+        "chain: open dropped",
+        "chain: given up in the middle",
+        "chain: all redeemed at once",
+    ]
+} else {
+    &[]
+};
+
 impl Coverage {
     /// Counts one.
     pub fn hit(&mut self, point: &'static str) {
@@ -133,7 +155,8 @@ impl Coverage {
         let offences = Offence::ALL.iter().map(|offence| offence.name());
         let buyers = BuyerLie::ALL.iter().filter(|lie| !lie.offences().is_empty()).map(|lie| lie.point());
         let sellers = SellerLie::ALL.iter().filter(|lie| !lie.offences().is_empty()).map(|lie| lie.point());
-        let listed: Vec<&'static str> = POINTS.iter().copied().chain(offences).chain(buyers).chain(sellers).collect();
+        let listed: Vec<&'static str> =
+            POINTS.iter().chain(CHAIN_POINTS).copied().chain(offences).chain(buyers).chain(sellers).collect();
         let others: Vec<&'static str> = self.counts.keys().copied().filter(|point| !listed.contains(point)).collect();
         listed.into_iter().chain(others).map(|point| (point, self.count(point))).collect()
     }

@@ -9,5 +9,5 @@ mod dice;
 pub mod liar;
 pub mod world;
 
-pub use coverage::{Coverage, POINTS};
+pub use coverage::{CHAIN_POINTS, Coverage, POINTS};
 pub use dice::Dice;

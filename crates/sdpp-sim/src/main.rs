@@ -4,7 +4,10 @@
 //! cargo run -p sdpp-sim --release -- --seeds 5000
 //! cargo run -p sdpp-sim --release -- --from 100000 --to 200000 --append results.txt
 //! cargo run -p sdpp-sim --release -- --replay 4711
+//! cargo run -p sdpp-sim --release --features evm -- --evm --seeds 5000
 //! ```
+//!
+//! With the feature `evm` every 12th seed has a second world, whose money is on an EVM chain: the first one stays what it is.
 
 use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write as _};
@@ -17,11 +20,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use sdpp_sim::Coverage;
-use sdpp_sim::world::{Report, simulate};
+use sdpp_sim::world::{Failure, Report, simulate};
+use sdpp_sim::{CHAIN_POINTS, Coverage};
 
 /// Seeds from which on every fault, offence and state must have been reached.
 const COVERED_FROM: u64 = 4_000;
+/// Of so many seeds one has a second world, on a chain.
+const EVM_EVERY: u64 = 12;
 
 /// Runs made-up worlds, one per seed, and checks after every step that nothing is lost.
 #[derive(Parser)]
@@ -41,6 +46,10 @@ struct Arguments {
     /// Runs one seed and says what happens in it.
     #[arg(long, conflicts_with_all = ["seeds", "from", "to", "append"])]
     replay: Option<u64>,
+    /// Only worlds that pay on an EVM chain, one for each seed.
+    #[cfg(feature = "evm")]
+    #[arg(long)]
+    evm: bool,
     /// Threads; one per core if not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -49,20 +58,56 @@ struct Arguments {
     keep_going: bool,
 }
 
+impl Arguments {
+    #[cfg(feature = "evm")]
+    const fn evm(&self) -> bool {
+        self.evm
+    }
+
+    #[cfg(not(feature = "evm"))]
+    const fn evm(&self) -> bool {
+        false
+    }
+}
+
+/// One of the worlds of a seed.
+#[derive(Clone, Copy)]
+struct World {
+    seed: u64,
+    evm: bool,
+}
+
+impl World {
+    fn run(self, trace: bool) -> Result<Report, Failure> {
+        #[cfg(feature = "evm")]
+        if self.evm {
+            return sdpp_sim::world::simulate_evm(self.seed, trace);
+        }
+        simulate(self.seed, trace)
+    }
+
+    /// As the command line names it.
+    fn name(self) -> String {
+        if self.evm { format!("{} --evm", self.seed) } else { self.seed.to_string() }
+    }
+}
+
 /// What all threads share.
 struct Shared {
     next: AtomicU64,
     done: AtomicU64,
     steps: AtomicU64,
     failed: AtomicBool,
+    /// Only worlds on a chain.
+    evm: bool,
     coverage: Mutex<Coverage>,
-    failures: Mutex<Vec<(u64, String)>>,
+    failures: Mutex<Vec<(World, String)>>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(seed) = arguments.replay {
-        return replay(seed);
+        return replay(World { seed, evm: arguments.evm() });
     }
     // A panic is a finding with a seed: it is said once, with the others.
     panic::set_hook(Box::new(|_| {}));
@@ -75,6 +120,7 @@ fn main() -> ExitCode {
         done: AtomicU64::new(0),
         steps: AtomicU64::new(0),
         failed: AtomicBool::new(false),
+        evm: arguments.evm(),
         coverage: Mutex::new(Coverage::default()),
         failures: Mutex::new(Vec::new()),
     };
@@ -95,22 +141,26 @@ fn work(shared: &Shared, to: u64, keep_going: bool) {
         if seed >= to {
             return;
         }
-        match one(seed) {
-            Ok(report) => {
-                shared.steps.fetch_add(report.steps, Ordering::Relaxed);
-                lock(&shared.coverage).add(&report.coverage);
-            }
-            Err(what) => {
-                shared.failed.store(true, Ordering::Relaxed);
-                lock(&shared.failures).push((seed, what));
+        let both = !shared.evm && cfg!(feature = "evm") && seed.is_multiple_of(EVM_EVERY);
+        let second = both.then_some(World { seed, evm: true });
+        for world in std::iter::once(World { seed, evm: shared.evm }).chain(second) {
+            match one(world) {
+                Ok(report) => {
+                    shared.steps.fetch_add(report.steps, Ordering::Relaxed);
+                    lock(&shared.coverage).add(&report.coverage);
+                }
+                Err(what) => {
+                    shared.failed.store(true, Ordering::Relaxed);
+                    lock(&shared.failures).push((world, what));
+                }
             }
         }
         shared.done.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn one(seed: u64) -> Result<Report, String> {
-    match panic::catch_unwind(AssertUnwindSafe(|| simulate(seed, false))) {
+fn one(world: World) -> Result<Report, String> {
+    match panic::catch_unwind(AssertUnwindSafe(|| world.run(false))) {
         Ok(done) => done.map_err(|failure| failure.to_string()),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
@@ -160,12 +210,15 @@ fn report(shared: &Shared, (from, to): (u64, u64), passed: Duration, append: Opt
     for (point, count) in coverage.table() {
         text.push_str(&format!("{count:>12}  {point}\n"));
     }
-    for (seed, what) in failures.iter() {
+    for (world, what) in failures.iter() {
+        let (name, features) = (world.name(), if world.evm { " --features evm" } else { "" });
         text.push_str(&format!(
-            "FAILED {seed}: {what}\n  replay: cargo run -p sdpp-sim --release -- --replay {seed}\n"
+            "FAILED {name}: {what}\n  replay: cargo run -p sdpp-sim --release{features} -- --replay {name}\n"
         ));
     }
-    let missing = coverage.missing();
+    let mut missing = coverage.missing();
+    // Nobody lies on a chain, and no ledger is there.
+    missing.retain(|point| !shared.evm || CHAIN_POINTS.contains(point));
     let uncovered = done >= COVERED_FROM && !missing.is_empty();
     if uncovered {
         text.push_str(&format!("NEVER REACHED: {}\n", missing.join(", ")));
@@ -185,17 +238,18 @@ fn report(shared: &Shared, (from, to): (u64, u64), passed: Duration, append: Opt
     if failures.is_empty() && !uncovered { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn replay(seed: u64) -> ExitCode {
-    match simulate(seed, true) {
+fn replay(world: World) -> ExitCode {
+    let name = world.name();
+    match world.run(true) {
         Ok(report) => {
             say(&format!(
-                "seed {seed}: {} steps, {} ms of virtual time, all is well\n",
+                "seed {name}: {} steps, {} ms of virtual time, all is well\n",
                 report.steps, report.passed_ms
             ));
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            say(&format!("seed {seed} FAILED: {failure}\n"));
+            say(&format!("seed {name} FAILED: {failure}\n"));
             ExitCode::FAILURE
         }
     }

@@ -3,14 +3,15 @@
 
 use sdpp_sim::world::{simulate, simulate_bytes};
 
-/// Seeds that failed once, with what they found. A seed means another world whenever a draw is added: what
+/// Seeds that failed once, with what they found; `evm` before the seed: of its world on a chain. A seed means another world whenever a draw is added: what
 /// a finding was about has a test of its own where it was fixed.
 const KEPT: &str = include_str!("seeds.txt");
 
 #[test]
 fn seeds_that_failed_once_are_well() {
     let mut count = 0;
-    for line in KEPT.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+    let is_kept = |line: &&str| !line.starts_with('#') && !line.starts_with("evm ") && !line.trim().is_empty();
+    for line in KEPT.lines().filter(is_kept) {
         let (seed, why) = line.split_once(' ').unwrap();
         let seed: u64 = seed.parse().unwrap();
         if let Err(failure) = simulate(seed, false) {
@@ -19,6 +20,27 @@ fn seeds_that_failed_once_are_well() {
         count += 1;
     }
     assert!(count > 0, "there are seeds to keep");
+}
+
+#[cfg(feature = "evm")]
+#[test]
+fn seeds_whose_chains_failed_once_are_well() {
+    for line in KEPT.lines().filter_map(|line| line.strip_prefix("evm ")) {
+        let (seed, why) = line.split_once(' ').unwrap();
+        if let Err(failure) = sdpp_sim::world::simulate_evm(seed.parse().unwrap(), false) {
+            panic!("seed {seed} --evm ({why}): {failure}");
+        }
+    }
+}
+
+#[cfg(feature = "evm")]
+#[test]
+fn a_seed_has_the_same_chain_each_time() {
+    for seed in [3, 20, 43] {
+        let [one, other] = [(), ()].map(|()| sdpp_sim::world::simulate_evm(seed, false).unwrap());
+        assert_eq!((one.steps, one.passed_ms), (other.steps, other.passed_ms));
+        assert_eq!(one.coverage.table(), other.coverage.table());
+    }
 }
 
 #[test]

@@ -9,7 +9,9 @@ use super::machine::{Done, In, Reverted, State, hash_of};
 /// Blocks behind the newest one whose state is known.
 pub const FORGET_AFTER: usize = 128;
 /// So many seconds after a block there is another one.
-const BLOCK_S: u64 = 2;
+const BLOCK_S: u64 = 5;
+/// So often somebody asks for the newest block until there is one.
+const ASKED_BLOCK: u64 = 3;
 /// A replacement pays so many hundredths of what it replaces.
 const REPLACES_FROM: u128 = 110;
 
@@ -181,7 +183,7 @@ impl Blocks {
             }
         }
         self.asked_for_newest = self.asked_for_newest.saturating_add(u64::from(for_newest));
-        let is_asked = for_newest && self.asked_for_newest.is_multiple_of(2);
+        let is_asked = for_newest && self.asked_for_newest.is_multiple_of(ASKED_BLOCK);
         if is_asked || now >= self.newest().at.timestamp.saturating_add(BLOCK_S) {
             self.mine(now);
         }

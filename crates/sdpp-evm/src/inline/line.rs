@@ -29,6 +29,8 @@ pub enum Fate {
     AnswerLost,
     /// It is answered by a node that has not heard of the last blocks yet, so many of them.
     Behind(u64),
+    /// Nobody ever hears of it, and nothing was done: for an asker that is given up there.
+    Never,
     /// Where it sends a transaction, that is mined only after so many more questions; else it is answered.
     Waits(u32),
 }
@@ -59,6 +61,7 @@ impl Line {
             Fate::Busy => Ok(Response { id: request.id().clone(), payload: super::question::busy() }),
             Fate::Refused => Err(TransportErrorKind::custom_str("nobody is there")),
             Fate::RequestLost => Err(lost().await),
+            Fate::Never => std::future::pending().await,
             Fate::AnswerLost => {
                 drop(ask(0, 0));
                 Err(lost().await)

@@ -29,6 +29,8 @@ pub(crate) struct Ticket {
 /// A question to a rail.
 pub(crate) enum Call {
     Open(Arc<dyn Payer>, Box<OpenRequest>),
+    /// The same of what was opened before, if it was.
+    Opened(Arc<dyn Payer>, Box<OpenRequest>),
     Pay(Arc<dyn Payer>, Box<Bill>),
     Status(Arc<dyn Payer>, StatementId),
     Close(Arc<dyn Payer>, Funding),
@@ -76,6 +78,7 @@ impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Open(..) => "open",
+            Self::Opened(..) => "opened",
             Self::Pay(..) => "pay",
             Self::Status(..) => "status",
             Self::Close(..) => "close",
@@ -101,6 +104,10 @@ impl Call {
     pub(crate) fn apply(self, about: &StatementId) -> Answer {
         match self {
             Self::Open(payer, request) => Answer::Opened(now_or_never(payer.open(&request))),
+            Self::Opened(payer, request) => {
+                let found = now_or_never(payer.opened(&request));
+                Answer::Opened(found.and_then(|found| found.ok_or(RailError::Declined("nothing was opened"))))
+            }
             Self::Pay(payer, bill) => Answer::Paid(now_or_never(payer.pay(&bill))),
             Self::Status(payer, invoice) => Answer::Status(now_or_never(payer.status(&invoice))),
             Self::Close(payer, funding) => Answer::Closed(now_or_never(payer.close(&funding))),
@@ -117,7 +124,7 @@ impl Call {
         let unknown = RailError::Unknown;
         let unavailable = RailError::Unavailable;
         match self {
-            Self::Open(..) => Answer::Opened(Err(unknown)),
+            Self::Open(..) | Self::Opened(..) => Answer::Opened(Err(unknown)),
             Self::Pay(..) => Answer::Paid(Err(unknown)),
             Self::Status(..) => Answer::Status(Err(unavailable)),
             Self::Close(..) => Answer::Closed(Err(unknown)),
@@ -133,7 +140,7 @@ impl Call {
     pub(crate) fn refused(&self) -> Answer {
         let unavailable = RailError::Unavailable;
         match self {
-            Self::Open(..) => Answer::Opened(Err(unavailable)),
+            Self::Open(..) | Self::Opened(..) => Answer::Opened(Err(unavailable)),
             Self::Pay(..) => Answer::Paid(Err(unavailable)),
             Self::Status(..) => Answer::Status(Err(unavailable)),
             Self::Close(..) => Answer::Closed(Err(unavailable)),
@@ -197,10 +204,11 @@ pub(crate) fn arrive(ctx: &mut Ctx, ticket: Ticket, call: Call, is_down: bool) {
             call.unheard()
         }
     };
+    ctx.say(|| format!("{:?} will hear: {answer:?}", ticket.party));
     if answer.accuses() {
         ctx.shared.accuse();
     }
-    let mut way = 1 + ctx.below(4);
+    let mut way = 1 + ctx.below(4) + ctx.shared.spent_ms();
     if ctx.shared.chance(ctx.shared.weather.late) {
         way += ctx.below(1_000);
     }

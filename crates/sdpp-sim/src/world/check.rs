@@ -187,7 +187,12 @@ impl World {
     /// Everybody has come to an end: channels are closed, and every cent is where it belongs.
     pub(super) fn end(&mut self) -> Result<(), String> {
         self.ends_well()?;
-        for _ in 0..3 {
+        // Chains go on replacing blocks when all is calm: once more for what was undone so.
+        let unsettled = usize::from(self.money.chain.is_some());
+        for round in 0..3 + unsettled {
+            if let Some(chain) = &self.money.chain {
+                chain.unsettle(round < unsettled);
+            }
             // The seller redeems what it has, then buyers take back what is left when the grace is over.
             self.run_for(65_000)?;
             for seat in &self.buyers {

@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     now_ms: AtomicU64,
     calm: AtomicBool,
     accused: AtomicBool,
+    /// Time that rails have waited in calls since somebody asked.
+    spent_ms: AtomicU64,
     pub(crate) weather: Weather,
 }
 
@@ -94,6 +96,7 @@ impl Shared {
             now_ms: AtomicU64::new(START.as_ms()),
             calm: AtomicBool::new(false),
             accused: AtomicBool::new(false),
+            spent_ms: AtomicU64::new(0),
             weather,
         })
     }
@@ -125,6 +128,17 @@ impl Shared {
 
     pub(crate) fn is_accused(&self) -> bool {
         self.accused.load(Ordering::Relaxed)
+    }
+
+    /// A rail has waited for something within a call.
+    #[cfg(feature = "evm")]
+    pub(crate) fn spend_ms(&self, ms: u64) {
+        self.spent_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// What was waited since this was asked last: the answer of a call is late by it.
+    pub(crate) fn spent_ms(&self) -> u64 {
+        self.spent_ms.swap(0, Ordering::Relaxed)
     }
 
     pub(crate) fn calm(&self) {

@@ -18,6 +18,8 @@
 
 mod buyer;
 mod call;
+#[cfg_attr(not(feature = "evm"), path = "no_chain.rs")]
+mod chain;
 mod check;
 mod ctx;
 mod journal;
@@ -31,4 +33,6 @@ mod pools;
 mod run;
 mod seller;
 
+#[cfg(feature = "evm")]
+pub use run::simulate_evm;
 pub use run::{Failure, Report, simulate, simulate_bytes};

@@ -1,4 +1,4 @@
-//! The rails of a world: the embedded ledger with all that can happen to it, or a fake bank.
+//! The rails of a world: the embedded ledger with all that can happen to it, a chain, or a fake bank.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +16,7 @@ use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakePayer};
 use sdpp_rail::{FlushFault, MemoryDisk, MemoryStore, Payee, Payer, RailError, Records};
 
 use super::call::now_or_never;
+use super::chain::Chain;
 use super::ctx::Shared;
 use super::keys::{ISSUER, LOG, WITNESS, key};
 
@@ -30,6 +31,8 @@ pub(crate) enum RailKind {
     Direct,
     FakeVoucher,
     FakeDirect,
+    /// In worlds of their own, beside those that a seed always meant.
+    Evm,
 }
 
 impl RailKind {
@@ -40,7 +43,7 @@ impl RailKind {
     }
 
     pub(crate) const fn has_channel(self) -> bool {
-        matches!(self, Self::Voucher | Self::FakeVoucher)
+        matches!(self, Self::Voucher | Self::FakeVoucher | Self::Evm)
     }
 
     pub(crate) const fn point(self) -> &'static str {
@@ -49,6 +52,7 @@ impl RailKind {
             Self::Direct => "rail: ledger-direct",
             Self::FakeVoucher => "rail: fake voucher",
             Self::FakeDirect => "rail: fake direct",
+            Self::Evm => "rail: evm",
         }
     }
 }
@@ -246,6 +250,7 @@ impl House {
 pub(crate) struct Money {
     pub(crate) kind: RailKind,
     pub(crate) house: Option<House>,
+    pub(crate) chain: Option<Chain>,
     bank: FakeBank,
     asset: AssetId,
     issued: Amount,
@@ -262,13 +267,14 @@ impl Money {
         Self {
             kind,
             house,
+            chain: (kind == RailKind::Evm).then(|| Chain::new(shared)),
             bank: FakeBank::new(),
             asset: asset_id("coin", &issuer.public()),
             issued: Amount::ZERO,
             accounts: Vec::new(),
             pay_by_ms,
             grace_ms: match kind {
-                RailKind::Voucher => GRACE_MS,
+                RailKind::Voucher | RailKind::Evm => GRACE_MS,
                 RailKind::FakeVoucher => FakePayee::GRACE_MIN_MS,
                 RailKind::Direct | RailKind::FakeDirect => 0,
             },
@@ -279,6 +285,9 @@ impl Money {
     pub(crate) fn fund(&mut self, account: &PublicKey, amount: Amount) {
         self.issued = self.issued.checked_add(amount).unwrap_or(Amount::MAX);
         self.accounts.push(*account);
+        if let Some(chain) = &self.chain {
+            return chain.fund(account, amount);
+        }
         match &self.house {
             Some(house) => {
                 let reference = Bytes32(*account.as_bytes());
@@ -301,6 +310,9 @@ impl Money {
         key: &SigningKey,
         replica: Option<MemoryStore>,
     ) -> (Arc<dyn Payer>, Option<Arc<dyn Records>>) {
+        if let Some(chain) = &self.chain {
+            return (chain.payer(&key.public()), None);
+        }
         let Some(house) = &self.house else {
             return (Arc::new(FakePayer::new(&self.bank, key.public().multibase(), self.mode())), None);
         };
@@ -308,7 +320,7 @@ impl Money {
         let records = Arc::new(LedgerRecords::new(client.clone(), key.clone()));
         match self.kind {
             RailKind::Direct => (Arc::new(DirectPayer::new(client, key.clone())), Some(records)),
-            RailKind::Voucher | RailKind::FakeVoucher | RailKind::FakeDirect => {
+            RailKind::Voucher | RailKind::FakeVoucher | RailKind::FakeDirect | RailKind::Evm => {
                 (Arc::new(VoucherPayer::new(client, key.clone())), Some(records))
             }
         }
@@ -320,6 +332,9 @@ impl Money {
         key: &SigningKey,
         (book, replica): (MemoryStore, Option<MemoryStore>),
     ) -> (Arc<dyn Payee>, Option<Arc<dyn Records>>) {
+        if let Some(chain) = &self.chain {
+            return (chain.payee(&key.public(), book, (self.grace_ms, self.pay_by_ms)), None);
+        }
         let Some(house) = &self.house else {
             let address = key.public().multibase();
             return (Arc::new(FakePayee::new(&self.bank, address, self.asset.clone(), self.mode())), None);
@@ -335,7 +350,7 @@ impl Money {
         };
         match self.kind {
             RailKind::Direct => (Arc::new(DirectPayee::new(client, config, Box::new(book))), Some(records)),
-            RailKind::Voucher | RailKind::FakeVoucher | RailKind::FakeDirect => {
+            RailKind::Voucher | RailKind::FakeVoucher | RailKind::FakeDirect | RailKind::Evm => {
                 (Arc::new(VoucherPayee::new(client, config, Box::new(book))), Some(records))
             }
         }
@@ -348,6 +363,9 @@ impl Money {
 
     /// What an account holds, without what is locked.
     pub(crate) fn balance(&self, account: &PublicKey) -> Amount {
+        if let Some(chain) = &self.chain {
+            return chain.balance(account);
+        }
         match &self.house {
             Some(house) => {
                 let balance = house.observer.fresh(|fold| fold.balance(&self.asset, account));
@@ -359,6 +377,9 @@ impl Money {
 
     /// What is locked in channels.
     pub(crate) fn locked(&self, account: &PublicKey) -> Amount {
+        if let Some(chain) = &self.chain {
+            return chain.locked(account);
+        }
         match &self.house {
             Some(house) => {
                 let channels = now_or_never(house.observer.fresh(|fold| fold.channels_of(account))).unwrap_or_default();
@@ -371,7 +392,7 @@ impl Money {
 
     /// The grace of all channels ends, at once where the bank is a fake; says how long it takes.
     pub(crate) fn pass_grace(&self) -> u64 {
-        if self.house.is_none() {
+        if self.house.is_none() && self.chain.is_none() {
             self.bank.advance_ms(self.grace_ms);
             return 0;
         }
@@ -389,6 +410,17 @@ impl Money {
 
     /// Nothing is made and nothing lost.
     pub(crate) fn check(&mut self) -> Result<(), String> {
+        if let Some(chain) = &mut self.chain {
+            let (has_moved, supply) = (chain.has_moved(), chain.supply());
+            if has_moved && (supply, self.all()) != (self.issued, self.issued) {
+                return Err(format!(
+                    "{} were issued, {supply} are there, {} of them accounted for",
+                    self.issued,
+                    self.all()
+                ));
+            }
+            return Ok(());
+        }
         match &mut self.house {
             Some(house) => house.check(),
             None if self.bank.supply(&self.asset) == self.issued => Ok(()),

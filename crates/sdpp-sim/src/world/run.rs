@@ -18,7 +18,7 @@ use super::keys::{BUYER, SELLER, key};
 use super::liars;
 use super::link::{Link, Links};
 use super::model::Account;
-use super::money::Money;
+use super::money::{Money, RailKind};
 use super::plan::{Liar, Plan};
 use super::seller::{self, Seller};
 use crate::coverage::Coverage;
@@ -69,7 +69,16 @@ impl std::fmt::Display for Failure {
 /// # Panics
 /// Where a machine or the world itself panics: that is a finding, too.
 pub fn simulate(seed: u64, trace: bool) -> Result<Report, Failure> {
-    run(Dice::seeded(seed), trace)
+    run((Dice::seeded(seed), None), trace)
+}
+
+/// Runs the world of a seed that pays on an EVM chain: another one than that of [`simulate`], so that those stay what they are.
+///
+/// # Errors
+/// The first invariant that does not hold.
+#[cfg(feature = "evm")]
+pub fn simulate_evm(seed: u64, trace: bool) -> Result<Report, Failure> {
+    run((Dice::seeded(seed), Some(RailKind::Evm)), trace)
 }
 
 /// Runs the world that these bytes choose: a fuzzer's way in.
@@ -77,11 +86,11 @@ pub fn simulate(seed: u64, trace: bool) -> Result<Report, Failure> {
 /// # Errors
 /// The first invariant that does not hold.
 pub fn simulate_bytes(bytes: &[u8]) -> Result<Report, Failure> {
-    run(Dice::of_bytes(bytes), false)
+    run((Dice::of_bytes(bytes), None), false)
 }
 
-fn run(mut dice: Dice, trace: bool) -> Result<Report, Failure> {
-    let plan = Plan::draw(&mut dice);
+fn run((mut dice, wanted): (Dice, Option<RailKind>), trace: bool) -> Result<Report, Failure> {
+    let plan = Plan::draw(&mut dice, wanted);
     let shared = Shared::new(dice, plan.weather);
     let mut world = World::new(plan, &shared, trace);
     let done = world.live();
@@ -663,6 +672,9 @@ impl World {
     }
 
     fn shake_ledger(&mut self) {
+        if let Some(chain) = &self.money.chain {
+            return chain.suffer();
+        }
         let Some(house) = &self.money.house else { return };
         if self.ctx.below(3) == 1 {
             self.ctx.hit("disk: ledger");
