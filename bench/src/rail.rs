@@ -12,7 +12,8 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
 use sdpp_rail::fake::{FakeBank, FakeMode, FakePayee, FakeWorld};
 use sdpp_rail::{
-    Backing, Bill, Funding, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof, RailError, Redeemed, Reply,
+    Backing, Bill, CloseStatus, Funding, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof, RailError, Redeemed,
+    Reply,
 };
 
 /// Where it pays to.
@@ -56,8 +57,8 @@ impl Payer for BelievingPayer {
         Box::pin(std::future::ready(Ok(PaymentStatus::NotPaid)))
     }
 
-    fn close<'a>(&'a self, _funding: &'a Funding) -> Reply<'a, ()> {
-        Box::pin(std::future::ready(Ok(())))
+    fn close<'a>(&'a self, _funding: &'a Funding) -> Reply<'a, CloseStatus> {
+        Box::pin(std::future::ready(Ok(CloseStatus::Closed)))
     }
 }
 

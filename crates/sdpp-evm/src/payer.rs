@@ -2,15 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
-use alloy::signers::SignerSync as _;
+use alloy::primitives::{Address, B256, U256, keccak256};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
 use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
 use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
-use sdpp_rail::{Bill, Bills, Funding, OpenRequest, Payer, PaymentStatus, Proof, RailError, Reply};
+use sdpp_rail::{Bill, Bills, CloseStatus, Funding, OpenRequest, Payer, PaymentStatus, Proof, RailError, Reply};
 use tokio::time::{Instant, sleep};
 
 use crate::abi::{Erc20, SdppChannels as c};
@@ -19,7 +18,6 @@ use crate::node::{Channel, ChannelState, Node};
 use crate::relay::{Relay, Relayed};
 use crate::sender::{Call, Sender};
 use crate::terms::{EvmTerms, RAIL, address_of};
-use crate::typed;
 use crate::views::Views;
 use crate::voucher::Claim;
 
@@ -144,43 +142,50 @@ impl EvmPayer {
 
     /// First what is left in the contract of channels before.
     async fn deposit_itself(&self, terms: c::Terms, deposit: Amount) -> Result<(), RailError> {
-        let amount = U256::from(deposit.get());
-        let kept = self.node.balance(terms.token, self.account()).await?;
-        let kept = U256::from(kept.min(deposit).get());
-        let rest = amount.saturating_sub(kept);
-        let native = terms.token.is_zero();
-        if !native && kept.is_zero() && self.deposit_by_permit(&terms, amount).await? {
+        let (amount, kept) = (U256::from(deposit.get()), self.kept_of(terms.token, deposit).await?);
+        if !terms.token.is_zero() && kept.is_zero() && self.deposit_by_permit(&terms, amount).await? {
             return Ok(());
         }
-        if !native && !rest.is_zero() {
-            self.allow(terms.token, rest).await?;
-        }
-        self.call(&c::openCall { terms, amount, fromBalance: kept }, if native { rest } else { U256::ZERO }).await
+        let value = self.make_up(terms.token, amount.saturating_sub(kept)).await?;
+        self.call(&c::openCall { terms, amount, fromBalance: kept }, value).await
     }
 
     /// Opens with one transaction where the token takes signatures (ERC-2612); false where it does not.
     async fn deposit_by_permit(&self, terms: &c::Terms, amount: U256) -> Result<bool, RailError> {
         let erc20 = Erc20::new(terms.token, self.node.provider().clone());
-        let (owner, spender) = (self.account(), self.node.place().contract);
-        if erc20.allowance(owner, spender).call().await.map_err(|_| RailError::Unavailable)? >= amount {
+        let spender = self.node.place().contract;
+        let allowed = erc20.allowance(self.account(), spender).call().await.map_err(|_| RailError::Unavailable)?;
+        if allowed >= amount {
             return Ok(false);
         }
-        let (separator, nonces) = (erc20.DOMAIN_SEPARATOR(), erc20.nonces(owner));
-        let (Ok(separator), Ok(nonce)) = (separator.call().await, nonces.call().await) else { return Ok(false) };
-        let deadline = U256::from(self.node.now().await?.saturating_add(limits::PERMIT_S));
-        let permit = typed::Permit { owner, spender, value: amount, nonce, deadline };
-        let signed = self.account.sign_hash_sync(&typed::signing_hash(&separator, &permit));
-        let signature = signed.map_err(|_| RailError::Declined("the permit cannot be signed"))?;
-        let (r, s) = (B256::from(signature.r()), B256::from(signature.s()));
-        let v = if signature.v() { 28 } else { 27 };
         // The payer sends it itself: that is its consent.
-        let open = c::openWithPermitCall { terms: terms.clone(), amount, deadline, v, r, s, consent: Bytes::new() };
-        match self.call(&open, U256::ZERO).await {
+        let opened = match self.permit_of(terms, amount).await {
+            Ok(open) => self.call(&open, U256::ZERO).await,
+            Err(error) => Err(error),
+        };
+        match opened {
             Ok(()) => Ok(true),
-            // A token that has these calls and means something else by them; or opened meanwhile, which the next look tells.
+            // A token that has not these calls, or means something else by them; or opened meanwhile, which the next look tells.
             Err(RailError::Declined(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// What is left in the contract of channels before, up to this.
+    async fn kept_of(&self, token: Address, amount: Amount) -> Result<U256, RailError> {
+        let kept = self.node.balance(token, self.account()).await?;
+        Ok(U256::from(kept.min(amount).get()))
+    }
+
+    /// Lets the contract have the rest of a deposit; how much of it to send along.
+    async fn make_up(&self, token: Address, rest: U256) -> Result<U256, RailError> {
+        if token.is_zero() {
+            return Ok(rest);
+        }
+        if !rest.is_zero() {
+            self.allow(token, rest).await?;
+        }
+        Ok(U256::ZERO)
     }
 
     /// Lets the contract take so much of a token.
@@ -294,32 +299,31 @@ impl EvmPayer {
     }
 
     /// Asks for the close, and finishes it where the grace period is over.
-    async fn give_up(&self, id: &ChannelId) -> Result<(), RailError> {
+    async fn give_up(&self, id: &ChannelId) -> Result<CloseStatus, RailError> {
         let channel = self.views.look(id).await?;
         let id32 = B256::new(id.0);
-        match channel.state {
+        let done = match channel.state {
             ChannelState::Unused => Err(RailError::Declined("there is no such channel")),
-            ChannelState::Closed => Ok(()),
-            ChannelState::Open => {
-                let asked = match &self.relay {
-                    Some(relay) => relay.relay(&self.sign_request_close(id)?).await,
-                    None => self.call(&c::requestCloseCall { id: id32 }, U256::ZERO).await,
-                };
-                // The payee closed it meanwhile.
-                if asked.is_err() && self.views.look(id).await?.state == ChannelState::Closed {
-                    return Ok(());
-                }
-                asked
-            }
+            ChannelState::Closed => return self.how_closed(id).await,
+            ChannelState::Open => match &self.relay {
+                Some(relay) => relay.relay(&self.sign_request_close(id)?).await,
+                None => self.call(&c::requestCloseCall { id: id32 }, U256::ZERO).await,
+            },
             ChannelState::Closing(at) if self.node.now().await? < at => Ok(()),
-            ChannelState::Closing(_) => {
-                let finished = self.call_by_anybody(&c::finishCloseCall { id: id32 }).await;
-                if finished.is_err() && self.views.look(id).await?.state == ChannelState::Closed {
-                    return Ok(());
-                }
-                finished
-            }
+            ChannelState::Closing(_) => self.call_by_anybody(&c::finishCloseCall { id: id32 }).await,
+        };
+        match done {
+            Ok(()) => self.how_closed(id).await,
+            // The payee closed it meanwhile.
+            Err(_) if self.views.look(id).await?.state == ChannelState::Closed => self.how_closed(id).await,
+            Err(error) => Err(error),
         }
+    }
+
+    /// A close that a reorganisation may still drop is none.
+    async fn how_closed(&self, id: &ChannelId) -> Result<CloseStatus, RailError> {
+        let below = self.node.channel_below(id, self.node.finality()).await?;
+        Ok(if below.state == ChannelState::Closed { CloseStatus::Closed } else { CloseStatus::Pending })
     }
 
     /// Adds to a channel's deposit: first what is left in the contract of channels before.
@@ -329,16 +333,9 @@ impl EvmPayer {
     pub async fn top_up(&self, id: &ChannelId, more: Amount) -> Result<(), RailError> {
         let channel = self.views.look(id).await?;
         still_open(&channel)?;
-        let amount = U256::from(more.get());
-        let kept = self.node.balance(channel.token, self.account()).await?;
-        let kept = U256::from(kept.min(more).get());
-        let rest = amount.saturating_sub(kept);
-        let native = channel.token.is_zero();
-        if !native && !rest.is_zero() {
-            self.allow(channel.token, rest).await?;
-        }
-        let call = c::topUpCall { id: B256::new(id.0), amount, fromBalance: kept };
-        self.call(&call, if native { rest } else { U256::ZERO }).await
+        let (amount, kept) = (U256::from(more.get()), self.kept_of(channel.token, more).await?);
+        let value = self.make_up(channel.token, amount.saturating_sub(kept)).await?;
+        self.call(&c::topUpCall { id: B256::new(id.0), amount, fromBalance: kept }, value).await
     }
 
     /// Finishes the close of those channels whose grace period is over; how many that were.
@@ -426,11 +423,11 @@ impl Payer for EvmPayer {
         })
     }
 
-    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, ()> {
+    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, CloseStatus> {
         Box::pin(async move {
             match &funding.channel {
                 Some(id) => self.give_up(id).await,
-                None => Ok(()),
+                None => Ok(CloseStatus::Closed),
             }
         })
     }

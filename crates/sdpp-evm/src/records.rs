@@ -25,8 +25,6 @@ pub struct EvmRecords {
     node: Arc<Node>,
     sender: Sender,
     contract: Address,
-    /// The first block that may hold a record of this account.
-    from_block: u64,
     ends_only: bool,
     known: Mutex<BTreeMap<StatementId, RecordId>>,
 }
@@ -39,11 +37,10 @@ struct Found {
 }
 
 impl EvmRecords {
-    /// Records in the name of this account, in this contract. Blocks before `from_block` are not searched for statements
-    /// that were recorded before.
-    pub fn new(node: Arc<Node>, account: PrivateKeySigner, contract: Address, from_block: u64) -> Self {
+    /// Records in the name of this account, in this contract.
+    pub fn new(node: Arc<Node>, account: PrivateKeySigner, contract: Address) -> Self {
         let sender = Sender::new(node.clone(), account);
-        Self { node, sender, contract, from_block, ends_only: false, known: Mutex::default() }
+        Self { node, sender, contract, ends_only: false, known: Mutex::default() }
     }
 
     /// The same, but of each order only its ends are recorded, and by their ids: a seller that lets buyers say what is
@@ -60,10 +57,10 @@ impl EvmRecords {
         }
         // Nodes refuse more blocks at once; what is older than that is not recorded again by whoever goes on with an order.
         let newest = self.node.height().await?;
-        let first = newest.saturating_add(1).saturating_sub(limits::LOGS_BLOCKS).max(self.from_block);
+        let first = newest.saturating_add(1).saturating_sub(limits::LOGS_BLOCKS);
         let filter = Filter::new()
             .address(self.contract)
-            .from_block(first.min(newest))
+            .from_block(first)
             .to_block(newest)
             .topic1(self.sender.account().into_word())
             .topic2(B256::new(statement.0));

@@ -17,7 +17,7 @@ use sdpp_proto::identity::SigningKey;
 use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::time::Timestamp;
 use sdpp_rail::suite::{self, RailWorld, Sale, Step, test_key};
-use sdpp_rail::{Bill, MemoryDisk, OpenRequest, Payee, Payer, Proof, RailError};
+use sdpp_rail::{Bill, CloseStatus, MemoryDisk, OpenRequest, Payee, Payer, Proof, RailError};
 
 const FINALITY: u32 = 2;
 const PAYER: u8 = 1;
@@ -215,6 +215,29 @@ async fn a_close_that_is_reorganised_away_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_payer_that_gives_up_is_done_when_its_close_is_final() {
+    let world = World::new(false, |_| honest());
+    let funding = world.payer.open(&world.request()).await.unwrap();
+    let closed = async || {
+        world.payer.look_again();
+        world.payer.close(&funding).await.unwrap()
+    };
+    assert_eq!(closed().await, CloseStatus::Pending);
+    world.passed_ms.fetch_add(60_000, Ordering::SeqCst);
+    world.chain.mine(1);
+    for _ in 0..2 {
+        assert_eq!(closed().await, CloseStatus::Pending, "the last block may be replaced");
+        assert_eq!(world.locked().await, Amount::ZERO);
+        assert_eq!(world.chain.reorganise(FINALITY, false).transactions, 1);
+        assert_eq!(world.locked().await, Amount::new(100));
+    }
+    assert_eq!(closed().await, CloseStatus::Pending);
+    world.chain.mine(FINALITY);
+    assert_eq!((closed().await, world.locked().await), (CloseStatus::Closed, Amount::ZERO));
+    world.is_conserved();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_asked_of_a_node_that_is_away_is_an_outage() {
     let is_away = Arc::new(AtomicU64::new(0));
     let world = World::new(false, |_| {
@@ -229,7 +252,7 @@ async fn what_is_asked_of_a_node_that_is_away_is_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rail_conforms_in_memory_in_a_storm() {
+async fn a_channel_is_opened_once_in_a_storm() {
     // Answers, transactions and blocks get lost: calls are made until they succeed, as everybody does.
     for seed in 0..20 {
         let world = World::new(false, |chain| storm(chain, seed));

@@ -178,7 +178,7 @@ async fn a_transaction_of_an_earlier_life_that_is_stuck_is_replaced() {
 async fn records_conform() {
     let anvil = Anvil::start().await;
     let contract = anvil.deploy(&SdppRecords::BYTECODE).await;
-    let records = EvmRecords::new(anvil.node(FINALITY).await, key(PAYER), contract, 0);
+    let records = EvmRecords::new(anvil.node(FINALITY).await, key(PAYER), contract);
     let count = AtomicU64::new(1);
     let fresh = || {
         let mut bytes = [9; 32];
@@ -187,8 +187,8 @@ async fn records_conform() {
     };
     suite::records(&records, fresh, || anvil.mine(u64::from(FINALITY))).await;
     // Whoever has lost its memory finds its own again, and no other account's.
-    let again = EvmRecords::new(anvil.node(FINALITY).await, key(PAYER), contract, 0);
-    let other = EvmRecords::new(anvil.node(FINALITY).await, key(PAYEE), contract, 0);
+    let again = EvmRecords::new(anvil.node(FINALITY).await, key(PAYER), contract);
+    let other = EvmRecords::new(anvil.node(FINALITY).await, key(PAYEE), contract);
     let (order_id, invoice_id) = (StatementId([4; 32]), StatementId([5; 32]));
     let payment = Payment { order_id, prev: order_id, invoice_id, total: Amount::new(7), channel: None, proof: None };
     let payment = Signed::sign(&suite::test_key(60), payment).erase();

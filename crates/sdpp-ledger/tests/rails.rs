@@ -25,8 +25,8 @@ use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::{Form, Order, PayOption, Payment, RecordPolicy, Signed};
 use sdpp_proto::time::Timestamp;
 use sdpp_rail::{
-    Bill, FlushFault, MemoryDisk, MemoryStore, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof,
-    RailError,
+    Bill, CloseStatus, FlushFault, MemoryDisk, MemoryStore, OpenRequest, Outcome, Outstanding, Payee, Payer,
+    PaymentStatus, Proof, RailError,
 };
 
 const GRACE_MS: u64 = 60_000;
@@ -251,7 +251,7 @@ fn a_payer_that_gives_up_while_the_payee_closes_has_its_rest() {
     };
     let overtaken =
         VoucherPayer::new(client(Lossy(ledger.clone(), First::Overtaken(by), false.into())), test_key(PAYER));
-    assert_eq!(block_on(overtaken.close(&funding)), Ok(()));
+    assert_eq!(block_on(overtaken.close(&funding)), Ok(CloseStatus::Closed));
     assert_eq!(balance(&client(ledger), PAYER), 1000);
 }
 

@@ -47,8 +47,8 @@ pub mod suite;
 pub use bills::Bills;
 pub use book::{Admitted, NEVER_ADMITTED, OrderState, PayeeBook};
 pub use rail::{
-    Backing, Bill, Funding, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof, RailError, RecordId,
-    Records, Redeemed, Reply,
+    Backing, Bill, CloseStatus, Funding, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof,
+    RailError, RecordId, Records, Redeemed, Reply,
 };
 pub use standing::{Standing, Standings};
 pub use store::{

@@ -127,6 +127,15 @@ pub enum PaymentStatus {
     Paid(Proof),
 }
 
+/// How far the close of a channel is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CloseStatus {
+    /// Asked for: the grace period runs, or what was done is not final yet. To be asked again.
+    Pending,
+    /// Over for good: what was left is the payer's again.
+    Closed,
+}
+
 /// Whether a payment counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -184,8 +193,9 @@ pub trait Payer: Send + Sync {
     /// What became of an invoice.
     fn status<'a>(&'a self, invoice: &'a StatementId) -> Reply<'a, PaymentStatus>;
 
-    /// Gives up the channel, alone if need be. What the payee redeems in time stays the payee's.
-    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, ()>;
+    /// Gives up the channel, alone if need be, and finishes a close whose grace period is over. What the payee redeems in
+    /// time stays the payee's.
+    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, CloseStatus>;
 }
 
 /// The seller's half of a rail.

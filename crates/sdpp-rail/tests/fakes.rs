@@ -243,7 +243,7 @@ impl Payer for Liar<'_> {
         }
         self.0.payer().status(invoice)
     }
-    fn close<'a>(&'a self, funding: &'a sdpp_rail::Funding) -> sdpp_rail::Reply<'a, ()> {
+    fn close<'a>(&'a self, funding: &'a sdpp_rail::Funding) -> sdpp_rail::Reply<'a, sdpp_rail::CloseStatus> {
         self.0.payer().close(funding)
     }
 }

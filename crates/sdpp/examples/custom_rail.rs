@@ -15,8 +15,8 @@ use sdpp::proto::identity::PublicKey;
 use sdpp::proto::money::{Amount, AssetId, Price};
 use sdpp::proto::statement::{Order, PayOption, Payment, Product, Signed};
 use sdpp::rail::{
-    Backing, Bill, Funding, MemoryStore, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof, RailError, Redeemed,
-    Reply, suite,
+    Backing, Bill, CloseStatus, Funding, MemoryStore, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof,
+    RailError, Redeemed, Reply, suite,
 };
 use sdpp::seller::{self, Offer, Seller};
 use sdpp::{address::Address, journal::Journal, sink::Discard, source::Repeat};
@@ -105,8 +105,8 @@ impl Payer for IouPayer {
         })
     }
 
-    fn close<'a>(&'a self, _: &'a Funding) -> Reply<'a, ()> {
-        Box::pin(async { Ok(()) })
+    fn close<'a>(&'a self, _: &'a Funding) -> Reply<'a, CloseStatus> {
+        Box::pin(async { Ok(CloseStatus::Closed) })
     }
 }
 

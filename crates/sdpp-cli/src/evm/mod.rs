@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sdpp_evm::{
     Address, EvmPayee, EvmPayer, EvmRecords, EvmTerms, Network as Known, Node, NodeConfig, NodeError, PayeeConfig,
-    PayerKeys, PrivateKeySigner, address_of, limits,
+    PayerKeys, PrivateKeySigner, address_of,
 };
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
@@ -61,7 +61,7 @@ impl Account {
         Self::on(role, chain.usual(&home.config()?)?).await
     }
 
-    /// The same for an option of a menu: the chain and the contract are the menu's.
+    /// The same for an option of a menu: the chain is the menu's, and its contract one that is known or configured.
     pub(crate) async fn for_option(
         home: &Home,
         role: &RoleHome,
@@ -166,9 +166,7 @@ impl Account {
             let what = format!("at {contract} on {} is no contract of records: say --records none", self.network.name);
             return Err(failed(Exit::Refused, what));
         }
-        let newest = self.node.height().await.map_err(|error| self.explain(error))?;
-        let from = newest.saturating_sub(limits::LOGS_BLOCKS);
-        Ok(EvmRecords::new(self.node.clone(), self.key.clone(), contract, from))
+        Ok(EvmRecords::new(self.node.clone(), self.key.clone(), contract))
     }
 
     /// Makes sure that it can lock so much of an asset, and pay for the gas.

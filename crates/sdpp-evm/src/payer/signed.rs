@@ -90,17 +90,22 @@ impl EvmPayer {
     }
 
     async fn sign_permit(&self, terms: &c::Terms, amount: U256) -> Result<Relayed, RailError> {
+        let place = self.node.place();
+        let open = typed::Open { channelId: place.channel_id(terms), amount };
+        // Anybody may use a permit: this says for which channel it is.
+        let consent = Bytes::from(self.sign(place.digest(&open))?.as_bytes());
+        Ok(Relayed::of(&c::openWithPermitCall { consent, ..self.permit_of(terms, amount).await? }))
+    }
+
+    /// Opens a channel with a permit, without a consent.
+    pub(super) async fn permit_of(&self, terms: &c::Terms, amount: U256) -> Result<c::openWithPermitCall, RailError> {
         let (owner, spender) = (terms.payer, self.node.place().contract);
         let nonce = Erc20::new(terms.token, self.node.provider().clone()).nonces(owner).call().await;
         let nonce = nonce.map_err(|error| no_signatures(&error))?;
         let (separator, deadline) = (self.separator_of(terms).await?, self.deadline().await?);
         let permit = typed::Permit { owner, spender, value: amount, nonce, deadline };
         let (v, r, s) = parts(&self.sign(typed::signing_hash(&separator, &permit))?);
-        let place = self.node.place();
-        let open = typed::Open { channelId: place.channel_id(terms), amount };
-        // Anybody may use a permit: this says for which channel it is.
-        let consent = Bytes::from(self.sign(place.digest(&open))?.as_bytes());
-        Ok(Relayed::of(&c::openWithPermitCall { terms: terms.clone(), amount, deadline, v, r, s, consent }))
+        Ok(c::openWithPermitCall { terms: terms.clone(), amount, deadline, v, r, s, consent: Bytes::new() })
     }
 
     /// The hash of the token's domain, by its own word: another one makes the signature worth nothing.

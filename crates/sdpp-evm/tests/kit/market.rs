@@ -118,7 +118,7 @@ impl Market {
     }
 
     pub async fn records(&self, account: u8) -> Arc<EvmRecords> {
-        Arc::new(EvmRecords::new(self.anvil.node(FINALITY).await, key(account), self.records, 0))
+        Arc::new(EvmRecords::new(self.anvil.node(FINALITY).await, key(account), self.records))
     }
 
     pub async fn serve(&self) -> Shop {

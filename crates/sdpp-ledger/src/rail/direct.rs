@@ -9,8 +9,8 @@ use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
 use sdpp_rail::{
-    Admitted, Backing, Bill, Bills, Funding, NEVER_ADMITTED, OpenRequest, Outcome, Payee, PayeeBook, Payer,
-    PaymentStatus, Proof, RailError, Redeemed, Reply, Store,
+    Admitted, Backing, Bill, Bills, CloseStatus, Funding, NEVER_ADMITTED, OpenRequest, Outcome, Payee, PayeeBook,
+    Payer, PaymentStatus, Proof, RailError, Redeemed, Reply, Store,
 };
 
 use super::{BOOK, PayeeConfig, RAIL_DIRECT, account_of, payee_of};
@@ -123,8 +123,8 @@ impl Payer for DirectPayer {
         Box::pin(self.find(invoice))
     }
 
-    fn close<'a>(&'a self, _: &'a Funding) -> Reply<'a, ()> {
-        Box::pin(std::future::ready(Ok(())))
+    fn close<'a>(&'a self, _: &'a Funding) -> Reply<'a, CloseStatus> {
+        Box::pin(std::future::ready(Ok(CloseStatus::Closed)))
     }
 }
 

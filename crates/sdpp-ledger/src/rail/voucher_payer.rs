@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sdpp_proto::codec::{ChannelId, StatementId};
 use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::Amount;
-use sdpp_rail::{Bill, Bills, Funding, OpenRequest, Payer, PaymentStatus, Proof, RailError, Reply};
+use sdpp_rail::{Bill, Bills, CloseStatus, Funding, OpenRequest, Payer, PaymentStatus, Proof, RailError, Reply};
 
 use super::{RAIL_VOUCHER, account_of, payee_of, still_open};
 use crate::channel::{Channel, ChannelState};
@@ -133,27 +133,28 @@ impl VoucherPayer {
         Ok(())
     }
 
-    async fn give_up(&self, id: &ChannelId) -> Result<(), RailError> {
+    async fn give_up(&self, id: &ChannelId) -> Result<CloseStatus, RailError> {
         let channel = self.channel(id).await?.ok_or(RailError::Declined("there is no such channel"))?;
         match channel.state {
-            ChannelState::Closed => Ok(()),
+            ChannelState::Closed => Ok(CloseStatus::Closed),
             ChannelState::Closing { .. } => self.try_close(id).await,
             ChannelState::Open => {
                 match self.enter(Body::RequestClose(*id)).await {
                     // The payee closed it meanwhile.
-                    Err(RailError::Declined(_)) if self.is_over(id).await? => return Ok(()),
+                    Err(RailError::Declined(_)) if self.is_over(id).await? => return Ok(CloseStatus::Closed),
                     other => other?,
                 }
-                if channel.grace_ms == 0 { self.try_close(id).await } else { Ok(()) }
+                if channel.grace_ms == 0 { self.try_close(id).await } else { Ok(CloseStatus::Pending) }
             }
         }
     }
 
     /// Closes if the grace period is over; while it runs there is nothing to do but wait.
-    async fn try_close(&self, id: &ChannelId) -> Result<(), RailError> {
+    async fn try_close(&self, id: &ChannelId) -> Result<CloseStatus, RailError> {
         match self.enter(Body::Close(*id)).await {
-            Err(RailError::Declined(_)) => Ok(()),
-            other => other,
+            Ok(()) => Ok(CloseStatus::Closed),
+            Err(RailError::Declined(_)) => Ok(CloseStatus::Pending),
+            Err(error) => Err(error),
         }
     }
 
@@ -198,11 +199,11 @@ impl Payer for VoucherPayer {
 
     /// Requests the close, or finishes one whose grace period is over. While it runs this answers
     /// too: call again later, or [`tend`](VoucherPayer::tend).
-    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, ()> {
+    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, CloseStatus> {
         Box::pin(async move {
             match &funding.channel {
                 Some(channel) => self.give_up(channel).await,
-                None => Ok(()),
+                None => Ok(CloseStatus::Closed),
             }
         })
     }

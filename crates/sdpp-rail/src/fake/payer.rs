@@ -4,7 +4,7 @@ use sdpp_proto::codec::{Bytes32, ChannelId, StatementId};
 use sdpp_proto::hash::labelled;
 use sdpp_proto::money::Amount;
 
-use crate::rail::{Bill, Funding, OpenRequest, Payer, PaymentStatus, Proof, RailError, Reply};
+use crate::rail::{Bill, CloseStatus, Funding, OpenRequest, Payer, PaymentStatus, Proof, RailError, Reply};
 
 use super::bank::{Book, Channel, Paid, Transfer};
 use super::{Call, FakeBank, FakeMode};
@@ -120,9 +120,9 @@ impl FakePayer {
         }
     }
 
-    fn do_close(&self, book: &mut Book, funding: &Funding) -> Result<(), RailError> {
+    fn do_close(&self, book: &mut Book, funding: &Funding) -> Result<CloseStatus, RailError> {
         let Some(id) = funding.channel else {
-            return Ok(());
+            return Ok(CloseStatus::Closed);
         };
         let now_ms = book.now_ms;
         let mine = book.channels.get_mut(&id).filter(|channel| channel.payer == self.account);
@@ -130,7 +130,7 @@ impl FakePayer {
         if channel.is_open() {
             channel.closes_at_ms = Some(now_ms.saturating_add(channel.grace_ms));
         }
-        Ok(())
+        Ok(if channel.closed { CloseStatus::Closed } else { CloseStatus::Pending })
     }
 }
 
@@ -151,7 +151,7 @@ impl Payer for FakePayer {
         Box::pin(async move { self.bank.act(Call::Status, |book| Ok(self.do_status(book, invoice))) })
     }
 
-    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, ()> {
+    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, CloseStatus> {
         Box::pin(async move { self.bank.act(Call::Close, |book| self.do_close(book, funding)) })
     }
 }

@@ -9,7 +9,9 @@ use sdpp_proto::money::{Amount, AssetId};
 use sdpp_proto::statement::{Form, Order, PayOption, Payment, RecordPolicy, Signed};
 use sdpp_proto::time::Timestamp;
 
-use crate::rail::{Backing, Bill, Funding, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof, RailError, Reply};
+use crate::rail::{
+    Backing, Bill, CloseStatus, Funding, OpenRequest, Outcome, Payee, Payer, PaymentStatus, Proof, RailError, Reply,
+};
 
 /// How often a careful caller tries before the suite calls the rail dead.
 const TRIES_MAX: usize = 100;
@@ -231,10 +233,10 @@ impl<'a> Sale<'a> {
     ///
     /// # Errors
     /// [`RailError`] of the payer.
-    pub async fn close(&self) -> Result<(), RailError> {
-        insist(self.world, || self.world.payer().close(&self.funding)).await?;
+    pub async fn close(&self) -> Result<CloseStatus, RailError> {
+        let closed = insist(self.world, || self.world.payer().close(&self.funding)).await?;
         self.world.finalise().await;
-        Ok(())
+        Ok(closed)
     }
 }
 

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Waker};
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::statement::{AnyStatement, Form, Order, Payment, Signed};
 use sdpp_rail::{
-    Backing, Bill, Funding, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof, RailError, RecordId,
-    Records, Redeemed,
+    Backing, Bill, CloseStatus, Funding, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof,
+    RailError, RecordId, Records, Redeemed,
 };
 
 use super::ctx::{Ctx, Event, LinkId, Party};
@@ -47,7 +47,7 @@ pub(crate) enum Answer {
     Opened(Result<Funding, RailError>),
     Paid(Result<Proof, RailError>),
     Status(Result<PaymentStatus, RailError>),
-    Closed(Result<(), RailError>),
+    Closed(Result<CloseStatus, RailError>),
     Admitted(Result<Backing, RailError>),
     Settled(Result<Outcome, RailError>),
     Redeemed(Result<Redeemed, RailError>, bool),

@@ -18,8 +18,8 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
 use sdpp_proto::time::Timestamp;
 use sdpp_rail::{
-    Backing, Bill, Funding, MemoryStore, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof,
-    RailError, Redeemed, Reply,
+    Backing, Bill, CloseStatus, Funding, MemoryStore, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus,
+    Proof, RailError, Redeemed, Reply,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, advance};
@@ -298,7 +298,7 @@ impl Payer for ChainPayer {
         Box::pin(ready(self.program.ask(self.rail.status(invoice))))
     }
 
-    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, ()> {
+    fn close<'a>(&'a self, funding: &'a Funding) -> Reply<'a, CloseStatus> {
         Box::pin(ready(self.program.ask(self.rail.close(funding))))
     }
 }

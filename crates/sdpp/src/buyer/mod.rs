@@ -23,7 +23,7 @@ use sdpp_proto::offence::{Offence, Reason};
 use sdpp_proto::statement::{Menu, PayOption, Product, Signed};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::failpoint::{self, Deed};
-use sdpp_rail::{Funding, OpenRequest, Payer, RailError, Records, Standings};
+use sdpp_rail::{CloseStatus, Funding, OpenRequest, Payer, RailError, Records, Standings};
 use tokio::sync::watch;
 
 use crate::bound::Bound;
@@ -313,7 +313,7 @@ impl Buyer {
             return Ok(ended);
         }
         let funding = pursuit::funding_of(&account);
-        let closing = self.close_funding(Some(&funding)).await;
+        let closing = self.close_funding(Some(&funding)).await.is_some();
         Ok(Purchase { funding: Some(funding), closing, parked: !closing && ended.parked, ..ended })
     }
 
@@ -328,7 +328,7 @@ impl Buyer {
     /// See [`reclaim`].
     async fn reclaim(&self) -> Result<(), BuyError> {
         let Settings { journal, payer, rail, key, .. } = &self.settings;
-        reclaim(journal, rail, payer.as_ref(), &key.public()).await.map(drop).map_err(BuyError::Journal)
+        reclaim(journal, rail, payer.as_ref(), &key.public()).await.map_err(BuyError::Journal)
     }
 
     async fn restore(&self, order: StatementId) -> Result<(Box<BuyerOrder>, Note), BuyError> {
@@ -346,26 +346,25 @@ impl Buyer {
     }
 
     /// Asks for the channel's end where the seller will not: it closes it itself after a settled one.
-    /// Says whether there was one.
-    async fn close_funding(&self, funding: Option<&Funding>) -> bool {
-        let Some(funding) = funding.filter(|funding| funding.channel.is_some()) else { return false };
+    /// None where there is none, or where it could not be asked.
+    async fn close_funding(&self, funding: Option<&Funding>) -> Option<CloseStatus> {
+        let funding = funding.filter(|funding| funding.channel.is_some())?;
         failpoint::before(Deed::Close);
         let closed = self.settings.payer.close(funding).await;
         failpoint::after(Deed::Close);
-        if let Err(error) = closed {
+        let warn = |error: &RailError| {
             tracing::warn!(%error, "the channel could not be closed: its deposit stays locked for now");
-            return false;
-        }
-        true
+        };
+        closed.inspect_err(warn).ok()
     }
 
-    /// The same for an order that needs its channel no more.
+    /// The same for an order that needs its channel no more; whether it is about to be closed.
     async fn give_back(&self, account: &BuyerOrder, funding: Option<&Funding>) -> bool {
         let closed = self.close_funding(funding).await;
-        if closed {
+        if closed == Some(CloseStatus::Closed) {
             self.settings.journal.note_later(opening::key_of(&opening::of_order(account)), String::new());
         }
-        closed
+        closed.is_some()
     }
 
     fn config(&self, address: &Address) -> BuyerConfig {

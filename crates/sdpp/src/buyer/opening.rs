@@ -8,7 +8,7 @@ use sdpp_proto::identity::PublicKey;
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
 use sdpp_rail::failpoint::{self, Deed};
-use sdpp_rail::{OpenRequest, Payer};
+use sdpp_rail::{CloseStatus, OpenRequest, Payer, RailError};
 
 use crate::journal::{Journal, ReadError, opening_key};
 
@@ -51,44 +51,43 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Has the deposits come back that purchases of an earlier life opened and died over, before their order was
-/// in the journal: the rail knows the channel by its reference, and closes it. Says how many. What another rail or
-/// key opened, what the rail refuses, and what is not there, for it may still be on its way, is left for later.
+/// in the journal: the rail knows the channel by its reference, and closes it. A close whose grace period runs, what
+/// another rail or key opened, what the rail refuses, and what is not there, for it may still be on its way, is left for
+/// later.
 ///
 /// Only the first call of a journal's life does anything: from then on a purchase may have one under way. A
 /// purchase calls it by itself.
 ///
 /// # Errors
 /// [`ReadError`].
-pub async fn reclaim(journal: &Journal, rail: &str, payer: &dyn Payer, signer: &PublicKey) -> Result<u32, ReadError> {
-    let mut back = 0u32;
+pub async fn reclaim(journal: &Journal, rail: &str, payer: &dyn Payer, signer: &PublicKey) -> Result<(), ReadError> {
     for (key, text) in journal.openings_left().await? {
         let Some(request) = of_text(&text).filter(|request| request.option.rail == rail && request.signer == *signer)
         else {
             continue;
         };
-        failpoint::before(Deed::Open);
-        let opened = payer.opened(&request).await;
-        failpoint::after(Deed::Open);
-        let closed = match opened {
-            Ok(None) => continue,
-            Ok(Some(funding)) if funding.channel.is_some() => {
-                failpoint::before(Deed::Close);
-                let closed = payer.close(&funding).await;
-                failpoint::after(Deed::Close);
-                closed
-            }
-            Ok(Some(_)) => Ok(()),
-            Err(error) => Err(error),
-        };
-        match closed {
-            Ok(()) => {
-                journal.put_note(key, String::new()).await?;
-                back = back.saturating_add(1);
-            }
+        match give_up(payer, &request).await {
+            Ok(CloseStatus::Closed) => journal.put_note(key, String::new()).await?,
+            Ok(CloseStatus::Pending) => {}
             Err(error) => tracing::warn!(%error, "the deposit of an order that never left stays locked for now"),
         }
     }
-    Ok(back)
+    Ok(())
+}
+
+/// What a request has opened is closed, if it is there.
+async fn give_up(payer: &dyn Payer, request: &OpenRequest) -> Result<CloseStatus, RailError> {
+    failpoint::before(Deed::Open);
+    let opened = payer.opened(request).await;
+    failpoint::after(Deed::Open);
+    let Some(funding) = opened? else { return Ok(CloseStatus::Pending) };
+    if funding.channel.is_none() {
+        return Ok(CloseStatus::Closed);
+    }
+    failpoint::before(Deed::Close);
+    let closed = payer.close(&funding).await;
+    failpoint::after(Deed::Close);
+    closed
 }
 
 /// The key of a request's note.
