@@ -1,20 +1,39 @@
-//! The transaction of a window: split, transfer, record.
+//! What a transaction does: pay a window, record a statement, divide a coin.
 
 use std::fmt;
 
 use iota_sdk_transaction_builder::unresolved::Argument;
 use iota_sdk_transaction_builder::{TransactionBuilder, assigned};
 use iota_sdk_types::{
-    Address, Input, ObjectReference, ProgrammableTransaction, Transaction, TransactionExpiration, TransactionKind,
+    Address, Input, ObjectReference, ProgrammableTransaction, StructTag, Transaction, TransactionExpiration,
+    TransactionKind, TypeTag,
 };
 
 use crate::limits;
 
-/// What one transaction pays, and for what.
+/// What one transaction does. Each has one template, and a transaction that differs from it anywhere is none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Deed {
+    /// Pays a window: split, transfer, record.
+    Pay(Window),
+    /// Records something, readable in the transaction for as long as nodes keep it.
+    Record(Vec<u8>),
+    /// Records something in an immutable object that no node drops; its storage is paid for good.
+    Keep(Vec<u8>),
+    /// Divides the gas coin into so many equal ones, so that as many windows can be paid at once.
+    Divide(u64),
+    /// Sends money to somebody.
+    Send {
+        /// To whom.
+        to: Address,
+        /// Nanos.
+        amount: u64,
+    },
+}
+
+/// A payment and what it is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Window {
-    /// Who pays.
-    pub payer: Address,
     /// Who is paid.
     pub payee: Address,
     /// In nanos: 10^9 of them are one IOTA.
@@ -23,24 +42,24 @@ pub struct Window {
     pub record: Vec<u8>,
 }
 
-/// What a transaction's gas is paid with.
+/// What a transaction's gas is paid with. The money comes from the same coins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Gas {
-    /// Coins, each at the version that it has. The money comes from them, too.
+    /// Coins, each at the version that it has; what is left of them is one coin, the first.
     pub coins: Vec<ObjectReference>,
-    /// Who they belong to: the payer, or a sponsor.
-    pub owner: Address,
     /// Nanos for a unit of gas.
     pub price: u64,
     /// Most nanos that may be spent.
     pub budget: u64,
+    /// The last epoch in which it may be executed: behind that it is void for sure.
+    pub expires: Option<u64>,
 }
 
 /// Why a transaction cannot be built.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum BadWindow {
-    /// Nothing is paid.
-    NoAmount,
+pub enum BadDeed {
+    /// Nothing is paid, or nothing divided.
+    Nothing,
     /// The record is longer than [`limits::RECORD_BYTES_MAX`].
     LongRecord,
     /// No gas coin, or more than [`limits::GAS_COINS_MAX`].
@@ -49,10 +68,10 @@ pub enum BadWindow {
     Refused(String),
 }
 
-impl fmt::Display for BadWindow {
+impl fmt::Display for BadDeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAmount => f.write_str("a window of nothing is not paid"),
+            Self::Nothing => f.write_str("a transaction that does nothing is not made"),
             Self::LongRecord => write!(f, "a record has at most {} bytes", limits::RECORD_BYTES_MAX),
             Self::BadGas => write!(f, "a transaction has 1 to {} gas coins", limits::GAS_COINS_MAX),
             Self::Refused(why) => write!(f, "the transaction cannot be built: {why}"),
@@ -60,70 +79,136 @@ impl fmt::Display for BadWindow {
     }
 }
 
-impl std::error::Error for BadWindow {}
+impl std::error::Error for BadDeed {}
 
-/// Builds the transaction of a window. The same window and gas make the same bytes.
+impl Deed {
+    /// What it takes out of its coins, besides gas.
+    pub const fn amount(&self) -> u64 {
+        match self {
+            Self::Pay(Window { amount, .. }) | Self::Send { amount, .. } => *amount,
+            Self::Record(_) | Self::Keep(_) | Self::Divide(_) => 0,
+        }
+    }
+
+    fn check(&self) -> Result<(), BadDeed> {
+        let (record, is_something) = match self {
+            Self::Pay(Window { amount, record, .. }) => (record.as_slice(), *amount > 0),
+            Self::Record(record) | Self::Keep(record) => (record.as_slice(), true),
+            Self::Divide(parts) => (&[] as &[u8], *parts > 1),
+            Self::Send { amount, .. } => (&[] as &[u8], *amount > 0),
+        };
+        if !is_something {
+            return Err(BadDeed::Nothing);
+        }
+        if record.len() > limits::RECORD_BYTES_MAX { Err(BadDeed::LongRecord) } else { Ok(()) }
+    }
+}
+
+fn transfer(builder: &mut TransactionBuilder, to: Address, amount: u64) {
+    builder.split_coins(Argument::Gas, [amount]).assign("coin");
+    builder.transfer_objects(to, [assigned("coin")]);
+}
+
+/// Whoever reads the transaction sees a call with the record as its typed argument; its result is of no use.
+fn record(builder: &mut TransactionBuilder, bytes: &[u8]) {
+    builder.move_call(Address::STD, "hash", "sha2_256").arguments([bytes.to_vec()]);
+}
+
+fn keep(builder: &mut TransactionBuilder, bytes: &[u8]) -> Result<(), BadDeed> {
+    let bag = "0x2::bag::Bag".parse::<StructTag>().map_err(|error| BadDeed::Refused(error.to_string()))?;
+    builder.move_call(Address::FRAMEWORK, "bag", "new").assign("bag");
+    builder
+        .move_call(Address::FRAMEWORK, "bag", "add")
+        .arguments((assigned("bag"), 0u8, bytes.to_vec()))
+        .type_tags([TypeTag::U8, TypeTag::Vector(Box::new(TypeTag::U8))]);
+    builder
+        .move_call(Address::FRAMEWORK, "transfer", "public_freeze_object")
+        .arguments([assigned("bag")])
+        .type_tags([TypeTag::Struct(Box::new(bag))]);
+    Ok(())
+}
+
+/// Builds a transaction. The same deed and gas make the same bytes.
 ///
 /// # Errors
-/// [`BadWindow`].
-pub fn build(window: &Window, gas: &Gas) -> Result<Transaction, BadWindow> {
-    if window.amount == 0 {
-        return Err(BadWindow::NoAmount);
-    }
-    if window.record.len() > limits::RECORD_BYTES_MAX {
-        return Err(BadWindow::LongRecord);
-    }
+/// [`BadDeed`].
+pub fn build(payer: Address, deed: &Deed, gas: &Gas) -> Result<Transaction, BadDeed> {
+    deed.check()?;
     if gas.coins.is_empty() || gas.coins.len() > limits::GAS_COINS_MAX {
-        return Err(BadWindow::BadGas);
+        return Err(BadDeed::BadGas);
     }
-    let mut builder = TransactionBuilder::new(window.payer);
-    builder.split_coins(Argument::Gas, [window.amount]).assign("coin");
-    builder.transfer_objects(window.payee, [assigned("coin")]);
-    // Whoever reads the transaction sees a call with the record as its typed argument; its result is of no use.
-    builder.move_call(Address::STD, "hash", "sha2_256").arguments([window.record.clone()]);
+    let mut builder = TransactionBuilder::new(payer);
+    match deed {
+        Deed::Pay(window) => {
+            transfer(&mut builder, window.payee, window.amount);
+            record(&mut builder, &window.record);
+        }
+        Deed::Record(bytes) => record(&mut builder, bytes),
+        Deed::Keep(bytes) => keep(&mut builder, bytes)?,
+        Deed::Divide(parts) => drop(builder.divide_coin(Argument::Gas, *parts)),
+        Deed::Send { to, amount } => transfer(&mut builder, *to, *amount),
+    }
     builder.gas(gas.coins.iter().cloned()).gas_budget(gas.budget).gas_price(gas.price);
-    if gas.owner != window.payer {
-        builder.sponsor(gas.owner);
+    if let Some(epoch) = gas.expires {
+        builder.expiration(epoch);
     }
-    builder.finish().map_err(|error| BadWindow::Refused(error.to_string()))
+    builder.finish().map_err(|error| BadDeed::Refused(error.to_string()))
 }
 
-/// A transaction that is not that of a window.
+/// A transaction that follows none of the templates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NoWindow;
+pub struct NoDeed;
 
-impl fmt::Display for NoWindow {
+impl fmt::Display for NoDeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the transaction is not one split, one transfer and one record, and nothing else")
+        f.write_str("the transaction is not exactly one payment with its record, or one record")
     }
 }
 
-impl std::error::Error for NoWindow {}
+impl std::error::Error for NoDeed {}
 
-/// Reads the window of a transaction. It has to be the very one that [`build`] makes of it: whatever else a transaction
-/// could do, it does not.
+/// The gas of a transaction, whatever it does.
+pub(crate) fn gas_of(transaction: &Transaction) -> Option<Gas> {
+    let Transaction::V1(inner) = transaction else { return None };
+    let payment = &inner.gas_payment;
+    let expires = match inner.expiration {
+        TransactionExpiration::None => None,
+        TransactionExpiration::Epoch(epoch) => Some(epoch),
+        _ => return None,
+    };
+    Some(Gas { coins: payment.objects.clone(), price: payment.price, budget: payment.budget, expires })
+}
+
+/// Reads who does what in a transaction, if that is a payment or a record. It has to be the very one that [`build`] makes
+/// of it: whatever else a transaction could do, it does not.
 ///
 /// # Errors
-/// [`NoWindow`].
-pub fn matched(transaction: &Transaction) -> Result<(Window, Gas), NoWindow> {
-    let Transaction::V1(inner) = transaction else { return Err(NoWindow) };
-    let TransactionKind::Programmable(program) = &inner.kind else { return Err(NoWindow) };
-    let (amount, payee, record) = inputs(program).ok_or(NoWindow)?;
-    let window = Window { payer: inner.sender, payee, amount, record };
-    let payment = &inner.gas_payment;
-    let gas =
-        Gas { coins: payment.objects.clone(), owner: payment.owner, price: payment.price, budget: payment.budget };
-    let expires = inner.expiration != TransactionExpiration::None;
-    if expires || build(&window, &gas).ok().as_ref() != Some(transaction) {
-        return Err(NoWindow);
+/// [`NoDeed`].
+pub fn matched(transaction: &Transaction) -> Result<(Address, Deed, Gas), NoDeed> {
+    let Transaction::V1(inner) = transaction else { return Err(NoDeed) };
+    let TransactionKind::Programmable(program) = &inner.kind else { return Err(NoDeed) };
+    let gas = gas_of(transaction).ok_or(NoDeed)?;
+    let deed = guess(program).ok_or(NoDeed)?;
+    // A payer's own coins: with somebody else's the rebuilt transaction has another owner.
+    if build(inner.sender, &deed, &gas).ok().as_ref() == Some(transaction) {
+        Ok((inner.sender, deed, gas))
+    } else {
+        Err(NoDeed)
     }
-    Ok((window, gas))
 }
 
-/// What the three inputs say, if they are three of the right lengths.
-fn inputs(program: &ProgrammableTransaction) -> Option<(u64, Address, Vec<u8>)> {
-    let [Input::Pure(amount), Input::Pure(payee), Input::Pure(record)] = program.inputs.as_slice() else { return None };
-    let amount = u64::from_le_bytes(amount.as_slice().try_into().ok()?);
-    let payee = Address::new(payee.as_slice().try_into().ok()?);
-    Some((amount, payee, bcs::from_bytes(record).ok()?))
+/// What the inputs make of it, whatever is done with them.
+fn guess(program: &ProgrammableTransaction) -> Option<Deed> {
+    let pure = |input: &Input| if let Input::Pure(bytes) = input { Some(bytes.clone()) } else { None };
+    let inputs: Option<Vec<_>> = program.inputs.iter().map(pure).collect();
+    match inputs?.as_slice() {
+        [record] => Some(Deed::Record(bcs::from_bytes(record).ok()?)),
+        [_, record] => Some(Deed::Keep(bcs::from_bytes(record).ok()?)),
+        [amount, payee, record] => Some(Deed::Pay(Window {
+            amount: u64::from_le_bytes(amount.as_slice().try_into().ok()?),
+            payee: Address::new(payee.as_slice().try_into().ok()?),
+            record: bcs::from_bytes(record).ok()?,
+        })),
+        _ => None,
+    }
 }

@@ -1,17 +1,45 @@
 //! SDPP on IOTA: each window is one transaction, which moves the money and carries the invoice's reference, as in the paper
-//! that SDPP comes from.
+//! that SDPP comes from. Records are transactions, too.
 //!
 //! ```text
-//! window (what is paid, and for what) ──► build ──► sign ──► (a node) ──► receipt ──► verify ──► paid
+//! deed (what is done) ──► build ──► sign ──► node ──► receipt ──► verify ──► paid, recorded
+//!        purse: coins, and what was signed with which    │
+//!                                                        └─ witness: the validators' own word
 //! ```
 //!
-//! Here is what needs no node: nothing in this part reads a clock, a file or a socket.
+//! `deed`, `receipt`, `record` and `wallet` need no node: nothing in them reads a clock, a file or a socket.
 
+mod coins;
+mod deed;
+#[cfg(feature = "fake")]
+pub mod fake;
+mod http;
+mod json;
 pub mod limits;
+mod node;
+mod nodes;
+mod payee;
+mod payer;
+mod purse;
 mod receipt;
+mod record;
+mod records;
+mod sent;
+mod terms;
 mod wallet;
-mod window;
+mod witness;
 
-pub use receipt::{Expected, NotPaid, Receipt, verify};
+pub use deed::{BadDeed, Deed, Gas, NoDeed, Window, build, matched};
+pub use http::{BadUrl, HttpLine};
+pub use json::{Body, JsonRpc, Line};
+pub use node::{Answer, CallError, Certified, Coin, Coins, Estimate, Transport};
+pub use nodes::{Executed, Nodes};
+pub use payee::{IotaPayee, PayeeConfig};
+pub use payer::{IotaPayer, TransferProof};
+pub use purse::{Purse, Spent};
+pub use receipt::{NotDone, Receipt, executed, verify};
+pub use record::Record;
+pub use records::{IotaRecords, Lasting};
+pub use terms::{BadTerms, DECIMALS, IotaTerms, RAIL, address_of, asset, is_chain};
 pub use wallet::{BadKey, Wallet};
-pub use window::{BadWindow, Gas, NoWindow, Window, build, matched};
+pub use witness::{BadCommittee, Committee};

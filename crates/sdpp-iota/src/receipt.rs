@@ -1,49 +1,46 @@
-//! What a node hands out about a transaction, and what has to hold of it before it counts as money.
+//! What a node hands out about a transaction, and what has to hold of it before it counts.
 
 use std::fmt;
 
 use iota_sdk_crypto::IotaVerifier as _;
 use iota_sdk_crypto::simple::SimpleVerifier;
 use iota_sdk_types::{
-    Address, ExecutionStatus, SenderSignedTransaction, TransactionDigest, TransactionEffects, UserSignature,
+    Address, ExecutionStatus, SenderSignedTransaction, Transaction, TransactionDigest, TransactionEffects,
+    UserSignature,
 };
+use minicbor::{Decode, Encode};
 
+use crate::deed::{Deed, NoDeed, Window, matched};
 use crate::limits;
-use crate::window::{NoWindow, matched};
 
 /// A transaction and what became of it, as bytes that anybody can keep and check again.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
 pub struct Receipt {
     /// The signed transaction (BCS of `SenderSignedTransaction`).
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
     pub transaction: Vec<u8>,
     /// Its effects (BCS of `TransactionEffects`).
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
     pub effects: Vec<u8>,
     /// The checkpoint that has it; none while it is in none.
+    #[n(3)]
     pub checkpoint: Option<u64>,
 }
 
-/// What a payee wants to see.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Expected {
-    /// Who pays.
-    pub payer: Address,
-    /// Who is paid.
-    pub payee: Address,
-    /// Nanos.
-    pub amount: u64,
-    /// The invoice's reference.
-    pub record: Vec<u8>,
-}
-
-/// Why a receipt is no payment.
+/// Why a receipt is not that of a deed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NotPaid {
+pub enum NotDone {
     /// Its bytes are not those of a signed transaction and its effects.
     Malformed,
     /// The transaction does something else than pay and record.
-    NoWindow(NoWindow),
-    /// Another payer.
+    NoDeed(NoDeed),
+    /// Another sender.
     Payer,
+    /// It does something of another kind.
+    Kind,
     /// Another payee.
     Payee,
     /// Another amount.
@@ -52,7 +49,7 @@ pub enum NotPaid {
     Record,
     /// Not one signature, or one that nobody here can check.
     Signatures,
-    /// The signature is not the payer's.
+    /// The signature is not the sender's.
     Signature,
     /// The effects are of another transaction.
     OtherEffects,
@@ -62,74 +59,97 @@ pub enum NotPaid {
     NoCheckpoint,
 }
 
-impl fmt::Display for NotPaid {
+impl fmt::Display for NotDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed => f.write_str("it is no signed transaction with its effects"),
-            Self::NoWindow(error) => error.fmt(f),
-            Self::Payer => f.write_str("it is paid by somebody else"),
-            Self::Payee => f.write_str("it is paid to somebody else"),
-            Self::Amount => f.write_str("it is for another amount"),
-            Self::Record => f.write_str("it is for another invoice"),
-            Self::Signatures => f.write_str("it has not the one signature of its payer"),
-            Self::Signature => f.write_str("its signature is not the payer's"),
-            Self::OtherEffects => f.write_str("its effects are those of another transaction"),
-            Self::Failed => f.write_str("it failed on the network: nothing was paid"),
-            Self::NoCheckpoint => f.write_str("no checkpoint has it yet"),
-        }
+        f.write_str(match self {
+            Self::Malformed => "it is no signed transaction with its effects",
+            Self::NoDeed(error) => return error.fmt(f),
+            Self::Payer => "it is sent by somebody else",
+            Self::Kind => "it does something else",
+            Self::Payee => "it is paid to somebody else",
+            Self::Amount => "it is for another amount",
+            Self::Record => "it is for another invoice or statement",
+            Self::Signatures => "it has not the one signature of its sender",
+            Self::Signature => "its signature is not the sender's",
+            Self::OtherEffects => "its effects are those of another transaction",
+            Self::Failed => "it failed on the network: nothing was paid",
+            Self::NoCheckpoint => "no checkpoint has it yet",
+        })
     }
 }
 
-impl std::error::Error for NotPaid {}
+impl std::error::Error for NotDone {}
 
 /// Reads one value and nothing behind it.
-fn read<T: serde::de::DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, NotPaid> {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, NotDone> {
     if bytes.len() > bytes_max {
-        return Err(NotPaid::Malformed);
+        return Err(NotDone::Malformed);
     }
-    bcs::from_bytes(bytes).map_err(|_| NotPaid::Malformed)
+    bcs::from_bytes(bytes).map_err(|_| NotDone::Malformed)
 }
 
-/// Whether a receipt pays what is expected; gives the digest of its transaction, which counts once.
+/// Whether a receipt is that of this deed by this payer; gives the digest of its transaction, which counts once.
 ///
 /// # Errors
-/// [`NotPaid`].
-pub fn verify(receipt: &Receipt, expected: &Expected) -> Result<TransactionDigest, NotPaid> {
+/// [`NotDone`].
+pub fn verify(receipt: &Receipt, payer: Address, deed: &Deed) -> Result<TransactionDigest, NotDone> {
+    let (sender, done, digest) = executed(receipt)?;
+    if sender != payer {
+        return Err(NotDone::Payer);
+    }
+    compare(&done, deed)?;
+    Ok(digest)
+}
+
+/// What the transaction of a receipt did, and who sent it: signed by that, executed with success, in a checkpoint.
+///
+/// # Errors
+/// [`NotDone`].
+pub fn executed(receipt: &Receipt) -> Result<(Address, Deed, TransactionDigest), NotDone> {
     let signed: SenderSignedTransaction = read(&receipt.transaction, limits::TRANSACTION_BYTES_MAX)?;
     let signed = signed.into_signed_transaction();
-    let (window, gas) = matched(&signed.transaction).map_err(NotPaid::NoWindow)?;
+    let (sender, deed, _) = matched(&signed.transaction).map_err(NotDone::NoDeed)?;
+    let [signature] = signed.signatures.as_slice() else { return Err(NotDone::Signatures) };
+    check(&signed.transaction, signature, sender)?;
+    let digest = signed.transaction.digest();
+    let effects: TransactionEffects = read(&receipt.effects, limits::EFFECTS_BYTES_MAX)?;
+    let TransactionEffects::V1(effects) = effects else { return Err(NotDone::Malformed) };
+    if effects.transaction_digest != digest {
+        return Err(NotDone::OtherEffects);
+    }
+    if effects.status != ExecutionStatus::Success {
+        return Err(NotDone::Failed);
+    }
+    receipt.checkpoint.map(|_| (sender, deed, digest)).ok_or(NotDone::NoCheckpoint)
+}
+
+fn compare(done: &Deed, expected: &Deed) -> Result<(), NotDone> {
+    let (Deed::Pay(done), Deed::Pay(expected)) = (done, expected) else {
+        let is_same_kind = std::mem::discriminant(done) == std::mem::discriminant(expected);
+        return match (done == expected, is_same_kind) {
+            (true, _) => Ok(()),
+            (false, true) => Err(NotDone::Record),
+            (false, false) => Err(NotDone::Kind),
+        };
+    };
+    let Window { payee, amount, record } = expected;
     for (is_so, otherwise) in [
-        (window.payer == expected.payer, NotPaid::Payer),
-        (window.payee == expected.payee, NotPaid::Payee),
-        (window.amount == expected.amount, NotPaid::Amount),
-        (window.record == expected.record, NotPaid::Record),
-        // One with a sponsor has two.
-        (signed.signatures.len() == 1 + usize::from(gas.owner != window.payer), NotPaid::Signatures),
+        (done.payee == *payee, NotDone::Payee),
+        (done.amount == *amount, NotDone::Amount),
+        (done.record == *record, NotDone::Record),
     ] {
         if !is_so {
             return Err(otherwise);
         }
     }
-    for (signature, signer) in signed.signatures.iter().zip([window.payer, gas.owner]) {
-        check(&signed.transaction, signature, signer)?;
-    }
-    let digest = signed.transaction.digest();
-    let effects: TransactionEffects = read(&receipt.effects, limits::EFFECTS_BYTES_MAX)?;
-    let TransactionEffects::V1(effects) = effects else { return Err(NotPaid::Malformed) };
-    if effects.transaction_digest != digest {
-        return Err(NotPaid::OtherEffects);
-    }
-    if effects.status != ExecutionStatus::Success {
-        return Err(NotPaid::Failed);
-    }
-    receipt.checkpoint.map(|_| digest).ok_or(NotPaid::NoCheckpoint)
+    Ok(())
 }
 
 /// Whether this address signed it.
-fn check(transaction: &iota_sdk_types::Transaction, signature: &UserSignature, signer: Address) -> Result<(), NotPaid> {
-    let UserSignature::Simple(simple) = signature else { return Err(NotPaid::Signatures) };
+fn check(transaction: &Transaction, signature: &UserSignature, signer: Address) -> Result<(), NotDone> {
+    let UserSignature::Simple(simple) = signature else { return Err(NotDone::Signatures) };
     if simple.to_public_key().derive_address() != signer {
-        return Err(NotPaid::Signature);
+        return Err(NotDone::Signature);
     }
-    SimpleVerifier.verify_transaction(transaction, signature).map_err(|_| NotPaid::Signature)
+    SimpleVerifier.verify_transaction(transaction, signature).map_err(|_| NotDone::Signature)
 }

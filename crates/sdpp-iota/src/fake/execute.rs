@@ -1,0 +1,288 @@
+//! What a transaction does on the fake network.
+
+use iota_sdk_crypto::IotaVerifier as _;
+use iota_sdk_crypto::simple::SimpleVerifier;
+use iota_sdk_types::{
+    Address, Argument, ChangedObject, Command, ExecutionError, ExecutionStatus, GasCostSummary, IdOperation, Input,
+    ObjectDigest, ObjectId, ObjectIn, ObjectOut, Owner, ProgrammableTransaction, SenderSignedTransaction, Transaction,
+    TransactionDigest, TransactionEffects, TransactionEffectsV1, TransactionExpiration, TransactionKind, TransactionV1,
+    UserSignature, Version,
+};
+use sdpp_proto::hash::labelled;
+
+use super::{FakeCoin, FakeDone, Ledger, STORAGE};
+
+/// Units of gas that every transaction here takes, as the recorded ones did.
+const UNITS: u64 = 1_000;
+
+/// A program that this network does not know fails.
+const UNKNOWN: ExecutionError = ExecutionError::FeatureNotYetSupported;
+
+/// Nobody draws a number here: an id is what it was made by.
+pub(super) fn fresh_id(by: &[u8], count: u64) -> ObjectId {
+    ObjectId::new(labelled("SDPP fake object", &[by, &count.to_be_bytes()]))
+}
+
+/// What a program has done so far.
+struct Run {
+    /// The gas coin's balance, without the budget.
+    gas: u64,
+    /// New coins: to whom, once that is said.
+    made: Vec<(u64, Option<Address>)>,
+    /// Which command made which: a split makes some, others make nothing that matters here.
+    results: Vec<Vec<usize>>,
+    kept: u64,
+}
+
+fn pure(program: &ProgrammableTransaction, argument: &Argument) -> Option<Vec<u8>> {
+    let Argument::Input(index) = argument else { return None };
+    let Input::Pure(bytes) = program.inputs.get(usize::from(*index))? else { return None };
+    Some(bytes.clone())
+}
+
+fn number(program: &ProgrammableTransaction, argument: &Argument) -> Option<u64> {
+    Some(u64::from_le_bytes(pure(program, argument)?.try_into().ok()?))
+}
+
+impl Run {
+    fn take(&mut self, amount: u64) -> Result<usize, ExecutionError> {
+        self.gas = self.gas.checked_sub(amount).ok_or(ExecutionError::InsufficientCoinBalance)?;
+        self.made.push((amount, None));
+        Ok(self.made.len().saturating_sub(1))
+    }
+
+    /// One command.
+    fn step(
+        &mut self,
+        (program, sender): (&ProgrammableTransaction, Address),
+        command: &Command,
+    ) -> Result<(), ExecutionError> {
+        let mut result = Vec::new();
+        if let Command::SplitCoins(split) = command
+            && split.coin == Argument::Gas
+        {
+            for amount in &split.amounts {
+                result.push(self.take(number(program, amount).ok_or(UNKNOWN)?)?);
+            }
+        } else if let Command::TransferObjects(transfer) = command {
+            let to = pure(program, &transfer.address).and_then(|bytes| bytes.try_into().ok()).ok_or(UNKNOWN)?;
+            for object in &transfer.objects {
+                let coin = self.made_by(object).and_then(|made| self.made.get_mut(made)).ok_or(UNKNOWN)?;
+                coin.1 = Some(Address::new(to));
+            }
+        } else if let Command::MoveCall(call) = command {
+            match (call.module.as_str(), call.function.as_str()) {
+                ("hash", "sha2_256") | ("transfer", "public_freeze_object") | ("bag", "add") => {}
+                ("bag", "new") => self.kept = 2,
+                ("pay", "divide_and_keep") => {
+                    let parts = call.arguments.get(1).and_then(|parts| number(program, parts)).ok_or(UNKNOWN)?;
+                    self.divide(parts, sender)?;
+                }
+                _ => return Err(UNKNOWN),
+            }
+        } else {
+            return Err(UNKNOWN);
+        }
+        self.results.push(result);
+        Ok(())
+    }
+
+    fn made_by(&self, object: &Argument) -> Option<usize> {
+        let (command, index) = if let Argument::Result(command) = object {
+            (*command, 0)
+        } else if let Argument::NestedResult(command, index) = object {
+            (*command, *index)
+        } else {
+            return None;
+        };
+        self.results.get(usize::from(command))?.get(usize::from(index)).copied()
+    }
+
+    fn divide(&mut self, parts: u64, keeper: Address) -> Result<(), ExecutionError> {
+        let each = self.gas.checked_div(parts).ok_or(UNKNOWN)?;
+        for _ in 1..parts {
+            let made = self.take(each)?;
+            if let Some(coin) = self.made.get_mut(made) {
+                coin.1 = Some(keeper);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ledger {
+    pub(super) fn put(&mut self, id: ObjectId, coin: FakeCoin) {
+        let parts: [&[u8]; 4] =
+            [id.as_bytes(), &coin.version.to_be_bytes(), coin.owner.as_bytes(), &coin.balance.to_be_bytes()];
+        let digest = ObjectDigest::new(labelled("SDPP fake digest", &parts));
+        self.coins.insert(id, FakeCoin { digest, ..coin });
+    }
+
+    /// A transaction is in the next checkpoint.
+    pub(super) fn checkpoint(&mut self, digest: TransactionDigest) {
+        let number = self.checkpoints.len() as u64;
+        let epoch = self.epoch;
+        if let Some(done) = self.done.get_mut(&digest) {
+            done.checkpoint = Some(number);
+            self.checkpoints.push((epoch, vec![digest]));
+        }
+    }
+
+    /// Executes a transaction, or gives what it did before. The error is what a node says.
+    pub(super) fn execute(&mut self, signed: SenderSignedTransaction) -> Result<TransactionDigest, String> {
+        let transaction = signed.signed_transaction().transaction().clone();
+        let digest = transaction.digest();
+        self.check_signature(&signed)?;
+        if self.done.contains_key(&digest) {
+            return Ok(digest);
+        }
+        let Transaction::V1(inner) = &transaction else { return Err("an unknown version".into()) };
+        self.check_inputs(inner, digest)?;
+        let effects = self.run(inner, digest);
+        let waits = self.late;
+        self.done.insert(digest, FakeDone { signed, effects, checkpoint: None, waits });
+        if waits == 0 {
+            self.checkpoint(digest);
+        }
+        Ok(digest)
+    }
+
+    fn check_signature(&self, signed: &SenderSignedTransaction) -> Result<(), String> {
+        let bad = || {
+            "Invalid user signature: Signature is not valid: Fail to verify user sig Invalid signature was given to \
+             the function"
+                .to_owned()
+        };
+        let (transaction, signatures) =
+            (signed.signed_transaction().transaction(), signed.signed_transaction().signatures());
+        let Transaction::V1(inner) = transaction else { return Err(bad()) };
+        let [signature @ UserSignature::Simple(simple)] = signatures else { return Err(bad()) };
+        if simple.to_public_key().derive_address() != inner.sender {
+            return Err(bad());
+        }
+        SimpleVerifier.verify_transaction(transaction, signature).map_err(|_| bad())
+    }
+
+    fn check_inputs(&mut self, inner: &TransactionV1, digest: TransactionDigest) -> Result<(), String> {
+        const BEGIN: &str = "Transaction execution failed due to issues with transaction inputs, please review the errors and try again:";
+        let (payment, least) = (&inner.gas_payment, self.gas_price);
+        for coin in &payment.objects {
+            let key = (coin.object_id, coin.version.as_u64());
+            if *self.signed.entry(key).or_insert(digest) != digest {
+                self.equivocations = self.equivocations.saturating_add(1);
+            }
+        }
+        if matches!(inner.expiration, TransactionExpiration::Epoch(epoch) if epoch < self.epoch) {
+            return Err("Transaction Expired".into());
+        }
+        if payment.price < least {
+            return Err(format!("{BEGIN} Gas price {} under reference gas price (RGP) {least}.", payment.price));
+        }
+        let mut sum = 0u64;
+        for coin in &payment.objects {
+            let known = self.coins.get(&coin.object_id).filter(|known| known.owner == inner.sender);
+            let known =
+                known.ok_or_else(|| format!("{BEGIN} Could not find the referenced object {}", coin.object_id))?;
+            if (known.version, known.digest) != (coin.version.as_u64(), coin.digest) {
+                return Err(format!(
+                    "{BEGIN} Object ({}, SequenceNumber({}), o#{}) is not available for consumption, its current version: \
+                     SequenceNumber({}).",
+                    coin.object_id, coin.version, coin.digest, known.version
+                ));
+            }
+            sum = sum.saturating_add(known.balance);
+        }
+        if payment.owner != inner.sender || sum < payment.budget || payment.objects.is_empty() {
+            return Err(format!(
+                "{BEGIN} Balance of gas object {sum} is lower than the needed amount: {}.",
+                payment.budget
+            ));
+        }
+        Ok(())
+    }
+
+    /// What a transaction would do now, without doing it.
+    pub(super) fn dry_run(&self, transaction: &Transaction) -> Result<TransactionEffects, String> {
+        let mut copy =
+            Self { coins: self.coins.clone(), epoch: self.epoch, gas_price: self.gas_price, ..Self::default() };
+        let Transaction::V1(inner) = transaction else { return Err("an unknown version".into()) };
+        let digest = transaction.digest();
+        copy.check_inputs(inner, digest)?;
+        Ok(copy.run(inner, digest))
+    }
+
+    fn run(&mut self, inner: &TransactionV1, digest: TransactionDigest) -> TransactionEffects {
+        let payment = &inner.gas_payment;
+        let old: Vec<(ObjectId, FakeCoin)> = payment
+            .objects
+            .iter()
+            .filter_map(|coin| Some((coin.object_id, self.coins.remove(&coin.object_id)?)))
+            .collect();
+        let sum: u64 = old.iter().map(|(_, coin)| coin.balance).sum();
+        let version = old.iter().map(|(_, coin)| coin.version).max().unwrap_or(0).saturating_add(1);
+        let mut run = Run { gas: sum.saturating_sub(payment.budget), made: Vec::new(), results: Vec::new(), kept: 0 };
+        let mut status = ExecutionStatus::Success;
+        if let TransactionKind::Programmable(program) = &inner.kind {
+            for (index, command) in program.commands.iter().enumerate() {
+                if let Err(error) = run.step((program, inner.sender), command) {
+                    status = ExecutionStatus::Failure { error, command: Some(index as u64) };
+                    run.made.clear();
+                    run.kept = 0;
+                    break;
+                }
+            }
+        }
+        let made: Vec<(u64, Address)> = run.made.iter().filter_map(|(amount, to)| Some((*amount, (*to)?))).collect();
+        let objects = (made.len() as u64).saturating_add(run.kept).saturating_add(1);
+        let cost = GasCostSummary {
+            computation_cost: UNITS.saturating_mul(payment.price),
+            computation_cost_burned: UNITS.saturating_mul(payment.price),
+            storage_cost: STORAGE.saturating_mul(objects),
+            storage_rebate: STORAGE.saturating_mul(old.len() as u64),
+            non_refundable_storage_fee: 0,
+        };
+        let net = cost.computation_cost.saturating_add(cost.storage_cost).saturating_sub(cost.storage_rebate);
+        let given: u64 = made.iter().map(|(amount, _)| amount).sum();
+        self.burned = self.burned.saturating_add(net);
+        let mut changed = Vec::new();
+        for (index, (id, coin)) in old.iter().enumerate() {
+            let input_state = ObjectIn::Data {
+                version: Version::from_u64(coin.version),
+                digest: coin.digest,
+                owner: Owner::Address(coin.owner),
+            };
+            let (output_state, id_operation) = if index == 0 {
+                let balance = sum.saturating_sub(given).saturating_sub(net);
+                (self.write(*id, inner.sender, (version, balance)), IdOperation::None)
+            } else {
+                (ObjectOut::Missing, IdOperation::Deleted)
+            };
+            changed.push(ChangedObject { object_id: *id, input_state, output_state, id_operation });
+        }
+        for (count, (amount, to)) in made.into_iter().enumerate() {
+            let id = fresh_id(digest.bytes(), count as u64);
+            let output_state = self.write(id, to, (version, amount));
+            let (input_state, id_operation) = (ObjectIn::Missing, IdOperation::Created);
+            changed.push(ChangedObject { object_id: id, input_state, output_state, id_operation });
+        }
+        TransactionEffects::V1(Box::new(TransactionEffectsV1 {
+            status,
+            epoch: self.epoch,
+            gas_cost_summary: cost,
+            transaction_digest: digest,
+            gas_object_index: Some(0),
+            events_digest: None,
+            dependencies: Vec::new(),
+            lamport_version: Version::from_u64(version),
+            changed_objects: changed,
+            unchanged_shared_objects: Vec::new(),
+            auxiliary_data_digest: None,
+        }))
+    }
+
+    fn write(&mut self, id: ObjectId, owner: Address, (version, balance): (u64, u64)) -> ObjectOut {
+        self.put(id, FakeCoin { owner, version, digest: ObjectDigest::ZERO, balance });
+        let digest = self.coins.get(&id).map_or(ObjectDigest::ZERO, |coin| coin.digest);
+        ObjectOut::ObjectWrite { digest, owner: Owner::Address(owner) }
+    }
+}

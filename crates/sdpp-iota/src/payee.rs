@@ -1,0 +1,139 @@
+//! The seller's half: credits transactions that it has looked at itself.
+
+use std::sync::Arc;
+
+use iota_sdk_types::Address;
+use sdpp_proto::codec::StatementId;
+use sdpp_proto::money::Amount;
+use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
+use sdpp_rail::{
+    Admitted, Backing, Bill, NEVER_ADMITTED, Outcome, Payee, PayeeBook, RailError, Redeemed, Reply, Store,
+};
+
+use crate::deed::{Deed, Window};
+use crate::nodes::Nodes;
+use crate::payer::TransferProof;
+use crate::receipt::{NotDone, verify};
+use crate::record::Record;
+use crate::terms::{IotaTerms, RAIL, asset};
+use crate::witness::Committee;
+
+/// What the book of a payee is kept under.
+const BOOK: &str = "iota-payee";
+
+/// What a payee takes, and under which terms.
+pub struct PayeeConfig {
+    /// Whose account is paid. No key is needed for that.
+    pub account: Address,
+    /// Time from an invoice to `default`, in milliseconds.
+    pub pay_by_ms: u64,
+    /// Who has to have signed the checkpoint of a payment; none: a node is believed.
+    pub committee: Option<Arc<Committee>>,
+}
+
+/// Takes a transaction for each invoice.
+pub struct IotaPayee {
+    nodes: Arc<Nodes>,
+    config: PayeeConfig,
+    book: PayeeBook,
+}
+
+impl IotaPayee {
+    /// Takes payment into the account of the config. The store keeps what was settled.
+    pub fn new(nodes: Arc<Nodes>, config: PayeeConfig, store: Box<dyn Store>) -> Self {
+        Self { nodes, config, book: PayeeBook::new(store, BOOK) }
+    }
+
+    async fn credit(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<Outcome, RailError> {
+        self.compare(bill, payment)?;
+        let state = self.book.order(&bill.order)?.ok_or(NEVER_ADMITTED)?;
+        if state.judge(payment)? {
+            return Ok(Outcome::Settled);
+        }
+        if bill.before > state.total() {
+            return Err(RailError::Declined("the bill starts above what was settled"));
+        }
+        let amount = bill.total.checked_sub(bill.before).ok_or(RailError::Declined("the totals fall"))?;
+        match &payment.proof {
+            None if amount.is_zero() => {}
+            None => return Err(RailError::Declined("the payment has no proof")),
+            Some(proof) => {
+                if self.look(bill, amount, &TransferProof::decode(proof)?).await? == Outcome::Pending {
+                    return Ok(Outcome::Pending);
+                }
+            }
+        }
+        self.book.settle(payment)?;
+        Ok(Outcome::Settled)
+    }
+
+    /// Whether the transaction is there, is this payment, and is final.
+    async fn look(&self, bill: &Bill, amount: Amount, proof: &TransferProof) -> Result<Outcome, RailError> {
+        let amount = u64::try_from(amount.get()).map_err(|_| RailError::Declined("there is not so much IOTA"))?;
+        let Some(receipt) = self.nodes.find(&proof.digest()).await? else { return Ok(Outcome::Pending) };
+        let window = Window { payee: self.config.account, amount, record: Record::Paid(bill.invoice).encode() };
+        let digest = match verify(&receipt, proof.payer(), &Deed::Pay(window)) {
+            Ok(digest) => digest,
+            Err(NotDone::NoCheckpoint) => return Ok(Outcome::Pending),
+            Err(NotDone::Malformed) => return Err(RailError::Unavailable),
+            Err(_) => return Err(RailError::Declined("the transaction is not the payment of this invoice")),
+        };
+        if digest != proof.digest() {
+            // A node has answered with another transaction.
+            return Err(RailError::Unavailable);
+        }
+        if let Some(committee) = &self.config.committee {
+            committee.confirm(&self.nodes, &receipt, &digest).await?;
+        }
+        Ok(Outcome::Settled)
+    }
+
+    /// Whether a payment is for this payee and answers its bill.
+    fn compare(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<(), RailError> {
+        if bill.payee != self.config.account.to_string() || bill.asset != asset(self.nodes.chain()) {
+            return Err(RailError::Declined("the bill is for another payee or asset"));
+        }
+        let told = (payment.order_id, payment.invoice_id, payment.total);
+        if told != (bill.order, bill.invoice, bill.total) {
+            return Err(RailError::Declined("the payment is for another bill"));
+        }
+        Ok(())
+    }
+}
+
+impl Payee for IotaPayee {
+    fn option(&self) -> PayOption {
+        let chain = self.nodes.chain().to_owned();
+        PayOption {
+            id: 0,
+            rail: RAIL.into(),
+            asset: asset(&chain),
+            address: self.config.account.to_string(),
+            finality: 1,
+            grace_min_ms: 0,
+            pay_by_ms: self.config.pay_by_ms,
+            channel: false,
+            terms: IotaTerms { chain }.encode(),
+        }
+    }
+
+    fn admit<'a>(&'a self, order: &'a Signed<Order>) -> Reply<'a, Backing> {
+        let admitted = match order.channel {
+            Some(_) => Err(RailError::Declined("the order names a channel")),
+            None => self.book.admit(&order.id(), &Admitted::of(order)),
+        };
+        Box::pin(std::future::ready(admitted.map(|()| Backing { deposit: None })))
+    }
+
+    fn settle<'a>(&'a self, bill: &'a Bill, payment: &'a Signed<Payment>) -> Reply<'a, Outcome> {
+        Box::pin(self.credit(bill, payment))
+    }
+
+    fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
+        let total = self.book.order(order).map(|state| state.map_or(Amount::ZERO, |state| state.total()));
+        if finished {
+            self.book.put_away(order);
+        }
+        Box::pin(std::future::ready(total.map(|total| Redeemed { total })))
+    }
+}
