@@ -1,5 +1,7 @@
 //! `sdpp audit`: the verdict on a bundle, or on the own orders. The exit code is the verdict.
 
+#[cfg(any(feature = "evm", feature = "iota"))]
+mod check;
 mod file;
 
 use std::error::Error;
@@ -10,8 +12,10 @@ use sdpp::audit::{Report, Trust, Verdict};
 use sdpp_log::{Policy, VerifierKey};
 use sdpp_proto::identity::PublicKey;
 
+#[cfg(any(feature = "evm", feature = "iota"))]
+pub(crate) use self::check::{Check, State};
 use crate::buy::Which;
-#[cfg(feature = "evm")]
+#[cfg(any(feature = "evm", feature = "iota"))]
 use crate::buy::journals::Found;
 use crate::buy::journals::Journals;
 use crate::exit::{Exit, failed};
@@ -46,6 +50,9 @@ pub(crate) struct Args {
     #[cfg(feature = "evm")]
     #[command(flatten)]
     chain: crate::evm::Chain,
+    #[cfg(feature = "iota")]
+    #[command(flatten)]
+    tangle: crate::iota::Tangle,
     #[command(flatten)]
     out: Out,
 }
@@ -74,7 +81,7 @@ async fn own(home: &Home, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             crate::say(&format!("order {} ({})", found.order.order, found.order.topic));
         }
         worst = worst.max(args.shown(&report));
-        #[cfg(feature = "evm")]
+        #[cfg(any(feature = "evm", feature = "iota"))]
         if !args.offline {
             worst = worst.max(args.chain_shown(home, found).await?);
         }
@@ -101,13 +108,17 @@ impl Args {
     }
 
     /// Shows what the chain of an order says of it; how bad that is.
-    #[cfg(feature = "evm")]
+    #[cfg(any(feature = "evm", feature = "iota"))]
     async fn chain_shown(&self, home: &Home, found: &Found) -> Result<u8, Box<dyn Error>> {
-        let Some(seen) = crate::evm::audit(home, &self.chain, found).await? else { return Ok(0) };
+        let mut seen = Vec::new();
+        #[cfg(feature = "evm")]
+        seen.extend(crate::evm::audit(home, &self.chain, found).await?);
+        #[cfg(feature = "iota")]
+        seen.extend(crate::iota::audit(home, &self.tangle, found).await?);
         for check in &seen {
             self.out.tell(&check.to_string(), &check.to_json());
         }
-        Ok(seen.iter().map(crate::evm::Check::how_bad).max().unwrap_or(0))
+        Ok(seen.iter().map(Check::how_bad).max().unwrap_or(0))
     }
 
     fn policy(&self) -> Result<Option<Policy>, Box<dyn Error>> {

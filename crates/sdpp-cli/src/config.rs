@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+#[cfg(feature = "iota")]
+pub(crate) use sdpp_config::IotaNetwork;
 pub(crate) use sdpp_config::{
     Buyer, Class, Config, FILE, Format, Ledger, Limits, Mqtt, Product, Rail, Records, Seller, Source,
 };

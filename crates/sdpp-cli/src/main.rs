@@ -28,6 +28,8 @@ mod export;
 #[cfg(all(debug_assertions, unix))]
 mod failpoint;
 mod home;
+#[cfg(feature = "iota")]
+mod iota;
 mod key;
 mod ledger;
 mod manual;

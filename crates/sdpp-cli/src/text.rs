@@ -37,6 +37,15 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+#[cfg(any(feature = "evm", feature = "iota"))]
+/// A whole number of the smallest units, with a point before so many decimals.
+pub(crate) fn decimal(units: u128, decimals: usize) -> String {
+    let digits = format!("{units:0>width$}", width = decimals.saturating_add(1));
+    let (whole, rest) = digits.split_at(digits.len().saturating_sub(decimals));
+    let rest = rest.trim_end_matches('0');
+    if rest.is_empty() { whole.to_owned() } else { format!("{whole}.{rest}") }
+}
+
 /// An account, cut.
 pub(crate) fn short_key(key: &PublicKey) -> String {
     let text: String = key.to_string().chars().take(SHORT).collect();

@@ -27,9 +27,21 @@ pub(crate) struct Args {
     ways: Ways,
     #[command(flatten)]
     out: Out,
-    #[cfg(feature = "evm")]
+    #[cfg(any(feature = "evm", feature = "iota"))]
     #[command(subcommand)]
-    verb: Option<crate::evm::wallet::Verb>,
+    verb: Option<Verb>,
+}
+
+#[cfg(any(feature = "evm", feature = "iota"))]
+#[derive(clap::Subcommand)]
+enum Verb {
+    #[cfg(feature = "evm")]
+    #[command(flatten)]
+    Evm(crate::evm::wallet::Verb),
+    /// The wallet on IOTA.
+    #[cfg(feature = "iota")]
+    #[command(subcommand)]
+    Iota(crate::iota::wallet::Verb),
 }
 
 /// Runs it.
@@ -37,23 +49,33 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     wait(shown(home, args))
 }
 
-#[cfg(feature = "evm")]
 async fn shown(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
-    let at = crate::evm::wallet::At { home, role: args.role, chain: &args.ways.chain, out: args.out };
-    if let Some(verb) = &args.verb {
-        return at.run(verb).await;
+    #[cfg(feature = "evm")]
+    let chain = crate::evm::wallet::At { home, role: args.role, chain: &args.ways.chain, out: args.out };
+    #[cfg(feature = "iota")]
+    let iota = crate::iota::wallet::At { home, role: args.role, tangle: &args.ways.tangle, out: args.out };
+    #[cfg(any(feature = "evm", feature = "iota"))]
+    match &args.verb {
+        #[cfg(feature = "evm")]
+        Some(Verb::Evm(verb)) => return chain.run(verb).await,
+        #[cfg(feature = "iota")]
+        Some(Verb::Iota(verb)) => return iota.run(verb).await,
+        None => {}
     }
     let config = home.config()?;
-    let on_chain = args.ways.chain.is_named(&config);
-    if !on_chain || args.ways.reach.named().is_some() || config.ledger.url.is_some() {
+    let (on_chain, on_iota) = (args.ways.chain.is_named(&config), args.ways.tangle.is_named(&config));
+    if !(on_chain || on_iota) || args.ways.reach.named().is_some() || config.ledger.url.is_some() {
         on_the_ledger(home, args).await?;
     }
-    if on_chain { at.show().await } else { Ok(ExitCode::SUCCESS) }
-}
-
-#[cfg(not(feature = "evm"))]
-async fn shown(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
-    on_the_ledger(home, args).await
+    #[cfg(feature = "evm")]
+    if on_chain {
+        chain.show().await?;
+    }
+    #[cfg(feature = "iota")]
+    if on_iota {
+        iota.show().await?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn on_the_ledger(home: &Home, args: &Args) -> Result<ExitCode, Failure> {

@@ -31,6 +31,8 @@ pub struct Config {
     pub buyer: Buyer,
     /// The chains that the rail and the records `evm` use.
     pub evm: Evm,
+    /// The networks that the rail and the records `iota` use.
+    pub iota: Iota,
     /// How brokers are spoken to.
     pub mqtt: Mqtt,
     /// Where messages come from, by a name of one's own.
@@ -77,6 +79,8 @@ pub enum Rail {
     Direct,
     /// On an EVM chain, by voucher against a deposit in a contract.
     Evm,
+    /// On IOTA, by a transaction for each invoice.
+    Iota,
 }
 
 /// Where orders, invoices and payments are recorded.
@@ -87,6 +91,8 @@ pub enum Records {
     Ledger,
     /// On an EVM chain, as events of a contract; each costs gas.
     Evm,
+    /// On IOTA, in a transaction each.
+    Iota,
     /// Nowhere: both sides have them in their journals.
     None,
 }
@@ -115,6 +121,28 @@ pub struct Network {
     pub channels: Option<String>,
     /// Address of the contract of records.
     pub records: Option<String>,
+}
+
+/// The IOTA networks that are used.
+#[derive(Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Iota {
+    /// The usual one: mainnet, testnet, devnet, local, or a name of one's own.
+    pub network: Option<String>,
+    /// What is said of networks, by their names: of known ones only what differs.
+    pub networks: BTreeMap<String, IotaNetwork>,
+}
+
+/// An IOTA network, or what differs from what is known of it.
+#[derive(Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct IotaNetwork {
+    /// Its identifier, eight digits: a node of another network is not asked. Its nodes are believed about it if not given.
+    pub chain: Option<String>,
+    /// Its nodes: JSON-RPC over HTTP. The next one is asked where one does not answer.
+    pub rpc: Vec<String>,
+    /// Records are kept in objects that no node drops, whose storage is paid for good.
+    pub keep_records: bool,
 }
 
 /// How a seller works.
@@ -447,6 +475,11 @@ mod tests {
         [evm.networks.mine]
         chain = 31337
         rpc = "http://127.0.0.1:8545"
+        [iota]
+        network = "testnet"
+        [iota.networks.mine]
+        chain = "8d602a01"
+        rpc = ["http://127.0.0.1:9000"]
         [sources.broker]
         mqtt = "mqtt://localhost"
         topics = ["sensors/#"]

@@ -93,6 +93,11 @@ impl FakeNetwork {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Answers a request's body, as a node does over HTTP.
+    pub fn answer(&self, body: &[u8]) -> Vec<u8> {
+        answer::answer(&mut self.lock(), body).to_string().into_bytes()
+    }
+
     /// A line to it on which nothing happens.
     pub fn line(self: &Arc<Self>) -> Arc<dyn Line> {
         self.line_with(Arc::new(|_| Fate::Answered))

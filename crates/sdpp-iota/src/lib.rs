@@ -39,7 +39,7 @@ pub use payer::{IotaPayer, TransferProof};
 pub use purse::{Purse, Spent};
 pub use receipt::{NotDone, Receipt, executed, verify};
 pub use record::Record;
-pub use records::{IotaRecords, Lasting};
+pub use records::{IotaRecords, Lasting, digest_of};
 pub use terms::{BadTerms, DECIMALS, IotaTerms, RAIL, address_of, asset, is_chain};
 pub use wallet::{BadKey, Wallet};
 pub use witness::{BadCommittee, Committee};

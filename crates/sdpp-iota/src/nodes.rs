@@ -42,6 +42,25 @@ impl Nodes {
         Self { chain: chain.to_owned(), endpoints, current: AtomicUsize::new(0) }
     }
 
+    /// Nodes of one network, which the first that answers names; or `wanted`.
+    ///
+    /// # Errors
+    /// [`RailError::Unavailable`] where no node answers.
+    pub async fn connect(wanted: Option<&str>, transports: Vec<Arc<dyn Transport>>) -> Result<Self, RailError> {
+        for transport in &transports {
+            let named = match wanted {
+                Some(wanted) => Ok(wanted.to_owned()),
+                None => transport.chain().await,
+            };
+            if let Ok(chain) = named {
+                let nodes = Self::new(&chain, transports);
+                nodes.reach().await?;
+                return Ok(nodes);
+            }
+        }
+        Err(RailError::Unavailable)
+    }
+
     /// The network's identifier.
     pub fn chain(&self) -> &str {
         &self.chain

@@ -36,6 +36,11 @@ pub struct IotaRecords {
     unproven: Mutex<BTreeSet<RecordId>>,
 }
 
+/// The digest of a record's transaction.
+pub const fn digest_of(record: &RecordId) -> TransactionDigest {
+    TransactionDigest::new(record.0)
+}
+
 fn name_of(statement: &StatementId) -> String {
     format!("record/{statement}")
 }
@@ -89,7 +94,7 @@ impl IotaRecords {
         };
         for record in oldest {
             // What is in no checkpoint yet is asked for with the next record.
-            let found = self.purse.receipt(&TransactionDigest::new(record.0)).await;
+            let found = self.purse.receipt(&digest_of(&record)).await;
             if found.is_ok_and(|found| found.is_some_and(|found| found.checkpoint.is_some())) {
                 self.unproven.lock().unwrap_or_else(PoisonError::into_inner).remove(&record);
             }
@@ -98,7 +103,7 @@ impl IotaRecords {
 
     /// What a record holds, and whether it is this account's.
     async fn read(&self, record: &RecordId) -> Result<Option<(bool, Record)>, RailError> {
-        let Some(receipt) = self.purse.receipt(&TransactionDigest::new(record.0)).await? else { return Ok(None) };
+        let Some(receipt) = self.purse.receipt(&digest_of(record)).await? else { return Ok(None) };
         match executed(&receipt) {
             Ok((sender, Deed::Record(bytes) | Deed::Keep(bytes), digest)) if Bytes32(digest.into()) == *record => {
                 Ok(Record::decode(&bytes).map(|held| (sender == self.purse.address(), held)))

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use iota_sdk_crypto::ed25519::Ed25519PrivateKey;
 use iota_sdk_crypto::simple::SimpleKeypair;
-use iota_sdk_crypto::{IotaSigner as _, ToFromBech32 as _};
+use iota_sdk_crypto::{IotaSigner as _, ToFromBech32 as _, ToFromBytes as _};
 use iota_sdk_types::{Address, SenderSignedTransaction, Transaction};
+use zeroize::Zeroizing;
 
 /// A key that signs transactions, in the form of wallets: `iotaprivkey1…`.
 pub struct Wallet {
@@ -36,6 +38,20 @@ impl Wallet {
     /// [`BadKey`].
     pub fn import(text: &str) -> Result<Self, BadKey> {
         SimpleKeypair::from_bech32(text.trim()).map(|key| Self { key }).map_err(|_| BadKey)
+    }
+
+    /// The seed of an Ed25519 key as wallets export it.
+    ///
+    /// # Errors
+    /// [`BadKey`]: also where it is a key of another kind.
+    pub fn seed_of(text: &str) -> Result<Zeroizing<[u8; 32]>, BadKey> {
+        let key = Ed25519PrivateKey::from_bech32(text.trim()).map_err(|_| BadKey)?;
+        Ok(Zeroizing::new(key.to_bytes()))
+    }
+
+    /// The Ed25519 key of a seed.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self { key: Ed25519PrivateKey::new(*seed).into() }
     }
 
     /// Its address.

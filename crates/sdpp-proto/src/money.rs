@@ -95,11 +95,14 @@ impl AssetId {
         &self.0
     }
 
-    /// What a unit of it is called: the symbol of `SYMBOL@ISSUER`; of a name by CAIP-19 `wei` for a chain's own coin, and
+    /// What a unit of it is called: the symbol of `SYMBOL@ISSUER`; of a name by CAIP-19 `wei` for a chain's own coin, `nano` for IOTA's, and
     /// the first digits of a token's address. For people: two assets may have one.
     pub fn unit(&self) -> &str {
         const TOKEN_DIGITS: usize = 10;
         let name = self.as_str();
+        if name.starts_with("iota:") && name.ends_with("/slip44:4218") {
+            return "nano";
+        }
         let kind = name.strip_prefix("eip155:").and_then(|rest| rest.split_once('/')).map(|(_, kind)| kind);
         match kind.map(|kind| kind.strip_prefix("erc20:")) {
             None => name.split('@').next().unwrap_or_default(),

@@ -40,6 +40,8 @@ enum Money {
     Ledger,
     #[cfg(feature = "evm")]
     Evm(Box<crate::evm::Account>),
+    #[cfg(feature = "iota")]
+    Iota(Box<crate::iota::Account>),
 }
 
 /// What a desk is opened for.
@@ -75,6 +77,11 @@ impl Desk {
                 let account = crate::evm::Account::for_option(home, &role, &ways.chain, option).await?;
                 (None, Money::Evm(Box::new(account)))
             }
+            #[cfg(feature = "iota")]
+            Some(Rail::Iota) => {
+                let account = crate::iota::Account::for_option(home, &role, &ways.tangle, option).await?;
+                (None, Money::Iota(Box::new(account)))
+            }
             _ => return Err(failed(Exit::Refused, format!("this program cannot pay by '{}'", option.rail))),
         };
         let records: Option<Arc<dyn Records>> = match wanted.records(&home.config()?.buyer)? {
@@ -90,6 +97,7 @@ impl Desk {
                 })
             }
             config::Records::Evm => Some(records_on_chain(home, &role, ways, (&money, wanted.offer)).await?),
+            config::Records::Iota => Some(records_on_iota(home, &role, ways, &money).await?),
         };
         Ok(Self { role, key, money, remote, records, option: option.clone(), asset: option.asset.clone() })
     }
@@ -99,6 +107,8 @@ impl Desk {
         match (&self.money, &self.remote) {
             #[cfg(feature = "evm")]
             (Money::Evm(account), _) => account.fund(&self.option, needed).await,
+            #[cfg(feature = "iota")]
+            (Money::Iota(account), _) => account.fund(needed).await,
             (Money::Ledger, Some(remote)) => fund(remote, &self.asset, needed).await,
             (Money::Ledger, None) => Ok(()),
         }
@@ -108,6 +118,8 @@ impl Desk {
         Ok(match (&self.money, &self.remote) {
             #[cfg(feature = "evm")]
             (Money::Evm(account), _) => account.payer(),
+            #[cfg(feature = "iota")]
+            (Money::Iota(account), _) => account.payer(),
             (Money::Ledger, Some(remote)) if self.option.rail == RAIL_VOUCHER => {
                 Arc::new(VoucherPayer::new(remote.client.clone(), remote.key.clone()))
             }
@@ -144,6 +156,9 @@ impl Desk {
         match &self.money {
             #[cfg(feature = "evm")]
             Money::Evm(account) => account.way_back(),
+            // Nothing is locked there.
+            #[cfg(feature = "iota")]
+            Money::Iota(_) => "nothing".to_owned(),
             Money::Ledger => "the next `sdpp wallet` or purchase".to_owned(),
         }
     }
@@ -153,6 +168,8 @@ impl Desk {
         match &self.money {
             #[cfg(feature = "evm")]
             Money::Evm(account) => Some(account.followed()),
+            #[cfg(feature = "iota")]
+            Money::Iota(account) => Some(account.followed()),
             Money::Ledger => self.remote.as_ref().map(Remote::followed),
         }
     }
@@ -214,6 +231,10 @@ async fn records_on_chain(
             account.for_records_too(home, chain, &offer.origin).await?.records().await?
         }
         Money::Evm(account) => account.records().await?,
+        #[cfg(feature = "iota")]
+        Money::Iota(_) if is_sellers => Account::for_records(home, role, chain, &offer.origin).await?.records().await?,
+        #[cfg(feature = "iota")]
+        Money::Iota(_) => Account::open(home, role, chain).await?.records().await?,
         Money::Ledger if is_sellers => Account::for_records(home, role, chain, &offer.origin).await?.records().await?,
         Money::Ledger => Account::open(home, role, chain).await?.records().await?,
     };
@@ -228,6 +249,28 @@ async fn records_on_chain(
     _: (&Money, &RecordOffer),
 ) -> Result<Arc<dyn Records>, Failure> {
     Err(crate::ways::no_chains())
+}
+
+/// Records on IOTA: by the account that pays there, where one does.
+#[cfg(feature = "iota")]
+async fn records_on_iota(
+    home: &Home,
+    role: &RoleHome,
+    ways: &Ways,
+    money: &Money,
+) -> Result<Arc<dyn Records>, Failure> {
+    let records = match money {
+        Money::Iota(account) => account.records(),
+        #[cfg(feature = "evm")]
+        Money::Evm(_) => crate::iota::Account::open(home, role, &ways.tangle).await?.records(),
+        Money::Ledger => crate::iota::Account::open(home, role, &ways.tangle).await?.records(),
+    };
+    Ok(Arc::new(records))
+}
+
+#[cfg(not(feature = "iota"))]
+async fn records_on_iota(_: &Home, _: &RoleHome, _: &Ways, _: &Money) -> Result<Arc<dyn Records>, Failure> {
+    Err(crate::ways::no_iota())
 }
 
 /// Makes sure that the buyer can pay on a ledger; asks one on trial for its trial money.

@@ -173,6 +173,8 @@ fn limit(args: &Args, product: &Product) -> Result<Amount, Failure> {
 fn record(args: &Args, records: config::Records) -> RecordPolicy {
     let (form, every) = match records {
         config::Records::Evm => (Form::Hash, 0),
+        // There a byte costs nothing, and each transaction does.
+        config::Records::Iota => (Form::Full, 0),
         config::Records::Ledger | config::Records::None => (Form::Full, 1),
     };
     RecordPolicy { form, every: args.how.record.map_or(every, |cadence| cadence.0) }

@@ -101,26 +101,30 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     Ok(if bad { Exit::Failed.into() } else { ExitCode::SUCCESS })
 }
 
-/// The ledger, and the chain where one is named or configured: then a ledger that nobody named is not looked for.
-#[cfg(feature = "evm")]
+/// The ledger, the chain and IOTA where they are named or configured: then a ledger that nobody named is not looked for.
 async fn reached(home: &Home, args: &Args) -> ledger::Seen {
-    let Ways { reach, chain } = &args.ways;
+    let Ways { reach, chain, tangle } = &args.ways;
     let config = home.config().unwrap_or_default();
-    if !chain.is_named(&config) {
-        return ledger::look(home, reach).await;
-    }
-    let mut seen = if reach.named().is_some() || config.ledger.url.is_some() {
+    let is_elsewhere = chain.is_named(&config) || tangle.is_named(&config);
+    let is_named = reach.named().is_some() || config.ledger.url.is_some();
+    #[cfg_attr(not(any(feature = "evm", feature = "iota")), allow(unused_mut, reason = "there is only the ledger"))]
+    let mut seen = if is_named || !is_elsewhere {
         ledger::look(home, reach).await
     } else {
         ledger::Seen { findings: Vec::new(), last_tick: None }
     };
-    seen.findings.extend(chain::look(home, chain, &config).await);
+    #[cfg(feature = "evm")]
+    if chain.is_named(&config) {
+        seen.findings.extend(chain::look(home, chain, &config).await);
+    }
+    #[cfg(feature = "iota")]
+    if tangle.is_named(&config) {
+        seen.findings.push(match crate::iota::look(tangle, &config).await {
+            Ok(text) => Finding::good("iota", text),
+            Err(error) => Finding::bad("iota", error.to_string()),
+        });
+    }
     seen
-}
-
-#[cfg(not(feature = "evm"))]
-async fn reached(home: &Home, args: &Args) -> ledger::Seen {
-    ledger::look(home, &args.ways.reach).await
 }
 
 fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, Failure> {

@@ -1,16 +1,14 @@
 //! What the chain says of an own order: its channel, its vouchers, its records.
 
-use std::fmt;
-
 use sdpp_evm::typed::Place;
 use sdpp_evm::{Address, Channel, ChannelState, Claim, EvmTerms, VoucherProof, address_of};
 use sdpp_proto::codec::ChannelId;
 use sdpp_proto::journal::Entry;
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Kind, Payment, RecordOffer, Signed, Terms};
-use serde_json::{Value, json};
 
 use super::{Chain, RAIL, RECORDS, connect};
+use crate::audit::{Check, State};
 use crate::buy::journals::Found;
 use crate::buy::terms_of;
 use crate::exit::{Exit, failed};
@@ -19,60 +17,8 @@ use crate::ledger::Failure;
 use crate::text::symbol;
 use sdpp::journal::order_stream;
 
-/// How a check ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum State {
-    Good,
-    /// Not all that should be there is, yet.
-    Missing,
-    False,
-}
-
-/// One check against the chain.
-pub(crate) struct Check {
-    what: &'static str,
-    state: State,
-    text: String,
-}
-
-impl Check {
-    fn new(what: &'static str, state: State, text: impl Into<String>) -> Self {
-        Self { what, state, text: text.into() }
-    }
-
-    /// 0 good, 1 something is missing, 2 false: as the auditor's verdicts.
-    pub(crate) const fn how_bad(&self) -> u8 {
-        match self.state {
-            State::Good => 0,
-            State::Missing => 1,
-            State::False => 2,
-        }
-    }
-
-    /// For programs.
-    pub(crate) fn to_json(&self) -> Value {
-        let state = match self.state {
-            State::Good => "clean",
-            State::Missing => "incomplete",
-            State::False => "false",
-        };
-        json!({ "check": self.what, "verdict": state, "text": self.text })
-    }
-}
-
-impl fmt::Display for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
-            State::Good => "ok",
-            State::Missing => "MISSING",
-            State::False => "FALSE",
-        };
-        write!(f, "  chain: {state}: {}: {}", self.what, self.text)
-    }
-}
-
-/// Asks the chain about an order; none where it has nothing to do with one.
-pub(crate) async fn check(home: &Home, chain: &Chain, found: &Found) -> Result<Option<Vec<Check>>, Failure> {
+/// Asks the chain about an order; nothing where it has nothing to do with one.
+pub(crate) async fn check(home: &Home, chain: &Chain, found: &Found) -> Result<Vec<Check>, Failure> {
     let order = found.order.order;
     let (terms, offer) = terms_of(&found.journal, &order).await?;
     let entries = found.journal.read(order_stream(&order)).await?;
@@ -83,7 +29,7 @@ pub(crate) async fn check(home: &Home, chain: &Chain, found: &Found) -> Result<O
     if offer.backend == RECORDS {
         checks.extend(records(home, chain, (&terms, &offer), &entries).await?);
     }
-    Ok((!checks.is_empty()).then_some(checks))
+    Ok(checks)
 }
 
 /// The payments of an order that carry vouchers, in order.
@@ -96,7 +42,7 @@ fn payments(entries: &[Entry]) -> Vec<Signed<Payment>> {
 }
 
 async fn money(home: &Home, chain: &Chain, terms: &Terms, entries: &[Entry]) -> Result<Vec<Check>, Failure> {
-    let refused = |error: &dyn fmt::Display| failed(Exit::Refused, error.to_string());
+    let refused = |error: &dyn std::fmt::Display| failed(Exit::Refused, error.to_string());
     let evm = EvmTerms::parse(&terms.option.terms).map_err(|error| refused(&error))?;
     let network = chain.of_terms(&home.config()?, &evm)?;
     let node = connect(&network).await?;

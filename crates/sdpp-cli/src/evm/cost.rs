@@ -5,10 +5,11 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
 use sdpp_rail::RailError;
 
-use super::{Chain, connect, plus, unit};
+use super::{Chain, connect, plus};
 use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::Failure;
+use crate::text::decimal;
 
 /// Hundredths of an order's value from which on its gas is worth a warning.
 const DEAR_PERCENT: u128 = 10;
@@ -75,7 +76,7 @@ impl Costs {
 
     /// For people: what an order of this value has to bear.
     pub(crate) fn lines(&self, due: Amount, records: u64) -> String {
-        let coins = |amount: Amount| format!("{} {}", unit::decimal(amount.get(), 18), self.coin);
+        let coins = |amount: Amount| format!("{} {}", decimal(amount.get(), 18), self.coin);
         let mut lines = format!(
             "  gas      {} to open a channel (you), {} to close it (the seller)",
             coins(self.open),
@@ -86,7 +87,7 @@ impl Costs {
         }
         lines.push_str(&format!(
             "; {} gwei a unit now. However many windows: two transactions. A rollup adds its fee for data",
-            unit::decimal(self.gas_price, 9)
+            decimal(self.gas_price, 9)
         ));
         let all = self.all(records).get();
         if self.native && due.get() > 0 {

@@ -18,7 +18,7 @@ use crate::config;
 use crate::exit::{Exit, failed};
 use crate::home::{Home, RoleHome};
 use crate::ledger::Failure;
-use crate::text::symbol;
+use crate::text::{decimal, symbol};
 use crate::visit::exit_of_rail;
 use crate::watch::Followed;
 
@@ -32,7 +32,7 @@ mod rpc;
 mod unit;
 pub(crate) mod wallet;
 
-pub(crate) use audit::{Check, check as audit};
+pub(crate) use audit::check as audit;
 pub(crate) use cost::costs;
 pub(crate) use grace::check as check_grace;
 pub(crate) use network::Chain;
@@ -148,7 +148,7 @@ impl Account {
         let (has, close) = asked.await.map_err(|error| self.explain(error))?;
         if has < close.checked_mul(CLOSES).unwrap_or(Amount::MAX) {
             let (address, Network { name, coin, .. }) = (self.address(), &self.network);
-            let coins = |amount: Amount| format!("{} {coin}", unit::decimal(amount.get(), 18));
+            let coins = |amount: Amount| format!("{} {coin}", decimal(amount.get(), 18));
             eprintln!(
                 "warning    {address} has {}, and closing a channel costs some {} of gas now: without more it cannot redeem \
                  what it is paid. Send it some {coin} on {name}",

@@ -4,7 +4,7 @@ use sdpp_evm::{NETWORKS, Network, address_of};
 use sdpp_proto::money::AssetId;
 
 use super::address;
-use crate::text::symbol;
+use crate::text::{decimal, symbol};
 
 /// Whether an asset is the USDC of a known network: a millionth of it is called uUSDC.
 pub(crate) fn is_usdc(asset: &AssetId) -> bool {
@@ -34,14 +34,6 @@ pub(crate) fn human(asset: &AssetId, units: u128) -> Option<String> {
         _ => return None,
     };
     Some(format!("{} {name}", decimal(units, decimals)))
-}
-
-/// A whole number of the smallest units, with a point before so many decimals.
-pub(crate) fn decimal(units: u128, decimals: usize) -> String {
-    let digits = format!("{units:0>width$}", width = decimals.saturating_add(1));
-    let (whole, rest) = digits.split_at(digits.len().saturating_sub(decimals));
-    let rest = rest.trim_end_matches('0');
-    if rest.is_empty() { whole.to_owned() } else { format!("{whole}.{rest}") }
 }
 
 fn coin(asset: &AssetId) -> &'static str {

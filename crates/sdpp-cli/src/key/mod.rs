@@ -7,7 +7,7 @@ use crate::home::{Failure, Home, Role};
 use crate::ledger::show::Out;
 
 mod end;
-mod file;
+pub(crate) mod file;
 mod lock;
 pub(crate) mod passphrase;
 mod qr;

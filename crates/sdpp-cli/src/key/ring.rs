@@ -24,7 +24,7 @@ const CHOICE: &str = "SDPP_KEY";
 
 /// A key that is open, and what its file is locked with.
 pub(crate) struct Unlocked {
-    pub(super) seed: Seed,
+    pub(crate) seed: Seed,
     pub(super) passphrase: Option<Passphrase>,
 }
 
@@ -74,7 +74,7 @@ impl RoleHome {
     }
 
     /// Opens a key's file, which may need a passphrase.
-    pub(super) fn open(&self, path: &Path, file: KeyFile) -> Result<Unlocked, Failure> {
+    pub(crate) fn open(&self, path: &Path, file: KeyFile) -> Result<Unlocked, Failure> {
         match file {
             KeyFile::Clear(seed) => Ok(Unlocked { seed, passphrase: None }),
             KeyFile::Locked(locked) => {
@@ -95,7 +95,7 @@ impl RoleHome {
     }
 
     /// Locks a key's file anew, or leaves it in clear.
-    pub(super) fn lock(&self, name: &str, seed: &Seed, passphrase: Option<&Passphrase>) -> Result<(), Failure> {
+    pub(crate) fn lock(&self, name: &str, seed: &Seed, passphrase: Option<&Passphrase>) -> Result<(), Failure> {
         replace(&self.file(name), line(seed, passphrase)?.as_bytes())
     }
 

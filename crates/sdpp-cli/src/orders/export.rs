@@ -28,7 +28,7 @@ pub(crate) async fn bundle_of(home: &Home, found: &Found, reach: Option<&Reach>)
         bundle.log = Some(export::evidence(&entries, &remote.client, remote.service.as_ref()).await?);
         trust.log = Some(match rail_of(&terms.option) {
             Some(Rail::Voucher | Rail::Direct) => LedgerTerms::parse(&terms.option.terms)?.policy()?,
-            Some(Rail::Evm) | None => remote.client.policy().clone(),
+            Some(Rail::Evm | Rail::Iota) | None => remote.client.policy().clone(),
         });
     }
     Ok((bundle, trust))

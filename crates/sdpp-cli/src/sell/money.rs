@@ -40,15 +40,17 @@ impl Till {
         config: &Config,
     ) -> Result<Self, Failure> {
         let rails = config.seller.rails.clone().unwrap_or_else(|| vec![Rail::Voucher]);
-        let on_chain = rails.contains(&Rail::Evm);
-        if on_chain && rails.iter().any(|rail| *rail != Rail::Evm) {
-            let what = "money on a chain and money on the ledger are not the same: run a seller for each";
+        let elsewhere = rails.iter().find(|rail| matches!(rail, Rail::Evm | Rail::Iota)).copied();
+        if elsewhere.is_some_and(|elsewhere| rails.iter().any(|rail| *rail != elsewhere)) {
+            let what = "money on a chain, on IOTA and on the ledger are not the same: run a seller for each";
             return Err(failed(Exit::Usage, what));
         }
-        let usual = if on_chain { config::Records::None } else { config::Records::Ledger };
+        let usual = if elsewhere.is_some() { config::Records::None } else { config::Records::Ledger };
         let records = config.seller.records.unwrap_or(usual);
-        let mut till = if on_chain {
+        let mut till = if elsewhere == Some(Rail::Evm) {
             on_a_chain(home, role, ways, (&config.seller, records)).await?
+        } else if elsewhere == Some(Rail::Iota) {
+            on_iota(home, role, ways, (&config.seller, records)).await?
         } else {
             let remote = follow(home, key, ways).await?;
             let asset = asset(&remote, config.seller.asset.as_deref()).await?;
@@ -72,9 +74,14 @@ impl Till {
                 });
             }
             // By the account that is paid: it was opened with its passphrase.
-            config::Records::Evm if till.records.is_some() => {}
+            config::Records::Evm | config::Records::Iota if till.records.is_some() => {}
             config::Records::Evm => {
                 let (records, place) = records_on_a_chain(home, role, ways).await?;
+                till.places.push(place);
+                till.records = Some(records);
+            }
+            config::Records::Iota => {
+                let (records, place) = records_on_iota(home, role, ways).await?;
                 till.places.push(place);
                 till.records = Some(records);
             }
@@ -141,6 +148,56 @@ async fn on_a_chain(
 #[cfg(not(feature = "evm"))]
 async fn on_a_chain(_: &Home, _: &RoleHome, _: &Ways, _: (&config::Seller, config::Records)) -> Result<Till, Failure> {
     Err(crate::ways::no_chains())
+}
+
+#[cfg(feature = "iota")]
+fn recording_on_iota(account: &crate::iota::Account) -> Recording {
+    // As on a chain.
+    let records = account.records().ends_only();
+    let place = format!("{} by {}", records.origin(), account.address());
+    (Arc::new(records), ("records", place))
+}
+
+#[cfg(feature = "iota")]
+async fn records_on_iota(home: &Home, role: &RoleHome, ways: &Ways) -> Result<Recording, Failure> {
+    Ok(recording_on_iota(&crate::iota::Account::open(home, role, &ways.tangle).await?))
+}
+
+#[cfg(not(feature = "iota"))]
+async fn records_on_iota(_: &Home, _: &RoleHome, _: &Ways) -> Result<Recording, Failure> {
+    Err(crate::ways::no_iota())
+}
+
+#[cfg(feature = "iota")]
+async fn on_iota(
+    home: &Home,
+    role: &RoleHome,
+    ways: &Ways,
+    (config, records): (&config::Seller, config::Records),
+) -> Result<Till, Failure> {
+    let account = crate::iota::Account::open(home, role, &ways.tangle).await?;
+    let payee = account.payee(role, config)?;
+    let mut till = Till {
+        asset: payee.option().asset,
+        payees: vec![Arc::new(payee)],
+        records: None,
+        remote: None,
+        places: vec![("iota", account.place())],
+        // Each invoice is money when it is paid.
+        redeem_every: 0,
+        followed: Some(account.followed()),
+    };
+    if records == config::Records::Iota {
+        let (records, place) = recording_on_iota(&account);
+        till.places.push(place);
+        till.records = Some(records);
+    }
+    Ok(till)
+}
+
+#[cfg(not(feature = "iota"))]
+async fn on_iota(_: &Home, _: &RoleHome, _: &Ways, _: (&config::Seller, config::Records)) -> Result<Till, Failure> {
+    Err(crate::ways::no_iota())
 }
 
 async fn follow(home: &Home, key: &SigningKey, ways: &Ways) -> Result<Remote, Failure> {

@@ -191,7 +191,7 @@ impl Running {
 fn take_now(option: &PayOption) -> &'static str {
     match rail_of(option) {
         Some(Rail::Evm) => ", or take them now with `sdpp wallet redeem --as seller`",
-        Some(Rail::Voucher | Rail::Direct) | None => "",
+        Some(Rail::Voucher | Rail::Direct | Rail::Iota) | None => "",
     }
 }
 

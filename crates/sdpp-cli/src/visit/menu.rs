@@ -63,6 +63,10 @@ fn place_of(option: &PayOption) -> Option<String> {
     if option.rail == crate::evm::RAIL {
         return crate::evm::place_of(option);
     }
+    #[cfg(feature = "iota")]
+    if option.rail == crate::iota::RAIL {
+        return crate::iota::place_of(option);
+    }
     LedgerTerms::parse(&option.terms).ok().and_then(|terms| terms.url)
 }
 

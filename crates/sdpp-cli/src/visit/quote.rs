@@ -15,7 +15,7 @@ use crate::home::Home;
 use crate::ledger::Failure;
 use crate::ledger::show::{Out, with};
 use crate::text::symbol;
-use crate::ways::{self, Chain};
+use crate::ways::{self, Chain, Tangle};
 use sdpp_config::told;
 
 /// Below so many messages on the way at once the link, and not the machine, sets the speed.
@@ -37,6 +37,8 @@ pub(crate) struct QuoteArgs {
     windows: Option<u32>,
     #[command(flatten)]
     chain: Chain,
+    #[command(flatten)]
+    tangle: Tangle,
     #[command(flatten)]
     out: Out,
 }
@@ -98,6 +100,10 @@ pub(super) async fn run(home: &Home, args: &QuoteArgs) -> Result<ExitCode, Failu
         quote.fee,
     );
     let chain = chain_cost(home, args, (option, &asked.menu, quote.due)).await?;
+    let chain = match chain {
+        Some(chain) => Some(chain),
+        None => iota_cost(home, args, (option, product, quote.due)).await?,
+    };
     if let Some((text, _)) = &chain {
         lines.push_str(&format!("\n{text}"));
     }
@@ -143,6 +149,29 @@ async fn chain_cost(
     _: &Home,
     _: &QuoteArgs,
     _: (&PayOption, &Menu, Amount),
+) -> Result<Option<(String, Value)>, Failure> {
+    Ok(None)
+}
+
+/// What IOTA takes beside the seller; none where nothing is paid there, or nobody knows how many windows there will be.
+#[cfg(feature = "iota")]
+async fn iota_cost(
+    home: &Home,
+    args: &QuoteArgs,
+    (option, product, due): (&PayOption, &Product, Amount),
+) -> Result<Option<(String, Value)>, Failure> {
+    if option.rail != crate::iota::RAIL || product.unit != Unit::Message {
+        return Ok(None);
+    }
+    let bought = crate::iota::Bought { due, messages: args.count, k: product.k };
+    crate::iota::cost(home, &args.tangle, (option, &bought)).await.map(Some)
+}
+
+#[cfg(not(feature = "iota"))]
+async fn iota_cost(
+    _: &Home,
+    _: &QuoteArgs,
+    _: (&PayOption, &Product, Amount),
 ) -> Result<Option<(String, Value)>, Failure> {
     Ok(None)
 }

@@ -1,0 +1,132 @@
+//! What IOTA says of an own order: its payments and its records.
+
+use std::sync::Arc;
+
+use sdpp::journal::order_stream;
+use sdpp_iota::{Deed, IotaTerms, Nodes, NotDone, Record, TransferProof, Window, address_of, executed, verify};
+use sdpp_proto::journal::Entry;
+use sdpp_proto::money::Amount;
+use sdpp_proto::statement::{AnyStatement, Invoice, Kind, Payment, Signed, Statement, Terms};
+use sdpp_rail::RecordId;
+
+use super::{RAIL, RECORDS, Tangle};
+use crate::audit::{Check, State};
+use crate::buy::journals::Found;
+use crate::buy::terms_of;
+use crate::exit::{Exit, failed};
+use crate::home::Home;
+use crate::ledger::Failure;
+
+/// Asks IOTA about an order; nothing where it has nothing to do with one.
+pub(crate) async fn check(home: &Home, tangle: &Tangle, found: &Found) -> Result<Vec<Check>, Failure> {
+    let order = found.order.order;
+    let (terms, offer) = terms_of(&found.journal, &order).await?;
+    let entries = found.journal.read(order_stream(&order)).await?;
+    let mut checks = Vec::new();
+    if terms.option.rail == RAIL {
+        let chain = IotaTerms::parse(&terms.option.terms).map_err(|error| failed(Exit::Refused, error.to_string()))?;
+        let network = tangle.reach_of(&home.config()?, &chain.chain).await?;
+        checks.push(payments(&network.nodes, &terms, &entries).await?);
+    }
+    if offer.backend == RECORDS {
+        let network = tangle.reach(&home.config()?).await?;
+        checks.push(records(&network.nodes, &entries).await?);
+    }
+    Ok(checks)
+}
+
+fn parsed<T: Statement>(entry: &Entry, kind: Kind) -> Option<Signed<T>> {
+    match entry {
+        Entry::Statement(statement) if statement.kind == kind => Signed::parse(&statement.bytes).ok(),
+        Entry::Statement(_) | Entry::Salt(_) | Entry::Intent(_) | Entry::Record { .. } => None,
+    }
+}
+
+/// Each payment is a transaction that moved what its invoice asked for.
+async fn payments(nodes: &Arc<Nodes>, terms: &Terms, entries: &[Entry]) -> Result<Check, Failure> {
+    const WHAT: &str = "payments";
+    let invoices: Vec<Signed<Invoice>> = entries.iter().filter_map(|entry| parsed(entry, Kind::Invoice)).collect();
+    let payee = address_of(&terms.option.address);
+    let (mut before, mut there, mut missing) = (Amount::ZERO, 0u64, 0u64);
+    for payment in entries.iter().filter_map(|entry| parsed::<Payment>(entry, Kind::Payment)) {
+        let amount = payment.total.saturating_sub(before);
+        before = payment.total;
+        let Some(proof) = &payment.proof else { continue };
+        let proof = TransferProof::decode(proof).map_err(|error| failed(Exit::Refused, error.to_string()))?;
+        let digest = proof.digest();
+        let found = nodes.find(&digest).await;
+        let found = found.map_err(|_| failed(Exit::Unreachable, "the nodes of IOTA do not answer"))?;
+        let Some(receipt) = found else {
+            missing = missing.saturating_add(1);
+            continue;
+        };
+        let known = invoices.iter().any(|invoice| invoice.id() == payment.invoice_id);
+        let Some((payee, nanos)) = payee.zip(u64::try_from(amount.get()).ok()).filter(|_| known) else {
+            return Ok(Check::new(WHAT, State::False, format!("payment {} answers no invoice", payment.id())));
+        };
+        let record = Record::Paid(payment.invoice_id).encode();
+        match verify(&receipt, proof.payer(), &Deed::Pay(Window { payee, amount: nanos, record })) {
+            Ok(_) => there = there.saturating_add(1),
+            Err(NotDone::NoCheckpoint) => missing = missing.saturating_add(1),
+            Err(error) => {
+                return Ok(Check::new(
+                    WHAT,
+                    State::False,
+                    format!("transaction {digest} of payment {}: {error}", payment.id()),
+                ));
+            }
+        }
+    }
+    let text = format!("{there} transactions paid {before} nano");
+    Ok(match missing {
+        0 => Check::new(WHAT, State::Good, text),
+        more => Check::new(WHAT, State::Missing, format!("{text}; {more} more are at no node: nodes drop old ones")),
+    })
+}
+
+/// What was recorded is there, and is what was recorded.
+async fn records(nodes: &Arc<Nodes>, entries: &[Entry]) -> Result<Check, Failure> {
+    const WHAT: &str = "records";
+    let statements: Vec<&AnyStatement> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Statement(statement) => Some(statement),
+            Entry::Salt(_) | Entry::Intent(_) | Entry::Record { .. } => None,
+        })
+        .collect();
+    let (mut there, mut missing) = (0u64, 0u64);
+    for entry in entries {
+        let Entry::Record { statement: id, record } = entry else { continue };
+        let Some(statement) = statements.iter().find(|statement| statement.id.0 == id.0) else { continue };
+        match holds(nodes, record, statement).await? {
+            Some(true) => there = there.saturating_add(1),
+            Some(false) => {
+                return Ok(Check::new(WHAT, State::False, format!("transaction {record} does not record {id}")));
+            }
+            None => missing = missing.saturating_add(1),
+        }
+    }
+    let text = format!("{there} statements are on IOTA network {}", nodes.chain());
+    Ok(match missing {
+        0 => Check::new(WHAT, State::Good, text),
+        more => Check::new(WHAT, State::Missing, format!("{text}; {more} more are at no node: nodes drop old ones")),
+    })
+}
+
+/// Whether a record is of a statement; none where no node has it.
+async fn holds(nodes: &Arc<Nodes>, record: &RecordId, statement: &AnyStatement) -> Result<Option<bool>, Failure> {
+    let found = nodes.find(&sdpp_iota::digest_of(record)).await;
+    let found = found.map_err(|_| failed(Exit::Unreachable, "the nodes of IOTA do not answer"))?;
+    let Some(receipt) = found else { return Ok(None) };
+    Ok(match executed(&receipt) {
+        Ok((_, Deed::Record(bytes) | Deed::Keep(bytes), digest)) if digest == sdpp_iota::digest_of(record) => {
+            Some(match Record::decode(&bytes) {
+                Some(Record::Id(id)) => id == statement.id,
+                Some(Record::Statement(whole)) => whole == *statement.bytes,
+                Some(Record::Paid(_)) | None => false,
+            })
+        }
+        Err(NotDone::NoCheckpoint) => None,
+        Ok(_) | Err(_) => Some(false),
+    })
+}

@@ -1,0 +1,126 @@
+//! Which IOTA network is meant, and how it is reached.
+
+use std::sync::Arc;
+
+use sdpp_iota::{HttpLine, JsonRpc, Lasting, Nodes, Transport};
+
+use crate::config::{Config, IotaNetwork};
+use crate::exit::{Exit, failed};
+use crate::ledger::Failure;
+
+/// Networks whose names are known, with a node of their operators.
+const KNOWN: [(&str, &str); 4] = [
+    ("mainnet", "https://api.mainnet.iota.cafe"),
+    ("testnet", "https://api.testnet.iota.cafe"),
+    ("devnet", "https://api.devnet.iota.cafe"),
+    ("local", "http://127.0.0.1:9000"),
+];
+/// Networks that the explorer shows.
+const EXPLORED: [&str; 3] = ["mainnet", "testnet", "devnet"];
+
+/// Which IOTA network, and how it is reached.
+#[derive(clap::Args, Clone, Default)]
+pub(crate) struct Tangle {
+    /// The network of the rail and the records `iota`: mainnet, testnet, devnet, local, or a name of the configuration.
+    #[arg(long, value_name = "NETWORK", env = "SDPP_IOTA_NETWORK", global = true)]
+    iota_network: Option<String>,
+    /// Its nodes, JSON-RPC over HTTP, with commas between them; else the configuration says them, else its operators' one.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SDPP_IOTA_RPC",
+        hide_env_values = true,
+        value_delimiter = ',',
+        global = true
+    )]
+    iota_rpc: Vec<String>,
+}
+
+/// A network and its nodes.
+pub(crate) struct Network {
+    pub(crate) name: String,
+    pub(crate) nodes: Arc<Nodes>,
+    /// Where they are, for people.
+    pub(crate) place: String,
+    pub(crate) lasting: Lasting,
+}
+
+impl Tangle {
+    /// Whether one was named, here or in the configuration.
+    pub(crate) fn is_named(&self, config: &Config) -> bool {
+        self.iota_network.is_some() || !self.iota_rpc.is_empty() || config.iota.network.is_some()
+    }
+
+    /// Reaches the network that is named, or configured.
+    pub(crate) async fn reach(&self, config: &Config) -> Result<Network, Failure> {
+        let name = self.iota_network.clone().or_else(|| config.iota.network.clone());
+        let name = match (name, self.iota_rpc.is_empty()) {
+            (Some(name), _) => name,
+            (None, false) => "local".to_owned(),
+            (None, true) => {
+                let names: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
+                let what = format!("say on which IOTA network: --iota-network {}", names.join(", "));
+                return Err(failed(Exit::Usage, what));
+            }
+        };
+        let own = config.iota.networks.get(&name).cloned().unwrap_or_default();
+        let urls = self.urls(&name, &own)?;
+        let mut transports: Vec<Arc<dyn Transport>> = Vec::new();
+        let mut places = Vec::new();
+        for url in &urls {
+            let line = HttpLine::new(url).map_err(|error| failed(Exit::Usage, error.to_string()))?;
+            let node = JsonRpc::new(Arc::new(line));
+            places.push(node.name());
+            transports.push(Arc::new(node));
+        }
+        let place = places.join(", ");
+        let nodes = Nodes::connect(own.chain.as_deref(), transports).await;
+        let nodes = nodes.map_err(|_| {
+            failed(
+                Exit::Unreachable,
+                format!("{place} does not answer as a node of {name}: try another one with --iota-rpc"),
+            )
+        })?;
+        let lasting = if own.keep_records { Lasting::Object } else { Lasting::Transaction };
+        Ok(Network { name, nodes: Arc::new(nodes), place, lasting })
+    }
+
+    fn urls(&self, name: &str, own: &IotaNetwork) -> Result<Vec<String>, Failure> {
+        if !self.iota_rpc.is_empty() {
+            return Ok(self.iota_rpc.clone());
+        }
+        if !own.rpc.is_empty() {
+            return Ok(own.rpc.clone());
+        }
+        let known = KNOWN.iter().find(|(known, _)| *known == name);
+        known.map(|(_, url)| vec![(*url).to_owned()]).ok_or_else(|| {
+            failed(Exit::Usage, format!("'{name}' is no known network: say its nodes in [iota.networks.{name}]"))
+        })
+    }
+
+    /// The same, where somebody else has chosen the network.
+    pub(crate) async fn reach_of(&self, config: &Config, chain: &str) -> Result<Network, Failure> {
+        if !self.is_named(config) {
+            let what = format!(
+                "the seller is on the IOTA network {chain}: say which of yours that is with --iota-network, or in sdpp.toml"
+            );
+            return Err(failed(Exit::Usage, what));
+        }
+        let network = self.reach(config).await?;
+        if network.nodes.chain() != chain {
+            let (name, own) = (&network.name, network.nodes.chain());
+            let what = format!("the seller is on the IOTA network {chain}, and {name} is {own}: name another one");
+            return Err(failed(Exit::Refused, what));
+        }
+        Ok(network)
+    }
+}
+
+impl Network {
+    /// Where a transaction can be seen, for networks that have an explorer.
+    pub(crate) fn explorer(&self, digest: &str) -> Option<String> {
+        EXPLORED
+            .contains(&self.name.as_str())
+            .then(|| format!("https://explorer.iota.org/txblock/{digest}?network={}", self.name))
+    }
+}

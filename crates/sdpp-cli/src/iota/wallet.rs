@@ -1,0 +1,113 @@
+//! `sdpp wallet iota`: a role's account on IOTA.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use sdpp_iota::{Deed, Spent, Wallet, address_of};
+use sdpp_proto::money::Amount;
+use serde_json::json;
+
+use super::{Account, Tangle, human, key};
+use crate::exit::{Exit, failed};
+use crate::home::{Home, Role};
+use crate::ledger::Failure;
+use crate::ledger::show::{self, Out};
+
+/// What to do with the IOTA wallet.
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Makes a wallet: a key under a passphrase.
+    New,
+    /// Takes a key from a file that has it as IOTA's wallets export it: iotaprivkey1…
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Shows the account: its address, what it has, and in how many coins.
+    Show,
+    /// Sends IOTA to somebody.
+    Send {
+        /// To whom: 0x and 64 digits.
+        to: String,
+        /// How much, in nanos: 1 000 000 000 are one IOTA.
+        #[arg(value_parser = show::amount)]
+        amount: Amount,
+    },
+}
+
+/// Whose wallet, on which network, and how it is told.
+pub(crate) struct At<'a> {
+    pub(crate) home: &'a Home,
+    pub(crate) role: Role,
+    pub(crate) tangle: &'a Tangle,
+    pub(crate) out: Out,
+}
+
+impl At<'_> {
+    /// Does it.
+    pub(crate) async fn run(&self, verb: &Verb) -> Result<ExitCode, Failure> {
+        let folder = self.home.role(self.role)?;
+        match verb {
+            Verb::New => self.made(&key::make(&folder)?, "made"),
+            Verb::Import { file } => self.made(&key::import(&folder, file)?, "taken"),
+            Verb::Show => return self.show().await,
+            Verb::Send { to, amount } => self.send(to, *amount).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn made(&self, wallet: &Wallet, how: &str) {
+        let (role, address) = (self.role, wallet.address());
+        let file = self.home.file(&role.to_string()).join(key::FILE);
+        let people = format!(
+            "{how}: the {role}'s account is {address}\nkeep a copy of {}, and the passphrase: without them what it has is \
+             lost\nsend it some IOTA, and see it with `sdpp wallet iota show --as {role} --iota-network NETWORK`",
+            file.display()
+        );
+        self.out.tell(&people, &json!({ "role": role.to_string(), "account": address.to_string() }));
+    }
+
+    /// What it has. The purse stays closed: somebody may be paying out of it.
+    pub(crate) async fn show(&self) -> Result<ExitCode, Failure> {
+        let wallet = key::open(&self.home.role(self.role)?)?;
+        let network = self.tangle.reach(&self.home.config()?).await?;
+        let address = wallet.address();
+        let coins = network.nodes.coins(&address).await;
+        let coins = coins.map_err(|_| failed(Exit::Unreachable, format!("{} does not answer", network.place)))?;
+        let has: u128 = coins.iter().map(|coin| u128::from(coin.balance)).sum();
+        let (name, chain) = (&network.name, network.nodes.chain());
+        let people = format!(
+            "account   {address}\nnetwork   {name} (IOTA network {chain}) at {}\nIOTA      {} ({has} nano) in {} coins",
+            network.place,
+            human(has),
+            coins.len()
+        );
+        let programs = json!({
+            "account": address.to_string(), "network": name, "chain": chain, "asset": sdpp_iota::asset(chain).as_str(),
+            "free": has.to_string(), "coins": coins.len(),
+        });
+        self.out.tell(&people, &programs);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn send(&self, to: &str, amount: Amount) -> Result<(), Failure> {
+        let wrong = || failed(Exit::Usage, format!("'{to}' is no address of IOTA: 0x and 64 lower-case digits"));
+        let address = address_of(to).ok_or_else(wrong)?;
+        let nanos = u64::try_from(amount.get()).map_err(|_| failed(Exit::Usage, "there is not so much IOTA"))?;
+        let account = Account::open(self.home, &self.home.role(self.role)?, self.tangle).await?;
+        // What an earlier run has sent and not heard of comes first: it is not sent twice by asking twice.
+        account.purse.resume().await.map_err(|error| account.explain(error))?;
+        let name = format!("send/{}", crate::text::hex(sdpp::entropy::draw()?.as_slice()));
+        let sent = account.purse.spend(&name, &Deed::Send { to: address, amount: nanos }).await;
+        match sent.map_err(|error| account.explain(error))? {
+            Spent::Done(digest) => {
+                let digest = digest.to_string();
+                let link = account.network.explorer(&digest).map(|link| format!("\n{link}")).unwrap_or_default();
+                let people = format!("sent {} to {to} by {digest}{link}", human(amount.get()));
+                self.out.tell(&people, &json!({ "sent": amount.to_string(), "to": to, "transaction": digest }));
+                Ok(())
+            }
+            Spent::Failed(_) => Err(failed(Exit::Money, "the transaction failed on the network: nothing was sent")),
+        }
+    }
+}
