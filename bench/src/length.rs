@@ -25,7 +25,7 @@ use crate::{Failure, memory, rail};
 mod plot;
 mod table;
 
-pub use plot::plot;
+pub use plot::{Line, draw, plot};
 
 /// The argument with which this program is one of the processes.
 const SALE: &str = "__sale";

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 pub mod audit;
 mod clock;
 mod commits;
+pub mod cycle;
 pub mod fanout;
 mod folder;
 mod head;

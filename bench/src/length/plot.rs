@@ -44,6 +44,33 @@ const fn whole(log: f64) -> i32 {
     log as i32
 }
 
+/// A line of a drawing.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Line {
+    /// What the legend calls it.
+    pub name: String,
+    /// Messages, and seconds.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Draws lines of total time by length.
+pub fn draw(title: &str, under: &str, lines: &[Line]) -> String {
+    let [left, top, right, bottom] = FRAME;
+    let all = || lines.iter().flat_map(|line| &line.points);
+    let x = Axis::around(all().map(|(length, _)| *length), left, right);
+    let y = Axis::around(all().map(|(_, seconds)| *seconds), bottom, top);
+    let mut svg = begin(title, under);
+    axes(&mut svg, &x, &y);
+    for (number, (line, colour)) in lines.iter().zip(COLOURS.iter().cycle()).enumerate() {
+        let points: Vec<(f64, f64)> = line.points.iter().map(|(length, took)| (x.at(*length), y.at(*took))).collect();
+        path(&mut svg, &points, colour);
+        points.iter().for_each(|point| mark(&mut svg, *point, number, colour));
+        legend(&mut svg, number, colour, &line.name);
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
 /// Draws the medians, with lines from the lowest to the highest round.
 pub fn plot(report: &Report) -> String {
     let [left, top, right, bottom] = FRAME;
@@ -71,24 +98,22 @@ pub fn plot(report: &Report) -> String {
 
 fn head(options: &Options) -> String {
     let Options { windows, size, journal, rounds, .. } = options;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
-         font-family=\"sans-serif\" font-size=\"13\" fill=\"#222222\">\n\
-         <title>Total time of a sale by its number of messages</title>\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
-    );
     let told = format!(
         "{size}-byte messages, {windows} windows, journals of class {}, medians of {rounds} rounds",
         journal.name()
     );
-    text(
-        &mut svg,
-        (FRAME[0], 20.0),
-        "start",
-        "font-size=\"15\" font-weight=\"bold\"",
-        "Total time of a sale by its length",
+    begin("Total time of a sale by its length", &told)
+}
+
+fn begin(title: &str, under: &str) -> String {
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
+         font-family=\"sans-serif\" font-size=\"13\" fill=\"#222222\">\n\
+         <title>{title}</title>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     );
-    text(&mut svg, (FRAME[0], 38.0), "start", "font-size=\"12\" fill=\"#555555\"", &told);
+    text(&mut svg, (FRAME[0], 20.0), "start", "font-size=\"15\" font-weight=\"bold\"", title);
+    text(&mut svg, (FRAME[0], 38.0), "start", "font-size=\"12\" fill=\"#555555\"", under);
     svg
 }
 
@@ -126,20 +151,27 @@ fn ten(svg: &mut String, at: (f64, f64), anchor: &str, power: i32) {
 fn series(svg: &mut String, (x, y): (&Axis, &Axis), rows: &[&Row], (number, colour): (usize, &str)) {
     let points: Vec<(f64, f64)> =
         rows.iter().map(|row| (x.at(row.length()), y.at(row.seconds.median().max(1e-9)))).collect();
-    let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    let _ =
-        writeln!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join(" "));
+    path(svg, &points, colour);
     for (row, (x, middle)) in rows.iter().zip(&points) {
         let (low, high) = row.seconds.range();
         line(svg, [*x, y.at(low.max(1e-9)), *x, y.at(high.max(1e-9))], &format!("stroke=\"{colour}\""));
         mark(svg, (*x, *middle), number, colour);
     }
     let Some(last) = rows.last() else { return };
+    legend(svg, number, colour, &format!("K = {}: {}", last.k, short(last.rate())));
+}
+
+fn path(svg: &mut String, points: &[(f64, f64)], colour: &str) {
+    let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    let _ =
+        writeln!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join(" "));
+}
+
+fn legend(svg: &mut String, number: usize, colour: &str, said: &str) {
     let row = f64::from(u32::try_from(number).unwrap_or_default());
     let at = (FRAME[2] + 24.0, 22.0f64.mul_add(row, FRAME[1] + 28.0));
     mark(svg, at, number, colour);
-    let said = format!("K = {}: {}", last.k, short(last.rate()));
-    text(svg, (at.0 + 12.0, at.1 + 4.0), "start", "", &said);
+    text(svg, (at.0 + 12.0, at.1 + 4.0), "start", "", said);
 }
 
 fn mark(svg: &mut String, (x, y): (f64, f64), number: usize, colour: &str) {
