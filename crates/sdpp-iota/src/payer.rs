@@ -88,9 +88,12 @@ impl IotaPayer {
     }
 
     async fn open_order(&self, request: &OpenRequest) -> Result<Funding, RailError> {
-        self.read(&request.option)?;
+        let payee = self.read(&request.option)?;
         // What an earlier life has sent keeps its coins until its end is known.
         self.purse.resume().await?;
+        // What a payment takes: only a hint, for what cannot be estimated now may well be paid later.
+        let record = Record::Paid(StatementId(request.reference.0)).encode();
+        let _ = self.purse.estimate(&Deed::Pay(Window { payee, amount: 1, record })).await;
         if self.windows > 1 {
             let limit = u64::try_from(request.limit.get()).unwrap_or(u64::MAX);
             let each = limit.checked_div(self.windows).unwrap_or(limit);

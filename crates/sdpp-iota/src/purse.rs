@@ -331,14 +331,17 @@ impl Purse {
         match self.nodes.transaction(&sent.digest()).await.map_err(|_| RailError::Unknown)? {
             Ok(receipt) => self.settle(task, sent, &receipt.effects),
             Err(epoch) if expires.is_some_and(|expires| epoch > expires) => {
+                let gas = gas.ok_or(RailError::Unknown)?;
+                // Nodes drop old transactions: only where all its coins are as they were did it never happen.
+                if !self.are_untouched(&gas).await? {
+                    tracing::error!(digest = %sent.digest(), "a transaction's coins were spent, and no node knows by what: it is not made anew");
+                    return Err(RailError::Unknown);
+                }
                 tracing::warn!(why, "a transaction was not executed in its epoch, and never will be: it is made anew");
                 let mut inside = self.lock();
-                let coins = gas.as_ref().map(versions_of).unwrap_or_default();
-                inside.sheets.void(task.0, &coins)?;
+                inside.sheets.void(task.0, &versions_of(&gas))?;
                 inside.prices = None;
-                if let Some(gas) = &gas {
-                    inside.pool.give_back(gas);
-                }
+                inside.pool.give_back(&gas);
                 drop(inside);
                 self.freed.notify_waiters();
                 Ok(Spent::Failed(sent.failed))
@@ -348,6 +351,12 @@ impl Purse {
                 Err(RailError::Unknown)
             }
         }
+    }
+
+    /// Whether coins are still at the versions that a transaction was signed with.
+    async fn are_untouched(&self, gas: &Gas) -> Result<bool, RailError> {
+        let listed = self.nodes.coins(&self.address()).await.map_err(|_| RailError::Unknown)?;
+        Ok(gas.coins.iter().all(|coin| listed.iter().any(|listed| listed.reference == *coin)))
     }
 
     /// Takes in what a transaction did.

@@ -165,6 +165,22 @@ async fn what_was_not_executed_in_its_epoch_is_void_and_paid_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_executed_and_dropped_by_all_nodes_since_is_not_paid_anew() {
+    let (network, is_on) = (FakeNetwork::new(CHAIN), Arc::new(AtomicBool::new(true)));
+    network.grant(address(PAYER), FUNDS);
+    let payer = IotaPayer::new(purse(&network, to_executions(Fate::AnswerLost, &is_on), &MemoryDisk::new()), 1);
+    assert_eq!(payer.pay(&bill(1)).await, Err(RailError::Unknown));
+    (0..3).for_each(|_| network.next_epoch(1_000));
+    network.prune();
+    is_on.store(false, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(payer.status(&bill(1).invoice).await, Ok(PaymentStatus::Pending));
+        assert_eq!(payer.pay(&bill(1)).await, Err(RailError::Unknown));
+    }
+    assert_eq!((network.executed(), network.balance(address(PAYEE))), (1, 1_000));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_hides_a_payment_does_not_have_it_made_again() {
     let network = FakeNetwork::new(CHAIN);
     network.grant(address(PAYER), FUNDS);

@@ -12,6 +12,8 @@ use crate::exit::{Exit, failed};
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
 use crate::ledger::show::{self, Out};
+use crate::visit::exit_of_rail;
+use sdpp_rail::RailError;
 
 /// What to do with the IOTA wallet.
 #[derive(clap::Subcommand)]
@@ -99,7 +101,15 @@ impl At<'_> {
         account.purse.resume().await.map_err(|error| account.explain(error))?;
         let name = format!("send/{}", crate::text::hex(sdpp::entropy::draw()?.as_slice()));
         let sent = account.purse.spend(&name, &Deed::Send { to: address, amount: nanos }).await;
-        match sent.map_err(|error| account.explain(error))? {
+        let explain = |error| match error {
+            RailError::Unknown => {
+                let what = "nobody knows yet whether it was executed, and sent again it would be paid twice: see with `sdpp wallet iota \
+                            show` and at the receiver. The next purchase or `send` finishes it";
+                failed(exit_of_rail(&error), what)
+            }
+            error => account.explain(error),
+        };
+        match sent.map_err(explain)? {
             Spent::Done(digest) => {
                 let digest = digest.to_string();
                 let link = account.network.explorer(&digest).map(|link| format!("\n{link}")).unwrap_or_default();

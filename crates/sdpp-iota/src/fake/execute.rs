@@ -133,7 +133,7 @@ impl Ledger {
         let transaction = signed.signed_transaction().transaction().clone();
         let digest = transaction.digest();
         self.check_signature(&signed)?;
-        if self.done.contains_key(&digest) {
+        if self.done.contains_key(&digest) && !self.pruned.contains(&digest) {
             return Ok(digest);
         }
         let Transaction::V1(inner) = &transaction else { return Err("an unknown version".into()) };
