@@ -12,6 +12,10 @@
     reason = "a test that panics has failed"
 )]
 
+#[cfg(feature = "iota")]
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "iota/fake.rs"]
+mod fake;
 #[path = "chain/kills.rs"]
 mod kills;
 #[path = "ledger/kit.rs"]

@@ -39,6 +39,8 @@ pub(crate) struct Market {
     pub(crate) buyer: String,
     /// Where the seller listens, also in its next life.
     at: String,
+    /// A node of IOTA, where there is one too.
+    pub(crate) iota: Option<String>,
 }
 
 impl Market {
@@ -48,7 +50,8 @@ impl Market {
         let lines: String = (0..messages).map(|number| format!("message {number}\n")).collect();
         std::fs::write(folder.path("data"), lines).unwrap();
         let token = node.token();
-        let mut market = Self { node, folder, token, seller: String::new(), buyer: String::new(), at: fixed_address() };
+        let mut market =
+            Self { node, folder, token, seller: String::new(), buyer: String::new(), at: fixed_address(), iota: None };
         market.seller = market.wallet("seller", "seller");
         market.buyer = market.wallet("buyer", "buyer");
         market.node.mint(token, &market.buyer, GRANT);
@@ -92,6 +95,7 @@ impl Market {
         let url = self.node.url();
         command.envs([("SDPP_NETWORK", "local"), ("SDPP_RPC", &url), ("SDPP_PASSPHRASE", "correct horse")]);
         command.env("SDPP_CHANNEL_BLOCKS", BLOCKS.to_string());
+        command.env_remove("SDPP_IOTA_RPC").envs(self.iota.iter().map(|node| ("SDPP_IOTA_RPC", node)));
         command
     }
 

@@ -113,6 +113,47 @@ fn every_way_to_pay_goes_with_every_way_to_record() {
     ledger.stop();
 }
 
+/// The other ways with IOTA are in the tests of IOTA.
+#[cfg(feature = "iota")]
+#[test]
+fn a_chain_pays_for_what_iota_records_and_the_other_way_round() {
+    let mut market = Market::open("iota", 100);
+    let iota = crate::fake::FakeNode::start();
+    market.iota = Some(iota.url());
+    for (rail, records) in [("evm", "iota"), ("iota", "evm")] {
+        let (label, home) = (format!("paid by {rail}, recorded by {records}"), format!("{rail}-{records}"));
+        market.another_home(&home);
+        for (home, role) in [("seller", "seller"), (&home, "buyer")] {
+            // The seller has one from the first time.
+            if let Some(made) = market.run(home, &["wallet", "iota", "new", "--as", role, "--json"]).stdout.split_last()
+            {
+                let made: serde_json::Value = serde_json::from_slice(made.1).unwrap();
+                iota.network.grant(text(&made["account"]).parse().unwrap(), 10_000_000_000);
+            }
+        }
+        let token = market.token.to_string();
+        let mut args = vec!["--rail", rail, "--records", records];
+        if rail == "evm" {
+            args.extend(["--asset", &token]);
+        }
+        let seller = Served::spawn(market.selling_by(&args));
+        let (address, out) = (seller.url(), format!("{home}.ndjson"));
+        let path = market.folder.text(&out);
+        let said = market.done(&home, &["buy", &address, "--count", "100", "--to", &path]);
+        assert!(said.contains("settled: 100 messages, due 300"), "{label}: {said}");
+        assert_eq!(market.delivered(&out), 100, "{label}");
+        seller.stop();
+        let audit = market.lines(&home, &["audit", "--json"]);
+        assert!(audit.iter().all(|row| row["verdict"] == "clean"), "{label}: {audit:?}");
+        let is_there = |check: &str| audit.iter().any(|row| row["check"] == check);
+        assert!(
+            is_there("records") && is_there(if rail == "evm" { "vouchers" } else { "payments" }),
+            "{label}: {audit:?}"
+        );
+    }
+    assert!(iota.network.is_conserved() && iota.network.equivocations() == 0);
+}
+
 #[test]
 fn a_wallet_is_kept_locked_and_can_be_had_from_elsewhere() {
     let market = Market::open("wallet", 10);
