@@ -123,7 +123,7 @@ fn a_whole_session_follows_the_vectors_in_both_suites() {
 }
 
 /// Every file that may hold structures of the wire.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 12] = [
     "sdpp-proto/src/statement/key.rs",
     "sdpp-proto/src/statement/menu.rs",
     "sdpp-proto/src/statement/order.rs",
@@ -134,6 +134,8 @@ const SOURCES: [&str; 10] = [
     "sdpp-ledger/src/rail/direct.rs",
     "sdpp-evm/src/terms.rs",
     "sdpp-evm/src/voucher.rs",
+    "sdpp-iota/src/terms.rs",
+    "sdpp-iota/src/payer.rs",
 ];
 
 #[test]
