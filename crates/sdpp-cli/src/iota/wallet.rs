@@ -101,13 +101,13 @@ impl At<'_> {
         account.purse.resume().await.map_err(|error| account.explain(error))?;
         let name = format!("send/{}", crate::text::hex(sdpp::entropy::draw()?.as_slice()));
         let sent = account.purse.spend(&name, &Deed::Send { to: address, amount: nanos }).await;
-        let explain = |error| match error {
-            RailError::Unknown => {
-                let what = "nobody knows yet whether it was executed, and sent again it would be paid twice: see with `sdpp wallet iota \
-                            show` and at the receiver. The next purchase or `send` finishes it";
-                failed(exit_of_rail(&error), what)
+        let explain = |error| {
+            if error != RailError::Unknown {
+                return account.explain(error);
             }
-            error => account.explain(error),
+            let what = "nobody knows yet whether it was executed, and sent again it would be paid twice: see with `sdpp wallet iota \
+                        show` and at the receiver. The next purchase or `send` finishes it";
+            failed(exit_of_rail(&error), what)
         };
         match sent.map_err(explain)? {
             Spent::Done(digest) => {
