@@ -45,7 +45,8 @@ fn told(fee: u128, network: &str, bought: &Bought) -> (String, Value) {
     let windows = bought.messages.div_ceil(u64::from(bought.k.max(1)));
     let all = fee.saturating_mul(windows.into());
     let mut text = format!(
-        "  Each window is a transaction on {network}: some {} of fee, {} for {windows} windows.",
+        "  The order is {}. Each window is a transaction on {network}: some {} of fee, {} for {windows} windows.",
+        human(bought.due.get()),
         human(fee),
         human(all)
     );
@@ -92,6 +93,7 @@ mod tests {
         let free = Bought { due: Amount::ZERO, messages: 100, k: 10 };
         assert_eq!(least_k(2_000_000, &free), None);
         let (text, _) = told(2_000_000, "local", &bought(10));
+        assert!(text.contains("The order is 0.0001 IOTA."), "{text}");
         assert!(text.contains("fee eats more than all of a window's price; from K = 20000 on it is a tenth"), "{text}");
         assert!(!told(2_000_000, "local", &bought(20_000)).0.contains("warning"));
         assert_eq!(share(500, Amount::new(1_000)), "50 %");
