@@ -14,9 +14,8 @@ mod fake;
 mod kit;
 
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::Ordering;
 
-use fake::{CHAIN, FakeNode};
+use fake::{CHAIN, FakeNode, Fault};
 use kit::*;
 use serde_json::Value;
 
@@ -212,7 +211,7 @@ fn what_goes_wrong_is_said_with_what_to_do_next() {
     let said = market.fails("buyer", &["wallet", "iota", "send", "0x2", "1"], 2);
     assert!(said.contains("64 lower-case digits"), "{said}");
     let too_much = (10 * FUNDS).to_string();
-    let said = market.fails("buyer", &["wallet", "iota", "send", &market.seller, &too_much], 5);
+    let said = market.fails("buyer", &["wallet", "iota", "send", &market.seller, &too_much], 8);
     assert!(said.contains("not enough IOTA"), "{said}");
     market.done("buyer", &["wallet", "iota", "send", &market.seller, "5"]);
     assert_eq!(market.has(&market.seller), FUNDS + 5);
@@ -226,11 +225,32 @@ fn what_goes_wrong_is_said_with_what_to_do_next() {
     let mut unnamed = market.command("buyer", &["buy", &address, "--count", "10"]);
     let output = unnamed.env_remove("SDPP_IOTA_RPC").output().unwrap();
     assert!(output.status.code() == Some(2) && stderr(&output).contains("--iota-network"), "{}", stderr(&output));
-    market.node.is_silent.store(true, Ordering::SeqCst);
+    market.node.has(Some(Fault::Silent));
     let said = market.fails("buyer", &["wallet", "iota", "show"], 4);
     assert!(said.contains("try another one with --iota-rpc"), "{said}");
-    market.node.is_silent.store(false, Ordering::SeqCst);
+    market.node.has(None);
     seller.stop();
+    market.is_sound();
+}
+
+#[test]
+fn what_was_sent_and_not_heard_of_is_not_sent_twice_by_the_same_command() {
+    let market = Market::open("send", 1);
+    let send = ["wallet", "iota", "send", &market.seller, "7"];
+    for (times, fault) in [(1, Fault::ExecutionsLost), (2, Fault::EffectsLost)] {
+        market.node.has(Some(fault));
+        let said = market.fails("buyer", &send, 4);
+        assert!(said.contains("run the same command again (nothing is done twice)"), "{fault:?}: {said}");
+        let said = market.fails("buyer", &send, 4);
+        assert!(said.contains("the same was begun before"), "{fault:?}: {said}");
+        market.node.has(None);
+        // Something else is not it.
+        market.done("buyer", &["wallet", "iota", "send", &market.seller, "100"]);
+        market.done("buyer", &send);
+        assert_eq!(market.has(&market.seller), FUNDS + times * 107, "{fault:?}");
+    }
+    market.done("buyer", &send);
+    assert_eq!(market.has(&market.seller), FUNDS + 2 * 107 + 7, "asked for again, it is another one");
     market.is_sound();
 }
 

@@ -27,29 +27,41 @@ pub(crate) struct Pool {
     free: BTreeMap<ObjectId, Coin>,
     /// What is under way, with what it had.
     busy: BTreeMap<ObjectId, u64>,
+    /// What is known by what a transaction did, and was not listed yet.
+    fresh: BTreeSet<ObjectId>,
+    /// What a payment that is void had: it is for the one that takes its place.
+    held: BTreeMap<ObjectId, Coin>,
 }
 
 impl Pool {
     /// Coins of what an earlier life has sent: what they had is not known.
     pub(crate) fn resumed(busy: BTreeSet<ObjectId>) -> Self {
-        Self { free: BTreeMap::new(), busy: busy.into_iter().map(|id| (id, 0)).collect() }
+        Self { busy: busy.into_iter().map(|id| (id, 0)).collect(), ..Self::default() }
     }
 
     /// What nodes list, without what is under way and what `is_spent`. Of a coin that is known at a newer version than the
-    /// node has heard of, nothing new is learnt.
-    pub(crate) fn list(&mut self, listed: Vec<Coin>, is_spent: impl Fn(&ObjectId, u64) -> bool) {
+    /// node has heard of, nothing new is learnt. Says whether the node has not heard of all that was done here: then there
+    /// may be more than is known.
+    pub(crate) fn list(&mut self, listed: Vec<Coin>, is_spent: impl Fn(&ObjectId, u64) -> bool) -> bool {
         let ids: BTreeSet<ObjectId> = listed.iter().map(|coin| coin.reference.object_id).collect();
-        self.free.retain(|id, _| ids.contains(id));
+        self.free.retain(|id, _| ids.contains(id) || self.fresh.contains(id));
+        let mut lags = self.fresh.iter().any(|id| !ids.contains(id));
         for coin in listed {
             let (id, version) = (coin.reference.object_id, coin.reference.version.as_u64());
-            if self.busy.contains_key(&id) || is_spent(&id, version) {
+            if self.busy.contains_key(&id) || self.held.contains_key(&id) {
                 continue;
             }
-            let is_older = |known: &Coin| known.reference.version.as_u64() >= version;
+            if is_spent(&id, version) {
+                lags = true;
+                continue;
+            }
+            let is_older = |known: &Coin| known.reference.version.as_u64() > version;
             if !self.free.get(&id).is_some_and(is_older) {
+                self.fresh.remove(&id);
                 self.free.insert(id, coin);
             }
         }
+        lags
     }
 
     /// Finds coins for so much: the smallest one that is enough, else as few as are, the largest first.
@@ -67,12 +79,31 @@ impl Pool {
                 return Picked::Coins(picked);
             }
         }
-        if self.busy.is_empty() { Picked::Short } else { Picked::Wait }
+        if self.busy.is_empty() && self.held.is_empty() { Picked::Short } else { Picked::Wait }
     }
 
-    /// The largest free coin.
-    pub(crate) fn largest(&self) -> Option<&Coin> {
-        self.free.values().max_by_key(|coin| coin.balance)
+    /// The largest free coin, if it has so much.
+    pub(crate) fn largest(&self, needed: u64) -> Option<&Coin> {
+        self.free.values().max_by_key(|coin| coin.balance).filter(|coin| coin.balance >= needed)
+    }
+
+    /// These very coins, if they are held or free; with more where they have not so much together.
+    pub(crate) fn exactly(&self, references: &[ObjectReference], needed: u64) -> Option<Vec<Coin>> {
+        let found = references.iter().map(|coin| {
+            let known = self.held.get(&coin.object_id).or_else(|| self.free.get(&coin.object_id));
+            known.filter(|known| known.reference == *coin).cloned()
+        });
+        let mut coins: Vec<Coin> = found.collect::<Option<_>>()?;
+        let mut sum: u64 = coins.iter().map(|coin| coin.balance).fold(0, u64::saturating_add);
+        let others = self.free.values().filter(|coin| !references.contains(&coin.reference));
+        for coin in others {
+            if sum >= needed || coins.len() >= limits::GAS_COINS_MAX {
+                break;
+            }
+            sum = sum.saturating_add(coin.balance);
+            coins.push(coin.clone());
+        }
+        Some(coins).filter(|_| sum >= needed)
     }
 
     /// How many free coins have so much.
@@ -83,28 +114,39 @@ impl Pool {
     /// These are under way.
     pub(crate) fn take(&mut self, coins: &[Coin]) {
         for coin in coins {
+            self.fresh.remove(&coin.reference.object_id);
+            self.held.remove(&coin.reference.object_id);
             self.free.remove(&coin.reference.object_id);
             self.busy.insert(coin.reference.object_id, coin.balance);
         }
     }
 
-    /// A transaction can never be executed: its coins are looked for again.
+    /// Nothing is known of these coins any more: they are looked for again.
     pub(crate) fn give_back(&mut self, gas: &Gas) {
         for coin in &gas.coins {
             self.busy.remove(&coin.object_id);
         }
     }
 
+    /// These were under way and are not any more; they are for what takes the place of what had them.
+    pub(crate) fn hold(&mut self, coins: Vec<Coin>) {
+        for coin in coins {
+            self.busy.remove(&coin.reference.object_id);
+            self.held.insert(coin.reference.object_id, coin);
+        }
+    }
+
+    /// What is held is for anybody: whoever it was for has had its time.
+    pub(crate) fn release(&mut self) {
+        self.free.append(&mut self.held);
+    }
+
     /// A transaction was executed: what is left of its coins, and new ones.
-    pub(crate) fn settle(
-        &mut self,
-        owner: Address,
-        (deed, gas): (Option<&Deed>, &Gas),
-        effects: &TransactionEffectsV1,
-    ) {
-        let mut had = gas.coins.iter().map(|coin| self.busy.remove(&coin.object_id));
-        let sum = had.try_fold(0u64, |sum, had| sum.checked_add(had.filter(|had| *had > 0)?));
-        let (Some(sum), Some(deed)) = (sum, deed) else { return };
+    pub(crate) fn settle(&mut self, owner: Address, (deed, gas): (&Deed, &Gas), effects: &TransactionEffectsV1) {
+        let had: Vec<Option<u64>> = gas.coins.iter().map(|coin| self.busy.remove(&coin.object_id)).collect();
+        // What an earlier life has sent had nobody knows how much: it is listed again.
+        let sum = had.into_iter().try_fold(0u64, |sum, had| sum.checked_add(had.filter(|had| *had > 0)?));
+        let Some(sum) = sum else { return };
         let cost = effects.gas_cost_summary.clone();
         let (mut left, mut each) = (sum, 0);
         if effects.status == ExecutionStatus::Success {
@@ -128,6 +170,7 @@ impl Pool {
             let balance = if Some(id) == first { left } else { each };
             let reference = ObjectReference::new(id, Version::from_u64(effects.lamport_version.as_u64()), digest);
             if balance > 0 {
+                self.fresh.insert(id);
                 self.free.insert(id, Coin { reference, balance });
             }
         }

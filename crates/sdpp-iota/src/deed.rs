@@ -5,7 +5,7 @@ use std::fmt;
 use iota_sdk_transaction_builder::unresolved::Argument;
 use iota_sdk_transaction_builder::{TransactionBuilder, assigned};
 use iota_sdk_types::{
-    Address, Input, ObjectReference, ProgrammableTransaction, StructTag, Transaction, TransactionExpiration,
+    Address, Input, ObjectId, ObjectReference, ProgrammableTransaction, StructTag, Transaction, TransactionExpiration,
     TransactionKind, TypeTag,
 };
 
@@ -42,6 +42,13 @@ pub struct Window {
     pub record: Vec<u8>,
 }
 
+impl Window {
+    /// One of nothing, by which others are measured.
+    pub(crate) const fn nothing() -> Self {
+        Self { payee: Address::ZERO, amount: 0, record: Vec::new() }
+    }
+}
+
 /// What a transaction's gas is paid with. The money comes from the same coins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Gas {
@@ -53,6 +60,13 @@ pub struct Gas {
     pub budget: u64,
     /// The last epoch in which it may be executed: behind that it is void for sure.
     pub expires: Option<u64>,
+}
+
+impl Gas {
+    /// Which coins, at which versions.
+    pub fn versions(&self) -> Vec<(ObjectId, u64)> {
+        self.coins.iter().map(|coin| (coin.object_id, coin.version.as_u64())).collect()
+    }
 }
 
 /// Why a transaction cannot be built.
@@ -161,7 +175,7 @@ pub struct NoDeed;
 
 impl fmt::Display for NoDeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the transaction is not exactly one payment with its record, or one record")
+        f.write_str("the transaction is not exactly one of those that are made here")
     }
 }
 
@@ -179,7 +193,7 @@ pub(crate) fn gas_of(transaction: &Transaction) -> Option<Gas> {
     Some(Gas { coins: payment.objects.clone(), price: payment.price, budget: payment.budget, expires })
 }
 
-/// Reads who does what in a transaction, if that is a payment or a record. It has to be the very one that [`build`] makes
+/// Reads who does what in a transaction. It has to be the very one that [`build`] makes
 /// of it: whatever else a transaction could do, it does not.
 ///
 /// # Errors
@@ -188,27 +202,28 @@ pub fn matched(transaction: &Transaction) -> Result<(Address, Deed, Gas), NoDeed
     let Transaction::V1(inner) = transaction else { return Err(NoDeed) };
     let TransactionKind::Programmable(program) = &inner.kind else { return Err(NoDeed) };
     let gas = gas_of(transaction).ok_or(NoDeed)?;
-    let deed = guess(program).ok_or(NoDeed)?;
     // A payer's own coins: with somebody else's the rebuilt transaction has another owner.
-    if build(inner.sender, &deed, &gas).ok().as_ref() == Some(transaction) {
-        Ok((inner.sender, deed, gas))
-    } else {
-        Err(NoDeed)
-    }
+    let is_it = |deed: &Deed| build(inner.sender, deed, &gas).ok().as_ref() == Some(transaction);
+    guesses(program).into_iter().find(is_it).map(|deed| (inner.sender, deed, gas.clone())).ok_or(NoDeed)
 }
 
-/// What the inputs make of it, whatever is done with them.
-fn guess(program: &ProgrammableTransaction) -> Option<Deed> {
+/// What the inputs may be of, whatever is done with them.
+fn guesses(program: &ProgrammableTransaction) -> Vec<Deed> {
     let pure = |input: &Input| if let Input::Pure(bytes) = input { Some(bytes.clone()) } else { None };
     let inputs: Option<Vec<_>> = program.inputs.iter().map(pure).collect();
-    match inputs?.as_slice() {
-        [record] => Some(Deed::Record(bcs::from_bytes(record).ok()?)),
-        [_, record] => Some(Deed::Keep(bcs::from_bytes(record).ok()?)),
-        [amount, payee, record] => Some(Deed::Pay(Window {
-            amount: u64::from_le_bytes(amount.as_slice().try_into().ok()?),
-            payee: Address::new(payee.as_slice().try_into().ok()?),
-            record: bcs::from_bytes(record).ok()?,
-        })),
-        _ => None,
+    let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_le_bytes);
+    let address = |bytes: &[u8]| bytes.try_into().ok().map(Address::new);
+    let bytes = |bytes: &[u8]| bcs::from_bytes::<Vec<u8>>(bytes).ok();
+    match inputs.unwrap_or_default().as_slice() {
+        [one] => bytes(one).map(Deed::Record).into_iter().chain(number(one).map(Deed::Divide)).collect(),
+        [one, other] => {
+            let sent = number(one).zip(address(other)).map(|(amount, to)| Deed::Send { to, amount });
+            sent.into_iter().chain(bytes(other).map(Deed::Keep)).collect()
+        }
+        [amount, payee, record] => {
+            let window = number(amount).zip(address(payee)).zip(bytes(record));
+            window.map(|((amount, payee), record)| Deed::Pay(Window { payee, amount, record })).into_iter().collect()
+        }
+        _ => Vec::new(),
     }
 }

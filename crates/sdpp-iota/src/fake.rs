@@ -23,7 +23,7 @@ use crate::node::CallError;
 pub(crate) const STORAGE: u64 = 980_400;
 
 /// What becomes of a question.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Fate {
     /// It is answered.
     Answered,
@@ -37,6 +37,8 @@ pub enum Fate {
     AnswerLost,
     /// Its answer is changed.
     Lied(fn(&mut serde_json::Value)),
+    /// Its result is this.
+    Replaced(serde_json::Value),
 }
 
 /// Decides what becomes of a question, by its method.
@@ -67,13 +69,14 @@ pub(crate) struct Ledger {
     pub(crate) done: BTreeMap<TransactionDigest, FakeDone>,
     /// What is in each checkpoint, with its epoch.
     pub(crate) checkpoints: Vec<(u64, Vec<TransactionDigest>)>,
-    /// Which transaction each version of a coin was signed away with.
-    pub(crate) signed: BTreeMap<(ObjectId, u64), TransactionDigest>,
+    /// Which transaction each version of a coin is locked by, in which epoch.
+    pub(crate) locked: BTreeMap<(ObjectId, u64, u64), TransactionDigest>,
     pub(crate) equivocations: usize,
     pub(crate) late: u32,
     pub(crate) burned: u64,
     pub(crate) issued: u64,
     pub(crate) pruned: BTreeSet<TransactionDigest>,
+    pub(crate) granted: Vec<(ObjectId, u64)>,
 }
 
 /// The network.
@@ -115,6 +118,18 @@ impl FakeNetwork {
         let id = execute::fresh_id(b"grant", count);
         ledger.put(id, FakeCoin { owner, version: 1, digest: ObjectDigest::ZERO, balance });
         ledger.issued = ledger.issued.saturating_add(balance);
+        ledger.granted.push((id, balance));
+    }
+
+    /// What a node lists of an account that was only granted something: the coins as they were then.
+    pub fn coins_at_first(&self, owner: Address) -> serde_json::Value {
+        let ledger = self.lock();
+        let listed = |(id, balance): &(ObjectId, u64)| {
+            let coin = FakeCoin { owner, version: 1, digest: ObjectDigest::ZERO, balance: *balance };
+            answer::listed(id, &coin.stamped(id))
+        };
+        let data: Vec<_> = ledger.granted.iter().map(listed).collect();
+        serde_json::json!({ "data": data, "nextCursor": null, "hasNextPage": false })
     }
 
     /// Nanos that an account has.
@@ -139,7 +154,7 @@ impl FakeNetwork {
         self.lock().done.len()
     }
 
-    /// How often a second transaction came with a version of a coin that another one was signed with.
+    /// How often a second transaction came with a version of a coin that another one had locked in the same epoch.
     pub fn equivocations(&self) -> usize {
         self.lock().equivocations
     }
@@ -197,6 +212,13 @@ impl Line for FakeLine {
             Fate::AnswerLost => {
                 drop(answer());
                 Err(CallError::Lost)
+            }
+            Fate::Replaced(result) => {
+                let mut told = answer();
+                if let Some(told) = told.as_object_mut() {
+                    told.insert("result".into(), result);
+                }
+                Ok(told)
             }
             Fate::Lied(change) => {
                 let mut told = answer();

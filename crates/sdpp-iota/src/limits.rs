@@ -8,8 +8,8 @@ pub const RECORD_BYTES_MAX: usize = 16 * 1024 - 8;
 pub const TRANSACTION_BYTES_MAX: usize = 128 * 1024;
 /// Longest effects of one of our transactions: it makes one coin and changes a few.
 pub const EFFECTS_BYTES_MAX: usize = 64 * 1024;
-/// Gas coins in one transaction.
-pub const GAS_COINS_MAX: usize = 16;
+/// Gas coins in one transaction: the network takes 256.
+pub const GAS_COINS_MAX: usize = 250;
 /// Bytes of a node's answer.
 pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a node may take for an answer.
@@ -23,15 +23,17 @@ pub const ROUNDS_MAX: u32 = 3;
 /// Coins asked for at once.
 pub const COINS_PER_PAGE: u32 = 50;
 /// Coins that are looked at, at most: an account with more should have them merged.
-pub const COINS_MAX: usize = 2_000;
+pub const COINS_MAX: usize = 10_000;
 /// How long the gas price and the epoch that a node said count.
 pub const PRICES_FOR: Duration = Duration::from_secs(60);
 /// How long a payment waits for a coin that another one is using.
 pub const COIN_WAIT: Duration = Duration::from_secs(60);
-/// How often a payment that failed on the network is made anew: each costs gas.
-pub const FAILED_MAX: u8 = 3;
+/// How often it looks meanwhile which coins there are.
+pub const COIN_LOOK: Duration = Duration::from_secs(1);
 /// Most nanos for the gas of one transaction, until a dry run says less: 0.05 IOTA.
 pub const BUDGET: u64 = 50_000_000;
+/// Least nanos for it, whatever a dry run says.
+pub const BUDGET_MIN: u64 = 5_000_000;
 /// The same of one that keeps its record in an object, for each byte of it.
 pub const BUDGET_PER_KEPT_BYTE: u64 = 20_000;
 /// Longest proof of a payment.
@@ -46,5 +48,7 @@ pub const COMMITTEES_MAX: usize = 64;
 pub const PAY_BY_MS: u64 = 60_000;
 /// Proofs of records that are fetched with each new one.
 pub const PROVEN_AT_ONCE: usize = 4;
+/// Bytes of a signed transaction with what is said of it.
+pub const SENT_BYTES_MAX: usize = TRANSACTION_BYTES_MAX + 1024;
 /// Bytes of a receipt that is kept.
 pub const RECEIPT_BYTES_MAX: usize = TRANSACTION_BYTES_MAX + EFFECTS_BYTES_MAX + 64;

@@ -45,20 +45,17 @@ impl Nodes {
     /// Nodes of one network, which the first that answers names; or `wanted`.
     ///
     /// # Errors
-    /// [`RailError::Unavailable`] where no node answers.
+    /// [`RailError::Unavailable`] where no node answers, [`RailError::Declined`] where those that do are of another network.
     pub async fn connect(wanted: Option<&str>, transports: Vec<Arc<dyn Transport>>) -> Result<Self, RailError> {
+        let mut error = RailError::Unavailable;
         for transport in &transports {
-            let named = match wanted {
-                Some(wanted) => Ok(wanted.to_owned()),
-                None => transport.chain().await,
-            };
-            if let Ok(chain) = named {
-                let nodes = Self::new(&chain, transports);
-                nodes.reach().await?;
-                return Ok(nodes);
+            match transport.chain().await {
+                Ok(chain) if wanted.is_none_or(|wanted| wanted == chain) => return Ok(Self::new(&chain, transports)),
+                Ok(_) => error = RailError::Declined("the node is of another network"),
+                Err(silent) => tracing::debug!(error = %silent, node = transport.name(), "no answer"),
             }
         }
-        Err(RailError::Unavailable)
+        Err(error)
     }
 
     /// The network's identifier.
@@ -81,8 +78,8 @@ impl Nodes {
         Ok(())
     }
 
-    /// Asks one after another until one answers, or says no. The error is the worst that was seen: an answer that got lost
-    /// outweighs nodes that were not reached.
+    /// Asks one after another until one answers. One that says no has said so only for itself: the others are asked, too. The
+    /// error is the worst that was seen: an answer that got lost outweighs a refusal, and that nodes that were not reached.
     async fn ask<'a, T>(&'a self, question: impl Fn(&'a dyn Transport) -> Answer<'a, T>) -> Result<T, CallError> {
         let (mut worst, mut pause) = (CallError::Unreachable, limits::BACK_OFF);
         for round in 0..limits::ROUNDS_MAX {
@@ -99,18 +96,22 @@ impl Nodes {
                     // Nothing was asked but which network it is of.
                     Err(_) => Err(CallError::Unreachable),
                 };
-                let error = match answer {
-                    Err(error @ (CallError::Unreachable | CallError::Busy | CallError::Lost)) => error,
-                    Err(error @ CallError::Malformed(_)) => error,
-                    clear => {
+                match answer {
+                    Ok(answer) => {
                         self.current.store(index, Ordering::Relaxed);
-                        return clear;
+                        return Ok(answer);
                     }
-                };
-                tracing::debug!(%error, node = endpoint.transport.name(), "no answer");
-                if matches!(worst, CallError::Unreachable | CallError::Busy) {
-                    worst = error;
+                    Err(error) => {
+                        tracing::debug!(%error, node = endpoint.transport.name(), "no answer");
+                        if weight(&error) > weight(&worst) {
+                            worst = error;
+                        }
+                    }
                 }
+            }
+            // Asked again it says the same.
+            if matches!(worst, CallError::Refused(_)) {
+                break;
             }
         }
         Err(worst)
@@ -146,15 +147,18 @@ impl Nodes {
     /// [`RailError::Unavailable`].
     pub async fn coins(&self, owner: &Address) -> Result<Vec<Coin>, RailError> {
         let (mut all, mut page) = (Vec::new(), None);
-        loop {
+        while all.len() < limits::COINS_MAX {
             let next = page.clone();
             let found = self.look(|node| node.coins(owner, next.clone())).await?;
+            // A node that has nothing more to say, and says that it goes on, does not.
+            let is_last = found.coins.is_empty() || found.next.is_none();
             all.extend(found.coins);
             page = found.next;
-            if page.is_none() || all.len() >= limits::COINS_MAX {
-                return Ok(all);
+            if is_last {
+                break;
             }
         }
+        Ok(all)
     }
 
     /// What a transaction would cost.
@@ -178,45 +182,29 @@ impl Nodes {
         }
     }
 
-    /// A transaction that was executed; none where a node does not know it and no other one does.
+    /// A transaction that was executed, as the first node has it that knows its checkpoint, else as one that does not; none
+    /// where a node does not know it and no other one does. What is of another transaction is no answer.
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
     pub async fn find(&self, digest: &TransactionDigest) -> Result<Option<Receipt>, RailError> {
-        let mut was_answered = false;
-        for endpoint in &self.endpoints {
-            if self.check(endpoint).await.is_err() {
-                continue;
-            }
-            match endpoint.transport.transaction(digest).await {
-                Ok(Some(receipt)) => return Ok(Some(receipt)),
-                Ok(None) => was_answered = true,
-                Err(error) => tracing::debug!(%error, node = endpoint.transport.name(), "no answer"),
-            }
-        }
-        if was_answered { Ok(None) } else { Err(RailError::Unavailable) }
-    }
-
-    /// The same, and where nobody knows it the newest epoch that a node has seen which does not.
-    ///
-    /// # Errors
-    /// [`RailError::Unavailable`].
-    pub async fn transaction(&self, digest: &TransactionDigest) -> Result<Result<Receipt, u64>, RailError> {
-        let mut newest = None;
+        let (mut early, mut was_answered) = (None, false);
         for endpoint in &self.endpoints {
             if self.check(endpoint).await.is_err() {
                 continue;
             }
             let node = endpoint.transport.as_ref();
-            // The epoch first: what was executed in an earlier one is known to a node that has come so far.
-            let Ok(epoch) = node.epoch().await else { continue };
             match node.transaction(digest).await {
-                Ok(Some(receipt)) => return Ok(Ok(receipt)),
-                Ok(None) => newest = newest.max(Some(epoch)),
-                Err(_) => {}
+                Ok(Some(receipt)) if receipt.digest() != Some(*digest) => {
+                    tracing::error!(node = node.name(), "a node answers with another transaction");
+                }
+                Ok(Some(receipt)) if receipt.checkpoint.is_some() => return Ok(Some(receipt)),
+                Ok(Some(receipt)) => early = Some(receipt),
+                Ok(None) => was_answered = true,
+                Err(error) => tracing::debug!(%error, node = node.name(), "no answer"),
             }
         }
-        newest.map(Err).ok_or(RailError::Unavailable)
+        if early.is_some() || was_answered { Ok(early) } else { Err(RailError::Unavailable) }
     }
 
     /// Asks all nodes in turn for what carries signatures, which needs no trust in any of them.
@@ -233,5 +221,15 @@ impl Nodes {
             }
         }
         if was_answered { Ok(None) } else { Err(RailError::Unavailable) }
+    }
+}
+
+/// How much a failure says of what may be done.
+const fn weight(error: &CallError) -> u8 {
+    match error {
+        CallError::Unreachable => 0,
+        CallError::Busy => 1,
+        CallError::Refused(_) => 2,
+        CallError::Lost | CallError::Malformed(_) => 3,
     }
 }

@@ -6,9 +6,7 @@ use iota_sdk_types::Address;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
-use sdpp_rail::{
-    Admitted, Backing, Bill, NEVER_ADMITTED, Outcome, Payee, PayeeBook, RailError, Redeemed, Reply, Store,
-};
+use sdpp_rail::{Asked, Backing, Bill, Outcome, Payee, PayeeBook, RailError, Redeemed, Reply, Store};
 
 use crate::deed::{Deed, Window};
 use crate::nodes::Nodes;
@@ -45,15 +43,8 @@ impl IotaPayee {
     }
 
     async fn credit(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<Outcome, RailError> {
-        self.compare(bill, payment)?;
-        let state = self.book.order(&bill.order)?.ok_or(NEVER_ADMITTED)?;
-        if state.judge(payment)? {
-            return Ok(Outcome::Settled);
-        }
-        if bill.before > state.total() {
-            return Err(RailError::Declined("the bill starts above what was settled"));
-        }
-        let amount = bill.total.checked_sub(bill.before).ok_or(RailError::Declined("the totals fall"))?;
+        bill.check_answer(payment, &asset(self.nodes.chain()), &self.config.account.to_string())?;
+        let Some(Asked { amount, .. }) = self.book.asked_of(bill, payment)? else { return Ok(Outcome::Settled) };
         match &payment.proof {
             None if amount.is_zero() => {}
             None => return Err(RailError::Declined("the payment has no proof")),
@@ -72,32 +63,18 @@ impl IotaPayee {
         let amount = u64::try_from(amount.get()).map_err(|_| RailError::Declined("there is not so much IOTA"))?;
         let Some(receipt) = self.nodes.find(&proof.digest()).await? else { return Ok(Outcome::Pending) };
         let window = Window { payee: self.config.account, amount, record: Record::Paid(bill.invoice).encode() };
-        let digest = match verify(&receipt, proof.payer(), &Deed::Pay(window)) {
-            Ok(digest) => digest,
+        let verdict = verify(&receipt, proof.payer(), &Deed::Pay(window));
+        match verdict {
+            Ok(_) | Err(NotDone::Failed) => {}
             Err(NotDone::NoCheckpoint) => return Ok(Outcome::Pending),
-            Err(NotDone::Malformed) => return Err(RailError::Unavailable),
+            // What a node makes of the right transaction says nothing of the payment.
+            Err(NotDone::Malformed | NotDone::OtherEffects) => return Err(RailError::Unavailable),
             Err(_) => return Err(RailError::Declined("the transaction is not the payment of this invoice")),
-        };
-        if digest != proof.digest() {
-            // A node has answered with another transaction.
-            return Err(RailError::Unavailable);
         }
         if let Some(committee) = &self.config.committee {
-            committee.confirm(&self.nodes, &receipt, &digest).await?;
+            committee.confirm(&self.nodes, &receipt, &proof.digest()).await?;
         }
-        Ok(Outcome::Settled)
-    }
-
-    /// Whether a payment is for this payee and answers its bill.
-    fn compare(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<(), RailError> {
-        if bill.payee != self.config.account.to_string() || bill.asset != asset(self.nodes.chain()) {
-            return Err(RailError::Declined("the bill is for another payee or asset"));
-        }
-        let told = (payment.order_id, payment.invoice_id, payment.total);
-        if told != (bill.order, bill.invoice, bill.total) {
-            return Err(RailError::Declined("the payment is for another bill"));
-        }
-        Ok(())
+        verdict.map(|_| Outcome::Settled).map_err(|_| RailError::Declined("the payment failed on the network"))
     }
 }
 
@@ -118,11 +95,7 @@ impl Payee for IotaPayee {
     }
 
     fn admit<'a>(&'a self, order: &'a Signed<Order>) -> Reply<'a, Backing> {
-        let admitted = match order.channel {
-            Some(_) => Err(RailError::Declined("the order names a channel")),
-            None => self.book.admit(&order.id(), &Admitted::of(order)),
-        };
-        Box::pin(std::future::ready(admitted.map(|()| Backing { deposit: None })))
+        Box::pin(std::future::ready(self.book.admit_direct(order)))
     }
 
     fn settle<'a>(&'a self, bill: &'a Bill, payment: &'a Signed<Payment>) -> Reply<'a, Outcome> {
@@ -130,10 +103,6 @@ impl Payee for IotaPayee {
     }
 
     fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
-        let total = self.book.order(order).map(|state| state.map_or(Amount::ZERO, |state| state.total()));
-        if finished {
-            self.book.put_away(order);
-        }
-        Box::pin(std::future::ready(total.map(|total| Redeemed { total })))
+        Box::pin(std::future::ready(self.book.redeem_direct(order, finished)))
     }
 }

@@ -90,14 +90,17 @@ impl IotaPayer {
     async fn open_order(&self, request: &OpenRequest) -> Result<Funding, RailError> {
         let payee = self.read(&request.option)?;
         // What an earlier life has sent keeps its coins until its end is known.
-        self.purse.resume().await?;
+        self.purse.resume().await;
         // What a payment takes: only a hint, for what cannot be estimated now may well be paid later.
         let record = Record::Paid(StatementId(request.reference.0)).encode();
         let _ = self.purse.estimate(&Deed::Pay(Window { payee, amount: 1, record })).await;
         if self.windows > 1 {
             let limit = u64::try_from(request.limit.get()).unwrap_or(u64::MAX);
             let each = limit.checked_div(self.windows).unwrap_or(limit);
-            self.purse.prepare(self.windows, each).await?;
+            // Fewer coins only make it slower.
+            if let Err(error) = self.purse.prepare(self.windows, each).await {
+                tracing::warn!(%error, "coins could not be divided: windows are paid one after the other");
+            }
         }
         Ok(Funding { channel: None, deposit: Amount::ZERO })
     }
@@ -117,8 +120,8 @@ impl IotaPayer {
         let window = Window { payee, amount, record: Record::Paid(bill.invoice).encode() };
         match self.purse.spend(&name_of(&bill.invoice), &Deed::Pay(window)).await? {
             Spent::Done(digest) => Ok(self.proof_of(digest)),
-            Spent::Failed(tries) if tries < limits::FAILED_MAX => Err(RailError::Unavailable),
-            Spent::Failed(_) => Err(RailError::Declined("the payment fails on the network again and again")),
+            Spent::Void => Err(RailError::Unavailable),
+            Spent::Failed => Err(RailError::Declined("a node says that the payment failed on the network")),
         }
     }
 
@@ -129,7 +132,7 @@ impl IotaPayer {
 
     async fn find(&self, invoice: &StatementId) -> Result<PaymentStatus, RailError> {
         match self.purse.look(&name_of(invoice)).await {
-            Ok(None | Some(Spent::Failed(_))) => Ok(PaymentStatus::NotPaid),
+            Ok(None | Some(Spent::Void | Spent::Failed)) => Ok(PaymentStatus::NotPaid),
             Ok(Some(Spent::Done(digest))) => Ok(PaymentStatus::Paid(self.proof_of(digest))),
             Err(RailError::Unknown) => Ok(PaymentStatus::Pending),
             Err(error) => Err(error),

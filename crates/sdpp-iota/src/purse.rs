@@ -1,27 +1,25 @@
 //! An account's money: which coin pays what, once.
 //!
-//! A version of a coin is signed away once, durably, before the transaction leaves; after that the same bytes are sent again
-//! until their end is known. A transaction is good in the epoch in which it was signed and in no other: behind that, and
-//! unknown to a node that has come so far, it is void for sure, and what it was for may be done by another one.
+//! A version of a coin is signed away once in its epoch, durably, before the transaction leaves; after that the same bytes are
+//! sent again until their end is known. A transaction is good in the epoch in which it was signed and in no other: behind
+//! that it is void, and another one takes its place, with the same coins at the same versions. So of the two one is executed
+//! at most, whatever nodes say. What failed, and what nobody knows, is never done anew.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use iota_sdk_types::{
-    Address, ExecutionStatus, ObjectId, ObjectReference, Transaction, TransactionDigest, TransactionEffects,
-};
+use iota_sdk_types::{Address, ExecutionStatus, ObjectReference, Transaction, TransactionDigest, TransactionEffects};
 use sdpp_proto::codec::Bytes32;
 use sdpp_rail::{RailError, Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::coins::{Picked, Pool};
-use crate::deed::{Deed, Gas, build, gas_of};
+use crate::deed::{Deed, Gas, Window, build, matched};
 use crate::limits;
 use crate::node::{CallError, Coin, Estimate};
 use crate::nodes::{Executed, Nodes};
 use crate::receipt::{Receipt, executed, read};
-use crate::sent::{Fate, Sent, Sheets, what};
+use crate::sent::{Fate, RECORD, Sent, Sheets, what};
 use crate::wallet::Wallet;
 
 /// The epoch, and the price of gas in it.
@@ -36,8 +34,8 @@ struct Inside {
     sheets: Sheets,
     pool: Pool,
     prices: Option<Prices>,
-    /// What a window's budget has to be, by a dry run.
-    budget: Option<u64>,
+    /// What a window's budget has to be by a dry run, and at which price of gas that was.
+    budget: Option<(u64, u64)>,
 }
 
 /// Spends an account's coins. There is one at a time for a key: its store is its own.
@@ -47,8 +45,6 @@ pub struct Purse {
     inside: Mutex<Inside>,
     /// A coin came free.
     freed: Notify,
-    /// What an earlier life has sent was looked after.
-    is_resumed: AtomicBool,
 }
 
 /// What became of a deed.
@@ -56,8 +52,10 @@ pub struct Purse {
 pub enum Spent {
     /// It was done by this transaction.
     Done(TransactionDigest),
-    /// It was not done, and what was sent for it never will be; so often it failed on the network, which costs gas.
-    Failed(u8),
+    /// It was not done. Asked for again, another transaction takes the place of what was signed for it.
+    Void,
+    /// A node says that it was executed and failed. It is never done anew.
+    Failed,
 }
 
 impl Purse {
@@ -69,7 +67,7 @@ impl Purse {
         let sheets = Sheets::open(store)?;
         let pool = Pool::resumed(sheets.coins());
         let inside = Mutex::new(Inside { sheets, pool, prices: None, budget: None });
-        Ok(Self { nodes, wallet, inside, freed: Notify::new(), is_resumed: AtomicBool::new(false) })
+        Ok(Self { nodes, wallet, inside, freed: Notify::new() })
     }
 
     /// The account.
@@ -92,15 +90,17 @@ impl Purse {
     /// [`RailError`]: `Unknown` where it may be done, and is found by [`look`](Self::look).
     pub async fn spend(&self, name: &str, deed: &Deed) -> Result<Spent, RailError> {
         let known = self.lock().sheets.get(name)?;
-        if known.as_ref().is_some_and(|sent| sent.what != what(deed)) {
+        // What was never recorded may be so in another form.
+        let is_free = |sent: &Sent| sent.fate == Fate::Void && name.starts_with(RECORD);
+        if known.as_ref().is_some_and(|sent| sent.what != what(deed) && !is_free(sent)) {
             return Err(RailError::Declined("the same was paid with other terms"));
         }
         match known {
-            Some(Sent { fate: Fate::Done, digest, .. }) => Ok(Spent::Done(TransactionDigest::new(digest.0))),
-            Some(Sent { fate: Fate::Void, failed, .. }) if failed >= limits::FAILED_MAX => Ok(Spent::Failed(failed)),
-            Some(Sent { fate: Fate::Void, failed, .. }) => self.sign_and_push(name, deed, failed).await,
-            Some(sent) => self.push((name, Some(deed)), &sent, true).await,
-            None => self.sign_and_push(name, deed, 0).await,
+            Some(sent) if sent.fate != Fate::Void => self.end_of(name, &sent, true).await,
+            _ => {
+                let sent = self.sign(name, deed).await?;
+                self.end_of(name, &sent, false).await
+            }
         }
     }
 
@@ -110,23 +110,48 @@ impl Purse {
     /// [`RailError`].
     pub async fn look(&self, name: &str) -> Result<Option<Spent>, RailError> {
         let Some(sent) = self.lock().sheets.get(name)? else { return Ok(None) };
-        match sent.fate {
-            Fate::Open => self.push((name, None), &sent, true).await.map(Some),
-            Fate::Done => Ok(Some(Spent::Done(sent.digest()))),
-            Fate::Void => Ok(Some(Spent::Failed(sent.failed))),
-        }
+        self.end_of(name, &sent, true).await.map(Some)
     }
 
-    /// Brings to an end what an earlier life has sent.
+    /// Names of what was asked for, begins so, and is done and not [closed](Self::close) or still can be: asked for again, it is
+    /// the same, and nothing is done twice.
     ///
     /// # Errors
-    /// [`RailError`].
-    pub async fn resume(&self) -> Result<(), RailError> {
-        let names = self.lock().sheets.names();
-        for name in names {
-            self.look(&name).await?;
+    /// [`RailError::Unavailable`]: the store cannot be read.
+    pub fn pending(&self, prefix: &str) -> Result<Vec<String>, RailError> {
+        self.lock().sheets.pending(prefix)
+    }
+
+    /// Whoever asked for something has heard that it is done, and would mean another one next time.
+    ///
+    /// # Errors
+    /// [`RailError::Unavailable`].
+    pub fn close(&self, name: &str) -> Result<(), RailError> {
+        self.lock().sheets.close(name)
+    }
+
+    /// Brings to an end what an earlier life has left open, as far as that can be done now, and keeps proofs of what was
+    /// recorded. What cannot be done keeps its coins, and nothing else waits for it.
+    pub async fn resume(&self) {
+        let left = {
+            let mut inside = self.lock();
+            inside.pool.release();
+            inside.sheets.take_left()
+        };
+        for name in left {
+            if let Err(error) = self.look(&name).await {
+                tracing::warn!(%error, name, "what was sent before has no end yet");
+            }
         }
-        Ok(())
+        self.prove(limits::PROVEN_AT_ONCE).await;
+    }
+
+    /// Keeps proofs of so many records, for nodes drop theirs. What is in no checkpoint yet is asked for again later.
+    pub async fn prove(&self, max: usize) {
+        let next = self.lock().sheets.next_unproven(max);
+        for digest in next {
+            let _ = self.receipt(&digest).await;
+        }
     }
 
     /// Divides the largest coin, so that as many windows of this amount can be paid at once; nothing where there are so many.
@@ -134,21 +159,24 @@ impl Purse {
     /// # Errors
     /// [`RailError`].
     pub async fn prepare(&self, windows: u64, amount: u64) -> Result<(), RailError> {
+        let prices = self.prices().await?;
         self.refresh().await?;
-        let needed = amount.saturating_add(self.budget(&Deed::Divide(0)));
+        let budget = self.budget(&Deed::Divide(limits::PARTS_MAX), prices);
+        let needed = amount.saturating_add(self.budget(&Deed::Pay(Window::nothing()), prices));
         let (have, largest) = {
             let inside = self.lock();
-            (inside.pool.count(needed) as u64, inside.pool.largest().cloned())
+            (inside.pool.count(needed) as u64, inside.pool.largest(budget).cloned())
         };
         let Some(largest) = largest.filter(|_| have < windows) else { return Ok(()) };
         // Each part is enough for a window, and the gas of this comes out of it, too.
-        let room = largest.balance.saturating_sub(self.budget(&Deed::Divide(0))).checked_div(needed).unwrap_or(0);
+        let room = largest.balance.saturating_sub(budget).checked_div(needed).unwrap_or(0);
         let parts = windows.saturating_sub(have).saturating_add(1).min(room).min(limits::PARTS_MAX);
         if parts < 2 {
             return Ok(());
         }
         let ObjectReference { object_id, version, .. } = largest.reference;
-        self.spend(&format!("divide/{object_id}/{}", version.as_u64()), &Deed::Divide(parts)).await.map(drop)
+        let name = format!("divide/{object_id}/{}/{parts}", version.as_u64());
+        self.spend(&name, &Deed::Divide(parts)).await.map(drop)
     }
 
     /// What a window costs now, by a dry run of one with an account's first coin.
@@ -158,10 +186,10 @@ impl Purse {
     pub async fn estimate(&self, deed: &Deed) -> Result<Estimate, RailError> {
         let prices = self.prices().await?;
         self.refresh().await?;
-        let needed = deed.amount().saturating_add(self.budget(deed));
-        let picked = self.lock().pool.pick(needed);
+        let budget = self.budget(deed, prices);
+        let picked = self.lock().pool.pick(deed.amount().saturating_add(budget));
         let Picked::Coins(coins) = picked else { return Err(NOT_ENOUGH) };
-        let transaction = self.transaction(deed, &coins, prices)?;
+        let transaction = self.transaction(deed, &coins, (prices, budget))?;
         let found = self.nodes.estimate(&transaction).await;
         let found = found.map_err(|error| match error {
             CallError::Refused(_) => RailError::Declined("a node says that a payment would fail: is the account new?"),
@@ -170,21 +198,21 @@ impl Purse {
             }
         })?;
         if matches!(deed, Deed::Pay(_)) {
-            self.lock().budget = Some(found.budget.saturating_mul(2).min(limits::BUDGET));
+            let budget = found.budget.saturating_mul(2).clamp(limits::BUDGET_MIN, limits::BUDGET);
+            self.lock().budget = Some((budget, prices.gas));
         }
         Ok(found)
     }
 
-    /// All that the account has and this purse knows of, free.
+    /// Asks which coins there are. Says whether the node has not heard of all that was done here.
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
-    pub async fn refresh(&self) -> Result<(), RailError> {
+    async fn refresh(&self) -> Result<bool, RailError> {
         let coins = self.nodes.coins(&self.address()).await?;
         let mut inside = self.lock();
         let Inside { sheets, pool, .. } = &mut *inside;
-        pool.list(coins, |id, version| sheets.is_spent(id, version));
-        Ok(())
+        Ok(pool.list(coins, |id, version| sheets.is_spent(id, version)))
     }
 
     /// What is known of a transaction that was executed: what is kept, or what a node has. Once it is in a checkpoint and of
@@ -193,15 +221,14 @@ impl Purse {
     /// # Errors
     /// [`RailError`].
     pub async fn receipt(&self, digest: &TransactionDigest) -> Result<Option<Receipt>, RailError> {
-        let key = Bytes32((*digest).into());
-        if let Some(kept) = self.lock().sheets.proof(&key)? {
+        if let Some(kept) = self.lock().sheets.proof(digest)? {
             return Ok(Some(kept));
         }
         let found = self.nodes.find(digest).await?;
         if let Some(found) = &found
             && executed(found).is_ok_and(|(_, _, of)| of == *digest)
         {
-            self.lock().sheets.keep_proof(&key, found)?;
+            self.lock().sheets.keep_proof(digest, found)?;
         }
         Ok(found)
     }
@@ -217,7 +244,7 @@ impl Purse {
         Ok(prices)
     }
 
-    fn budget(&self, deed: &Deed) -> u64 {
+    fn budget(&self, deed: &Deed, prices: Prices) -> u64 {
         let known = self.lock().budget;
         match deed {
             Deed::Keep(record) => {
@@ -225,176 +252,164 @@ impl Purse {
                 limits::BUDGET.saturating_add(bytes)
             }
             Deed::Divide(parts) => limits::BUDGET.max(limits::BUDGET_PER_PART.saturating_mul(*parts)),
-            Deed::Pay(_) => known.unwrap_or(limits::BUDGET),
+            // What was estimated at another price of gas is no estimate.
+            Deed::Pay(_) => known.filter(|(_, at)| *at == prices.gas).map_or(limits::BUDGET, |(budget, _)| budget),
             Deed::Record(_) | Deed::Send { .. } => limits::BUDGET,
         }
     }
 
-    fn transaction(&self, deed: &Deed, coins: &[Coin], prices: Prices) -> Result<Transaction, RailError> {
-        let gas = Gas {
-            coins: coins.iter().map(|coin| coin.reference).collect(),
-            price: prices.gas,
-            budget: self.budget(deed),
-            expires: Some(prices.epoch),
-        };
+    fn transaction(
+        &self,
+        deed: &Deed,
+        coins: &[Coin],
+        (prices, budget): (Prices, u64),
+    ) -> Result<Transaction, RailError> {
+        let coins = coins.iter().map(|coin| coin.reference).collect();
+        let gas = Gas { coins, price: prices.gas, budget, expires: Some(prices.epoch) };
         build(self.address(), deed, &gas)
             .map_err(|_| RailError::Declined("the payment cannot be put into a transaction"))
     }
 
-    async fn sign_and_push(&self, name: &str, deed: &Deed, failed: u8) -> Result<Spent, RailError> {
-        let sent = self.sign(name, deed, failed).await?;
-        self.push((name, Some(deed)), &sent, false).await
-    }
-
     /// Signs a transaction with coins that nothing else has, and keeps it before anybody sees it.
-    async fn sign(&self, name: &str, deed: &Deed, failed: u8) -> Result<Sent, RailError> {
-        let prices = self.prices().await?;
-        let is_division = matches!(deed, Deed::Divide(_));
-        let needed = if is_division { 0 } else { deed.amount().saturating_add(self.budget(deed)) };
-        let mut has_looked = false;
+    async fn sign(&self, name: &str, deed: &Deed) -> Result<Sent, RailError> {
+        let give_up = Instant::now().checked_add(limits::COIN_WAIT);
         loop {
+            let prices = self.prices().await?;
+            let budget = self.budget(deed, prices);
             let freed = self.freed.notified();
-            if let Some(sent) = self.try_sign(name, (deed, failed), (needed, prices))? {
+            if let Some(sent) = self.try_sign(name, deed, (prices, budget))? {
                 return Ok(sent);
             }
-            let picked = self.lock().pool.pick(needed);
-            match picked {
-                Picked::Coins(_) => {}
-                // The account may have more than is known here.
-                _ if !has_looked => {
-                    has_looked = true;
-                    if !self.is_resumed.swap(true, Ordering::SeqCst) {
-                        // What is still under way keeps its coins.
-                        let _ = self.resume().await;
-                    }
-                    self.refresh().await?;
-                }
-                Picked::Wait => timeout(limits::COIN_WAIT, freed).await.map_err(|_| RailError::Unavailable)?,
-                Picked::Short => return Err(NOT_ENOUGH),
+            // The account may have more than is known here.
+            let lags = self.refresh().await?;
+            if let Some(sent) = self.try_sign(name, deed, (prices, budget))? {
+                return Ok(sent);
             }
+            let picked = self.lock().pool.pick(deed.amount().saturating_add(budget));
+            if picked == Picked::Short && !lags {
+                return Err(NOT_ENOUGH);
+            }
+            if give_up.is_none_or(|give_up| Instant::now() >= give_up) {
+                return Err(RailError::Unavailable);
+            }
+            let _ = timeout(limits::COIN_LOOK, freed).await;
         }
     }
 
-    fn try_sign(
-        &self,
-        name: &str,
-        (deed, failed): (&Deed, u8),
-        (needed, prices): (u64, Prices),
-    ) -> Result<Option<Sent>, RailError> {
-        let budget = self.budget(deed);
+    fn try_sign(&self, name: &str, deed: &Deed, (prices, budget): (Prices, u64)) -> Result<Option<Sent>, RailError> {
+        let needed = deed.amount().saturating_add(budget);
         let mut inside = self.lock();
-        // Somebody else has asked for the same meanwhile.
-        if let Some(sent) = inside.sheets.get(name)?.filter(|sent| sent.fate != Fate::Void) {
-            return Ok(Some(sent));
-        }
-        let coins = match (deed, inside.pool.pick(needed)) {
-            (Deed::Divide(_), _) => inside.pool.largest().cloned().into_iter().collect(),
-            (_, Picked::Coins(coins)) => coins,
-            _ => Vec::new(),
+        let coins = match inside.sheets.get(name)? {
+            // Somebody else has asked for the same meanwhile.
+            Some(sent) if sent.fate != Fate::Void => return Ok(Some(sent)),
+            // What is recorded twice costs a fee and no more: any coin will do.
+            Some(void) if !name.starts_with(RECORD) => inside.pool.exactly(&void.gas()?.coins, needed),
+            _ if matches!(deed, Deed::Divide(_)) => inside.pool.largest(needed).map(|coin| vec![coin.clone()]),
+            _ => match inside.pool.pick(needed) {
+                Picked::Coins(coins) => Some(coins),
+                Picked::Wait | Picked::Short => None,
+            },
         };
-        if coins.is_empty() {
-            return Ok(None);
-        }
-        let references: Vec<_> = coins.iter().map(|coin| coin.reference).collect();
-        let gas = Gas { coins: references, price: prices.gas, budget, expires: Some(prices.epoch) };
-        let transaction = build(self.address(), deed, &gas);
-        let transaction =
-            transaction.map_err(|_| RailError::Declined("the payment cannot be put into a transaction"))?;
+        let Some(coins) = coins else { return Ok(None) };
+        let transaction = self.transaction(deed, &coins, (prices, budget))?;
         let signed = self.wallet.sign(&transaction).map_err(|_| RailError::Declined("the wallet's key cannot sign"))?;
         let bytes = bcs::to_bytes(&signed).map_err(|_| RailError::Declined("the payment cannot be written"))?;
         let digest = Bytes32(transaction.digest().into());
-        let sent = Sent { what: what(deed), digest, fate: Fate::Open, failed, signed: Some(bytes) };
-        inside.sheets.sign(name, &sent, &versions_of(&gas))?;
+        let sent = Sent { what: what(deed), digest, fate: Fate::Open, signed: Some(bytes) };
+        let versions = sent.gas()?.versions();
+        inside.sheets.sign(name, &sent, &versions)?;
         inside.pool.take(&coins);
         Ok(Some(sent))
     }
 
-    /// Sends what was signed; `again`: it may have been sent before.
-    async fn push(&self, task: (&str, Option<&Deed>), sent: &Sent, again: bool) -> Result<Spent, RailError> {
-        if sent.fate != Fate::Open {
-            return Ok(if sent.fate == Fate::Done { Spent::Done(sent.digest()) } else { Spent::Failed(sent.failed) });
+    /// How a transaction ended. One that is not over is sent; `again`: it may have been sent before.
+    async fn end_of(&self, name: &str, sent: &Sent, again: bool) -> Result<Spent, RailError> {
+        match sent.fate {
+            Fate::Open => {}
+            Fate::Done | Fate::Closed => return Ok(Spent::Done(sent.digest())),
+            Fate::Void => return Ok(Spent::Void),
+            Fate::Failed => return Ok(Spent::Failed),
+            // A node may come to know it after all.
+            Fate::Lost => {
+                let found = self.nodes.find(&sent.digest()).await.map_err(|_| RailError::Unknown)?;
+                return self.settle(name, sent, &found.ok_or(RailError::Unknown)?.effects);
+            }
         }
-        let signed = sent.transaction()?;
-        match self.nodes.execute(&signed).await {
-            Ok(Executed::Effects(effects)) => self.settle(task, sent, &effects),
-            Ok(Executed::Refused(why)) => self.refused(task, sent, &why).await,
+        match self.nodes.execute(&sent.transaction()?).await {
+            Ok(Executed::Effects(effects)) => self.settle(name, sent, &effects),
+            Ok(Executed::Refused(why)) => self.refused(name, sent, &why).await,
             Err(RailError::Unavailable) if !again => Err(RailError::Unavailable),
             Err(_) => Err(RailError::Unknown),
         }
     }
 
-    /// What a node refuses was perhaps executed before, or will be by another one.
-    async fn refused(&self, task: (&str, Option<&Deed>), sent: &Sent, why: &str) -> Result<Spent, RailError> {
-        let transaction = sent.transaction()?;
-        let gas = gas_of(transaction.signed_transaction().transaction());
-        let expires = gas.as_ref().and_then(|gas| gas.expires);
-        match self.nodes.transaction(&sent.digest()).await.map_err(|_| RailError::Unknown)? {
-            Ok(receipt) => self.settle(task, sent, &receipt.effects),
-            Err(epoch) if expires.is_some_and(|expires| epoch > expires) => {
-                let gas = gas.ok_or(RailError::Unknown)?;
-                // Nodes drop old transactions: only where all its coins are as they were did it never happen.
-                if !self.are_untouched(&gas).await? {
-                    tracing::error!(digest = %sent.digest(), "a transaction's coins were spent, and no node knows by what: it is not made anew");
-                    return Err(RailError::Unknown);
-                }
-                tracing::warn!(why, "a transaction was not executed in its epoch, and never will be: it is made anew");
-                let mut inside = self.lock();
-                inside.sheets.void(task.0, &versions_of(&gas))?;
-                inside.prices = None;
-                inside.pool.give_back(&gas);
-                drop(inside);
-                self.freed.notify_waiters();
-                Ok(Spent::Failed(sent.failed))
-            }
-            Err(_) => {
-                tracing::warn!(why, digest = %sent.digest(), "a node refuses a transaction: it is asked for again later");
-                Err(RailError::Unknown)
+    /// What nodes refuse was perhaps executed before, or will be.
+    async fn refused(&self, name: &str, sent: &Sent, why: &str) -> Result<Spent, RailError> {
+        let (digest, gas) = (sent.digest(), sent.gas()?);
+        // The epoch first: what was executed in an earlier one is known to who has come so far.
+        let (epoch, _) = self.nodes.prices().await.map_err(|_| RailError::Unknown)?;
+        if let Some(receipt) = self.nodes.find(&digest).await.map_err(|_| RailError::Unknown)? {
+            return self.settle(name, sent, &receipt.effects);
+        }
+        if gas.expires.is_none_or(|expires| epoch <= expires) {
+            tracing::warn!(why, %digest, "a transaction is refused: it is sent again later");
+            return Err(RailError::Unknown);
+        }
+        let listed = self.nodes.coins(&self.address()).await.map_err(|_| RailError::Unknown)?;
+        let own = |coin: &ObjectReference| listed.iter().find(|listed| listed.reference == *coin).cloned();
+        let untouched: Option<Vec<Coin>> = gas.coins.iter().map(own).collect();
+        let fate = if untouched.is_some() { Fate::Void } else { Fate::Lost };
+        let is_payment = matches!(self.deed_of(sent)?, Deed::Pay(_));
+        let mut inside = self.lock();
+        inside.prices = None;
+        if inside.sheets.end(name, &digest, fate)? {
+            match untouched.filter(|_| is_payment) {
+                Some(coins) => inside.pool.hold(coins),
+                None => inside.pool.give_back(&gas),
             }
         }
+        drop(inside);
+        self.freed.notify_waiters();
+        if fate == Fate::Lost {
+            tracing::error!(%digest, name, "the coins of a transaction went elsewhere, and no node knows by what: it is not made anew");
+            return Err(RailError::Unknown);
+        }
+        tracing::warn!(why, %digest, "a transaction was not executed in its epoch: another one takes its place");
+        Ok(Spent::Void)
     }
 
-    /// Whether coins are still at the versions that a transaction was signed with.
-    async fn are_untouched(&self, gas: &Gas) -> Result<bool, RailError> {
-        let listed = self.nodes.coins(&self.address()).await.map_err(|_| RailError::Unknown)?;
-        Ok(gas.coins.iter().all(|coin| listed.iter().any(|listed| listed.reference == *coin)))
+    fn deed_of(&self, sent: &Sent) -> Result<Deed, RailError> {
+        let transaction = sent.transaction()?;
+        let read = matched(transaction.signed_transaction().transaction());
+        read.map(|(_, deed, _)| deed).map_err(|_| RailError::Dishonest("the purse holds a transaction of another kind"))
     }
 
     /// Takes in what a transaction did.
-    fn settle(&self, (name, deed): (&str, Option<&Deed>), sent: &Sent, effects: &[u8]) -> Result<Spent, RailError> {
+    fn settle(&self, name: &str, sent: &Sent, effects: &[u8]) -> Result<Spent, RailError> {
         let effects: TransactionEffects = read(effects, limits::EFFECTS_BYTES_MAX).map_err(|_| RailError::Unknown)?;
         let TransactionEffects::V1(effects) = effects else { return Err(RailError::Unknown) };
         if effects.transaction_digest != sent.digest() {
             tracing::error!("a node answers with the effects of another transaction");
             return Err(RailError::Unknown);
         }
+        let (deed, gas) = (self.deed_of(sent)?, sent.gas()?);
         let is_done = effects.status == ExecutionStatus::Success;
-        let transaction = sent.transaction()?;
-        let transaction = transaction.signed_transaction().transaction().clone();
         let mut inside = self.lock();
-        inside.sheets.end(name, if is_done { Fate::Done } else { Fate::Void }, u8::from(!is_done))?;
-        if let Some(gas) = gas_of(&transaction) {
-            inside.pool.settle(self.address(), (deed, &gas), &effects);
+        if inside.sheets.end(name, &sent.digest(), if is_done { Fate::Done } else { Fate::Failed })? {
+            inside.pool.settle(self.address(), (&deed, &gas), &effects);
         }
-        if let Some(prices) = &mut inside.prices
-            && prices.epoch != effects.epoch
-        {
-            prices.until = None;
-        }
+        inside.prices = inside.prices.filter(|prices| prices.epoch == effects.epoch);
         drop(inside);
         self.freed.notify_waiters();
         if is_done {
             return Ok(Spent::Done(sent.digest()));
         }
         tracing::warn!(digest = %sent.digest(), status = ?effects.status, "a transaction failed on the network");
-        Ok(Spent::Failed(sent.failed.saturating_add(1)))
+        Ok(Spent::Failed)
     }
-}
-
-fn versions_of(gas: &Gas) -> Vec<(ObjectId, u64)> {
-    gas.coins.iter().map(|coin| (coin.object_id, coin.version.as_u64())).collect()
 }
 
 /// What people are told who have too little.
 const NOT_ENOUGH: RailError = RailError::Declined(
-    "the account has not enough IOTA for the payment and its gas: send it some, and see it with `sdpp wallet`",
+    "the account has not enough IOTA for the payment and its gas: send it some, and see it with `sdpp wallet iota show`",
 );

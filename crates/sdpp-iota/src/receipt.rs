@@ -30,6 +30,14 @@ pub struct Receipt {
     pub checkpoint: Option<u64>,
 }
 
+impl Receipt {
+    /// The digest of its transaction, if it is one.
+    pub fn digest(&self) -> Option<TransactionDigest> {
+        let signed: SenderSignedTransaction = read(&self.transaction, limits::TRANSACTION_BYTES_MAX).ok()?;
+        Some(signed.signed_transaction().transaction().digest())
+    }
+}
+
 /// Why a receipt is not that of a deed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotDone {
@@ -117,10 +125,10 @@ pub fn executed(receipt: &Receipt) -> Result<(Address, Deed, TransactionDigest),
     if effects.transaction_digest != digest {
         return Err(NotDone::OtherEffects);
     }
-    if effects.status != ExecutionStatus::Success {
-        return Err(NotDone::Failed);
+    if receipt.checkpoint.is_none() {
+        return Err(NotDone::NoCheckpoint);
     }
-    receipt.checkpoint.map(|_| (sender, deed, digest)).ok_or(NotDone::NoCheckpoint)
+    if effects.status == ExecutionStatus::Success { Ok((sender, deed, digest)) } else { Err(NotDone::Failed) }
 }
 
 fn compare(done: &Deed, expected: &Deed) -> Result<(), NotDone> {

@@ -1,6 +1,7 @@
 //! What stands in the record of a transaction.
 
 use sdpp_proto::codec::StatementId;
+use sdpp_proto::statement::AnyStatement;
 
 /// Longest statement that is recorded whole.
 pub(crate) const STATEMENT_BYTES_MAX: usize = crate::limits::RECORD_BYTES_MAX - MARK - 1;
@@ -28,6 +29,15 @@ impl Record {
             Self::Statement(bytes) => (b'S', bytes),
         };
         [MAGIC.as_slice(), &[letter], rest].concat()
+    }
+
+    /// Whether it records this statement.
+    pub fn is_of(&self, statement: &AnyStatement) -> bool {
+        match self {
+            Self::Id(id) => *id == statement.id,
+            Self::Statement(bytes) => *bytes == *statement.bytes,
+            Self::Paid(_) => false,
+        }
     }
 
     /// Reads it.

@@ -1,7 +1,6 @@
 //! Statements on IOTA: a transaction for each, with the statement or its id in it.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use iota_sdk_types::TransactionDigest;
 use sdpp_proto::codec::{Bytes32, StatementId};
@@ -13,6 +12,7 @@ use crate::limits;
 use crate::purse::{Purse, Spent};
 use crate::receipt::{NotDone, executed};
 use crate::record::{Record, STATEMENT_BYTES_MAX};
+use crate::sent::RECORD;
 
 /// Name of this kind of records in the registry of `spec/rails.md`.
 const BACKEND: &str = "iota";
@@ -32,8 +32,6 @@ pub struct IotaRecords {
     purse: Arc<Purse>,
     lasting: Lasting,
     ends_only: bool,
-    /// Recorded by this process, and no proof is kept yet.
-    unproven: Mutex<BTreeSet<RecordId>>,
 }
 
 /// The digest of a record's transaction.
@@ -42,13 +40,13 @@ pub const fn digest_of(record: &RecordId) -> TransactionDigest {
 }
 
 fn name_of(statement: &StatementId) -> String {
-    format!("record/{statement}")
+    format!("{RECORD}{statement}")
 }
 
 impl IotaRecords {
     /// Records out of this purse, which keeps the proofs.
-    pub fn new(purse: Arc<Purse>, lasting: Lasting) -> Self {
-        Self { purse, lasting, ends_only: false, unproven: Mutex::default() }
+    pub const fn new(purse: Arc<Purse>, lasting: Lasting) -> Self {
+        Self { purse, lasting, ends_only: false }
     }
 
     /// The same, but of each order only its ends are recorded, and by their ids: a seller that lets buyers say what is
@@ -76,28 +74,11 @@ impl IotaRecords {
         };
         match self.purse.spend(&name, &deed).await? {
             Spent::Done(digest) => {
-                let id = Bytes32(digest.into());
-                self.unproven.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-                self.prove_some().await;
-                Ok(id)
+                self.purse.prove(limits::PROVEN_AT_ONCE).await;
+                Ok(Bytes32(digest.into()))
             }
-            Spent::Failed(tries) if tries < limits::FAILED_MAX => Err(RailError::Unavailable),
-            Spent::Failed(_) => Err(RailError::Declined("the record fails on the network again and again")),
-        }
-    }
-
-    /// Fetches proofs while nodes have them.
-    async fn prove_some(&self) {
-        let oldest: Vec<RecordId> = {
-            let unproven = self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
-            unproven.iter().take(limits::PROVEN_AT_ONCE).copied().collect()
-        };
-        for record in oldest {
-            // What is in no checkpoint yet is asked for with the next record.
-            let found = self.purse.receipt(&digest_of(&record)).await;
-            if found.is_ok_and(|found| found.is_some_and(|found| found.checkpoint.is_some())) {
-                self.unproven.lock().unwrap_or_else(PoisonError::into_inner).remove(&record);
-            }
+            Spent::Void => Err(RailError::Unavailable),
+            Spent::Failed => Err(RailError::Declined("a node says that the record failed on the network")),
         }
     }
 
@@ -138,12 +119,6 @@ impl Records for IotaRecords {
     }
 
     fn verify<'a>(&'a self, record: &'a RecordId, statement: &'a AnyStatement) -> Reply<'a, bool> {
-        Box::pin(async move {
-            Ok(self.read(record).await?.is_some_and(|(_, held)| match held {
-                Record::Id(id) => id == statement.id,
-                Record::Statement(bytes) => bytes == *statement.bytes,
-                Record::Paid(_) => false,
-            }))
-        })
+        Box::pin(async move { Ok(self.read(record).await?.is_some_and(|(_, held)| held.is_of(statement))) })
     }
 }

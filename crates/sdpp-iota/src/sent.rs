@@ -1,6 +1,6 @@
 //! What a purse has signed: durable before it leaves, so that it is never signed twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use iota_sdk_types::{ObjectId, SenderSignedTransaction, TransactionDigest};
 use minicbor::{Decode, Encode};
@@ -8,7 +8,7 @@ use sdpp_proto::codec::{self, Bytes32};
 use sdpp_proto::hash::labelled;
 use sdpp_rail::{RailError, Store, StoreError};
 
-use crate::deed::{Deed, Window, gas_of};
+use crate::deed::{Deed, Gas, Window, gas_of};
 use crate::limits;
 use crate::receipt::Receipt;
 
@@ -18,6 +18,8 @@ const SENT: &str = "iota/sent/";
 const SPENT: &str = "iota/spent/";
 /// Prefix of the proofs that are kept.
 const PROOF: &str = "iota/proof/";
+/// What is recorded has a name that begins so: its proof is kept.
+pub(crate) const RECORD: &str = "record/";
 /// Heads read at once.
 const PAGE: usize = 1_000;
 
@@ -31,9 +33,20 @@ pub(crate) enum Fate {
     /// It did what it was signed for.
     #[n(1)]
     Done,
-    /// It failed on the network, or can never be executed: nothing moved but gas.
+    /// It was not executed in its epoch, and no node of a later one knows it. Another one takes its place, which takes the same
+    /// coins: whatever nodes say, one of the two is executed at most.
     #[n(2)]
     Void,
+    /// Its coins went elsewhere, and nobody knows by what: nodes have dropped it, or somebody else has the key. Nothing takes its
+    /// place.
+    #[n(3)]
+    Lost,
+    /// It was executed and failed: nothing moved but gas. Nothing takes its place, for that it failed is a node's word.
+    #[n(4)]
+    Failed,
+    /// Done, and whoever asked for it has heard so: of a record, its proof is kept.
+    #[n(5)]
+    Closed,
 }
 
 /// One transaction, under the name of what it is for.
@@ -49,11 +62,8 @@ pub(crate) struct Sent {
     /// How it ended.
     #[n(3)]
     pub(crate) fate: Fate,
-    /// How many before it failed.
+    /// The signed transaction (BCS), while its coins matter.
     #[n(4)]
-    pub(crate) failed: u8,
-    /// The signed transaction (BCS), while its end is not known.
-    #[n(5)]
     #[cbor(with = "minicbor::bytes")]
     pub(crate) signed: Option<Vec<u8>>,
 }
@@ -66,6 +76,16 @@ impl Sent {
     pub(crate) fn transaction(&self) -> Result<SenderSignedTransaction, RailError> {
         let bytes = self.signed.as_deref().unwrap_or_default();
         bcs::from_bytes(bytes).map_err(|_| RailError::Dishonest("the purse holds no transaction where one should be"))
+    }
+
+    /// The coins that it takes.
+    ///
+    /// # Errors
+    /// [`RailError::Dishonest`].
+    pub(crate) fn gas(&self) -> Result<Gas, RailError> {
+        let transaction = self.transaction()?;
+        gas_of(transaction.signed_transaction().transaction())
+            .ok_or(RailError::Dishonest("the purse holds a transaction of another kind"))
     }
 
     /// The digest, as nodes name it.
@@ -91,8 +111,16 @@ pub(crate) struct Sheets {
     store: Box<dyn Store>,
     /// What is not over, by name.
     open: BTreeMap<String, Sent>,
+    /// What an earlier life has left open.
+    left: Vec<String>,
     spent: BTreeMap<ObjectId, u64>,
+    /// Records whose proof is not kept yet, the oldest first.
+    unproven: VecDeque<(String, Bytes32)>,
     frozen: bool,
+}
+
+fn decoded(value: &[u8]) -> Option<Sent> {
+    codec::decode(value, limits::SENT_BYTES_MAX).ok()
 }
 
 impl Sheets {
@@ -102,18 +130,21 @@ impl Sheets {
     /// [`StoreError`].
     pub(crate) fn open(store: Box<dyn Store>) -> Result<Self, StoreError> {
         let bad = || StoreError::Failed("the purse's store holds something else".into());
-        let (mut open, mut spent) = (BTreeMap::new(), BTreeMap::new());
+        let (mut open, mut spent, mut unproven) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
         for (key, value) in heads(store.as_ref(), SENT)? {
-            let sent: Sent = codec::decode(&value, limits::TRANSACTION_BYTES_MAX).map_err(|_| bad())?;
-            if sent.fate == Fate::Open {
-                open.insert(key.get(SENT.len()..).unwrap_or_default().to_owned(), sent);
+            let (name, sent) = (key.get(SENT.len()..).unwrap_or_default().to_owned(), decoded(&value).ok_or_else(bad)?);
+            match sent.fate {
+                Fate::Open => drop(open.insert(name, sent)),
+                Fate::Done if name.starts_with(RECORD) => unproven.push_back((name, sent.digest)),
+                Fate::Done | Fate::Void | Fate::Lost | Fate::Failed | Fate::Closed => {}
             }
         }
         for (key, value) in heads(store.as_ref(), SPENT)? {
             let id = key.get(SPENT.len()..).and_then(|id| id.parse().ok()).ok_or_else(bad)?;
             spent.insert(id, u64::from_be_bytes(value.as_slice().try_into().map_err(|_| bad())?));
         }
-        Ok(Self { store, open, spent, frozen: false })
+        let left = open.keys().cloned().collect();
+        Ok(Self { store, open, left, spent, unproven, frozen: false })
     }
 
     /// What was sent under a name, if anything.
@@ -124,20 +155,39 @@ impl Sheets {
         if let Some(sent) = self.open.get(name) {
             return Ok(Some(sent.clone()));
         }
-        let head = self.store.head(&format!("{SENT}{name}")).map_err(|_| RailError::Unavailable)?;
-        let decoded = head.map(|bytes| codec::decode(&bytes, limits::TRANSACTION_BYTES_MAX));
-        decoded.transpose().map_err(|_| RailError::Dishonest("the purse's store holds something else"))
+        let Some(head) = self.store.head(&format!("{SENT}{name}")).map_err(|_| RailError::Unavailable)? else {
+            return Ok(None);
+        };
+        decoded(&head).map(Some).ok_or(RailError::Dishonest("the purse's store holds something else"))
     }
 
-    /// Names of what is not over.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.open.keys().cloned().collect()
+    /// Names of what begins so, and is done and not closed or still can be, by what was signed for it or takes its place.
+    ///
+    /// # Errors
+    /// [`RailError::Unavailable`]: the store cannot be read.
+    pub(crate) fn pending(&self, prefix: &str) -> Result<Vec<String>, RailError> {
+        let found = heads(self.store.as_ref(), &format!("{SENT}{prefix}")).map_err(|_| RailError::Unavailable)?;
+        let is_wanted = |sent: &Sent| matches!(sent.fate, Fate::Open | Fate::Void | Fate::Done);
+        let found = found.into_iter().filter(|(_, value)| decoded(value).as_ref().is_some_and(is_wanted));
+        Ok(found.map(|(key, _)| key.get(SENT.len()..).unwrap_or_default().to_owned()).collect())
+    }
+
+    /// Names of what an earlier life has left open. They are told once.
+    pub(crate) fn take_left(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// Records whose proofs are to be fetched: the oldest, which go to the end of the line.
+    pub(crate) fn next_unproven(&mut self, max: usize) -> Vec<TransactionDigest> {
+        let count = self.unproven.len().min(max);
+        self.unproven.rotate_left(count);
+        let next = self.unproven.iter().rev().take(count);
+        next.map(|(_, digest)| TransactionDigest::new(digest.0)).collect()
     }
 
     /// Coins of what is not over: nothing else is signed with them.
     pub(crate) fn coins(&self) -> BTreeSet<ObjectId> {
-        let signed = self.open.values().filter_map(|sent| sent.transaction().ok());
-        let gas = signed.filter_map(|signed| gas_of(signed.signed_transaction().transaction()));
+        let gas = self.open.values().filter_map(|sent| sent.gas().ok());
         gas.flat_map(|gas| gas.coins.into_iter().map(|coin| coin.object_id)).collect()
     }
 
@@ -151,59 +201,62 @@ impl Sheets {
     /// # Errors
     /// [`RailError::Unavailable`]: it is not durable, and must not leave. Nothing is signed any more then.
     pub(crate) fn sign(&mut self, name: &str, sent: &Sent, coins: &[(ObjectId, u64)]) -> Result<(), RailError> {
-        if self.frozen || coins.iter().any(|(id, version)| self.is_spent(id, *version)) {
+        if coins.iter().any(|(id, version)| self.is_spent(id, *version)) {
             return Err(RailError::Unavailable);
         }
-        let written = self.write(|store| {
+        self.write(|store| {
             for (id, version) in coins {
                 store.put(&format!("{SPENT}{id}"), &version.to_be_bytes())?;
             }
             store.put(&format!("{SENT}{name}"), &codec::encode(sent))
-        });
+        })?;
         self.spent.extend(coins.iter().copied());
-        written?;
         self.open.insert(name.to_owned(), sent.clone());
         Ok(())
     }
 
-    /// A transaction was not executed in its epoch and never will be. Its coins are free, at the versions that they had.
+    /// How this transaction ended, durably; false where the name has another one by now, or it is over already.
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
-    pub(crate) fn void(&mut self, name: &str, coins: &[(ObjectId, u64)]) -> Result<(), RailError> {
-        for (id, version) in coins {
-            let before = version.saturating_sub(1);
-            if self.store.put(&format!("{SPENT}{id}"), &before.to_be_bytes()).is_err() {
-                self.frozen = true;
-                return Err(RailError::Unavailable);
+    pub(crate) fn end(&mut self, name: &str, digest: &TransactionDigest, fate: Fate) -> Result<bool, RailError> {
+        let known = self.get(name)?.filter(|sent| matches!(sent.fate, Fate::Open | Fate::Lost));
+        let Some(sent) = known.filter(|sent| sent.digest() == *digest && sent.fate != fate) else { return Ok(false) };
+        // The versions of what is void are free again, for what takes its place.
+        let versions = if fate == Fate::Void { sent.gas()?.versions() } else { Vec::new() };
+        let signed = sent.signed.clone().filter(|_| matches!(fate, Fate::Void | Fate::Lost));
+        let sent = Sent { fate, signed, ..sent };
+        self.write(|store| {
+            for (id, version) in &versions {
+                store.put(&format!("{SPENT}{id}"), &version.saturating_sub(1).to_be_bytes())?;
             }
-            self.spent.insert(*id, before);
-        }
-        self.end(name, Fate::Void, 0)
-    }
-
-    /// How a transaction ended, and whether that is one more failure. Not flushed: what is lost of it is asked for again.
-    ///
-    /// # Errors
-    /// [`RailError::Unavailable`].
-    pub(crate) fn end(&mut self, name: &str, fate: Fate, failures: u8) -> Result<(), RailError> {
-        let Some(sent) = self.open.get(name) else { return Ok(()) };
-        let failed = sent.failed.saturating_add(failures);
-        let sent = Sent { fate, failed, signed: None, ..sent.clone() };
-        if self.store.put(&format!("{SENT}{name}"), &codec::encode(&sent)).is_err() {
-            self.frozen = true;
-            return Err(RailError::Unavailable);
+            store.put(&format!("{SENT}{name}"), &codec::encode(&sent))
+        })?;
+        for (id, version) in versions {
+            self.spent.insert(id, version.saturating_sub(1));
         }
         self.open.remove(name);
-        Ok(())
+        if fate == Fate::Done && name.starts_with(RECORD) {
+            self.unproven.push_back((name.to_owned(), sent.digest));
+        }
+        Ok(true)
+    }
+
+    /// Whoever asked for this has heard that it is done.
+    ///
+    /// # Errors
+    /// [`RailError::Unavailable`].
+    pub(crate) fn close(&mut self, name: &str) -> Result<(), RailError> {
+        let Some(sent) = self.get(name)?.filter(|sent| sent.fate == Fate::Done) else { return Ok(()) };
+        self.write(|store| store.put(&format!("{SENT}{name}"), &codec::encode(&Sent { fate: Fate::Closed, ..sent })))
     }
 
     /// What is kept of a transaction that was executed.
     ///
     /// # Errors
     /// [`RailError`].
-    pub(crate) fn proof(&self, digest: &Bytes32) -> Result<Option<Receipt>, RailError> {
-        let kept = self.store.head(&format!("{PROOF}{digest}")).map_err(|_| RailError::Unavailable)?;
+    pub(crate) fn proof(&self, digest: &TransactionDigest) -> Result<Option<Receipt>, RailError> {
+        let kept = self.store.head(&key_of(digest)).map_err(|_| RailError::Unavailable)?;
         let kept = kept.map(|kept| codec::decode(&kept, limits::RECEIPT_BYTES_MAX)).transpose();
         kept.map_err(|_| RailError::Dishonest("the proof that is kept is none"))
     }
@@ -212,12 +265,24 @@ impl Sheets {
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
-    pub(crate) fn keep_proof(&mut self, digest: &Bytes32, receipt: &Receipt) -> Result<(), RailError> {
-        let key = format!("{PROOF}{digest}");
-        self.write(|store| store.put(&key, &codec::encode(receipt)))
+    pub(crate) fn keep_proof(&mut self, digest: &TransactionDigest, receipt: &Receipt) -> Result<(), RailError> {
+        let of = self.unproven.iter().position(|(_, of)| TransactionDigest::new(of.0) == *digest);
+        let name = of.and_then(|of| self.unproven.get(of)).map(|(name, _)| name.clone());
+        let sent = name.as_deref().map(|name| self.get(name)).transpose()?.flatten();
+        self.write(|store| {
+            if let (Some(name), Some(sent)) = (&name, sent) {
+                store.put(&format!("{SENT}{name}"), &codec::encode(&Sent { fate: Fate::Closed, ..sent }))?;
+            }
+            store.put(&key_of(digest), &codec::encode(receipt))
+        })?;
+        of.and_then(|of| self.unproven.remove(of));
+        Ok(())
     }
 
     fn write(&mut self, write: impl FnOnce(&mut dyn Store) -> Result<(), StoreError>) -> Result<(), RailError> {
+        if self.frozen {
+            return Err(RailError::Unavailable);
+        }
         let written = write(self.store.as_mut()).and_then(|()| self.store.flush());
         written.map_err(|error| {
             tracing::error!(%error, "the purse cannot be written: nothing is signed any more until the program is started again");
@@ -225,6 +290,10 @@ impl Sheets {
             RailError::Unavailable
         })
     }
+}
+
+fn key_of(digest: &TransactionDigest) -> String {
+    format!("{PROOF}{digest}")
 }
 
 /// All heads that begin so.
@@ -238,5 +307,55 @@ fn heads(store: &dyn Store, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, Stor
         if is_last {
             return Ok(all);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sdpp_rail::MemoryDisk;
+
+    use super::*;
+
+    fn sent(number: u8) -> Sent {
+        Sent { what: Bytes32([1; 32]), digest: Bytes32([number; 32]), fate: Fate::Open, signed: None }
+    }
+
+    #[test]
+    fn a_late_word_about_one_transaction_does_not_end_the_next_one_of_its_name() {
+        let disk = MemoryDisk::new();
+        let mut sheets = Sheets::open(Box::new(disk.open())).unwrap();
+        sheets.sign("pay", &sent(1), &[]).unwrap();
+        let [first, second] = [1, 2].map(|number| TransactionDigest::new([number; 32]));
+        assert_eq!(sheets.end("pay", &first, Fate::Failed), Ok(true));
+        sheets.sign("pay", &sent(2), &[]).unwrap();
+        for fate in [Fate::Done, Fate::Failed, Fate::Lost] {
+            assert_eq!(sheets.end("pay", &first, fate), Ok(false));
+        }
+        assert_eq!(sheets.end("pay", &second, Fate::Done), Ok(true));
+        assert_eq!(sheets.end("pay", &second, Fate::Failed), Ok(false), "it is over");
+        // A crash takes none of it.
+        disk.crash();
+        let sheets = Sheets::open(Box::new(disk.open())).unwrap();
+        assert_eq!(sheets.get("pay").unwrap().map(|sent| sent.fate), Some(Fate::Done));
+    }
+
+    #[test]
+    fn what_is_unproven_is_asked_for_in_turn_and_once_it_is_kept_no_more() {
+        let disk = MemoryDisk::new();
+        let mut sheets = Sheets::open(Box::new(disk.open())).unwrap();
+        for number in 1..=3 {
+            let name = format!("{RECORD}{number}");
+            sheets.sign(&name, &sent(number), &[]).unwrap();
+            sheets.end(&name, &TransactionDigest::new([number; 32]), Fate::Done).unwrap();
+        }
+        let mut asked: Vec<_> = (0..3).flat_map(|_| sheets.next_unproven(1)).collect();
+        asked.sort_unstable_by_key(|digest| *digest.bytes());
+        assert_eq!(asked, [1, 2, 3].map(|number| TransactionDigest::new([number; 32])));
+        let receipt = Receipt { transaction: vec![1], effects: vec![2], checkpoint: Some(3) };
+        sheets.keep_proof(&asked[0], &receipt).unwrap();
+        drop(sheets);
+        disk.crash();
+        let mut sheets = Sheets::open(Box::new(disk.open())).unwrap();
+        assert_eq!((sheets.next_unproven(9).len(), sheets.proof(&asked[0])), (2, Ok(Some(receipt))));
     }
 }

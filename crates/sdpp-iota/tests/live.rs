@@ -88,8 +88,8 @@ async fn done(purse: &Purse, name: &str, deed: &Deed) -> sdpp_rail::RecordId {
     loop {
         match purse.spend(name, deed).await {
             Ok(Spent::Done(digest)) => return sdpp_proto::codec::Bytes32(digest.into()),
-            Ok(Spent::Failed(tries)) => assert_eq!(tries, 0, "it failed on the network"),
-            Err(sdpp_rail::RailError::Unavailable | sdpp_rail::RailError::Unknown) => {}
+            Ok(Spent::Failed) => panic!("it failed on the network"),
+            Ok(Spent::Void) | Err(sdpp_rail::RailError::Unavailable | sdpp_rail::RailError::Unknown) => {}
             Err(error) => panic!("{error}"),
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -10,6 +10,7 @@ mod kit;
 
 use std::sync::{Arc, Mutex};
 
+use iota_sdk_types::{TransactionDigest, TransactionEffects};
 use kit::*;
 use sdpp_iota::fake::{FakeNetwork, FakeSigned, FakeValidators, Fate, Way};
 use sdpp_iota::{
@@ -102,6 +103,20 @@ async fn what_a_node_changes_of_a_payment_does_not_count() {
     assert_eq!(settled_over(other_effects).await, Err(RailError::Unavailable));
     let other_transaction = to_looks(|answer| answer["result"]["rawTransaction"] = "AAAA".into());
     assert_eq!(settled_over(other_transaction).await, Err(RailError::Unavailable));
+    // The right transaction with the effects of another one; another transaction altogether.
+    let foreign = to_looks(|answer| {
+        let bytes: Vec<u8> = serde_json::from_value(answer["result"]["rawEffects"].clone()).unwrap();
+        let mut effects: TransactionEffects = bcs::from_bytes(&bytes).unwrap();
+        let TransactionEffects::V1(inner) = &mut effects else { unreachable!("it is of version 1") };
+        inner.transaction_digest = TransactionDigest::new([9; 32]);
+        answer["result"]["rawEffects"] = serde_json::to_value(bcs::to_bytes(&effects).unwrap()).unwrap();
+    });
+    assert_eq!(settled_over(foreign).await, Err(RailError::Unavailable));
+    let recorded = to_looks(|answer| {
+        let told: Value = serde_json::from_str(include_str!("wire/16-get-hash.response.json")).unwrap();
+        answer["result"] = told["result"].clone();
+    });
+    assert_eq!(settled_over(recorded).await, Err(RailError::Unavailable));
     let other_chain: Way = Arc::new(|method| match method {
         "iota_getChainIdentifier" => Fate::Lied(|answer| answer["result"] = "00000000".into()),
         _ => Fate::Answered,
@@ -216,12 +231,15 @@ async fn a_record_is_verified_after_all_nodes_have_dropped_it() {
     let sale_of = World::new(1, [honest(), honest()]);
     let order = Sale::start(&sale_of).await.order;
     let statement = order.erase();
+    // As on a real network: it is in no checkpoint yet when it is recorded, and nothing is recorded behind it.
+    network.set_lateness(1);
     let kept = records(&network, &disk, Lasting::Transaction);
     let id = kept.append(&statement, Form::Full).await.unwrap();
+    drop(kept);
+    purse(&network, honest(), &disk).resume().await;
     network.prune();
     let stranger = records(&network, &MemoryDisk::new(), Lasting::Transaction);
     assert_eq!(stranger.fetch(&id).await, Ok(None), "whoever has no proof has nothing");
-    drop(kept);
     let later = records(&network, &disk, Lasting::Transaction);
     assert_eq!(later.fetch(&id).await, Ok(Some(statement.bytes.to_vec())));
     assert_eq!(later.verify(&id, &statement).await, Ok(true));

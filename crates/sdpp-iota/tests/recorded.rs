@@ -137,9 +137,15 @@ fn no_changed_bit_of_a_signed_transaction_pays() {
 
 #[test]
 fn other_transactions_are_no_windows() {
-    for name in ["05-execute-none", "10-execute-pure", "20-execute-bag"] {
+    for name in ["10-execute-pure", "20-execute-bag"] {
         assert!(matched(&transaction(name)).is_err(), "{name}");
     }
+    // The plain transfer is one of money without a word of what it is for: no payment of a window.
+    let (payer, sent, _) = matched(&transaction("05-execute-none")).unwrap();
+    assert!(matches!(sent, Deed::Send { amount: 1_000_000, .. }), "{sent:?}");
+    let Deed::Send { to: payee, amount } = sent else { unreachable!("it sends") };
+    let window = Window { payee, amount, record: Vec::new() };
+    assert_eq!(verify(&recorded_receipt("06-get-none"), payer, &Deed::Pay(window)), Err(NotDone::Kind));
     let Transaction::V1(good) = transaction("15-execute-hash") else { unreachable!("it is of version 1") };
     let TransactionKind::Programmable(program) = good.kind.clone() else { unreachable!("it is a program") };
     let with = |change: &dyn Fn(&mut iota_sdk_types::ProgrammableTransaction)| {

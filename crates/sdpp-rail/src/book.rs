@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::failpoint::{self, Deed};
 use crate::limits;
-use crate::{RailError, Store, StoreError};
+use crate::{Backing, Bill, RailError, Redeemed, Store, StoreError};
 use minicbor::{Decode, Encode};
 use sdpp_proto::codec::{self, ChannelId, StatementId};
 use sdpp_proto::identity::PublicKey;
@@ -33,6 +33,15 @@ impl Admitted {
     pub fn of(order: &Signed<Order>) -> Self {
         Self { payer: order.issuer(), signer: order.sign_pk, channel: order.channel }
     }
+}
+
+/// What a payment has to have moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// The buyer.
+    pub payer: PublicKey,
+    /// How much.
+    pub amount: Amount,
 }
 
 /// An order that was admitted.
@@ -234,6 +243,45 @@ impl PayeeBook {
             state.note(payment.clone());
         }
         Ok(())
+    }
+
+    /// Admits an order that is paid without a channel.
+    ///
+    /// # Errors
+    /// [`RailError`].
+    pub fn admit_direct(&self, order: &Signed<Order>) -> Result<Backing, RailError> {
+        if order.channel.is_some() {
+            return Err(RailError::Declined("the order names a channel"));
+        }
+        self.admit(&order.id(), &Admitted::of(order)).map(|()| Backing { deposit: None })
+    }
+
+    /// What a payment that moves money by itself has to have moved for this bill; none where it was settled before.
+    ///
+    /// # Errors
+    /// [`RailError::Declined`].
+    pub fn asked_of(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<Option<Asked>, RailError> {
+        let state = self.order(&bill.order)?.ok_or(NEVER_ADMITTED)?;
+        if state.judge(payment)? {
+            return Ok(None);
+        }
+        if bill.before > state.total() {
+            return Err(RailError::Declined("the bill starts above what was settled"));
+        }
+        let amount = bill.total.checked_sub(bill.before).ok_or(RailError::Declined("the totals fall"))?;
+        Ok(Some(Asked { payer: state.admitted.payer, amount }))
+    }
+
+    /// What an order that is paid without a channel has brought: all that was settled.
+    ///
+    /// # Errors
+    /// [`RailError`].
+    pub fn redeem_direct(&self, order: &StatementId, finished: bool) -> Result<Redeemed, RailError> {
+        let total = self.order(order)?.map_or(Amount::ZERO, |state| state.total());
+        if finished {
+            self.put_away(order);
+        }
+        Ok(Redeemed { total })
     }
 
     /// Lets go of the memory of an order; the store keeps it.

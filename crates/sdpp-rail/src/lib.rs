@@ -45,7 +45,7 @@ mod store;
 pub mod suite;
 
 pub use bills::Bills;
-pub use book::{Admitted, NEVER_ADMITTED, OrderState, PayeeBook};
+pub use book::{Admitted, Asked, NEVER_ADMITTED, OrderState, PayeeBook};
 pub use rail::{
     Backing, Bill, CloseStatus, Funding, OpenRequest, Outcome, Outstanding, Payee, Payer, PaymentStatus, Proof,
     RailError, RecordId, Records, Redeemed, Reply,

@@ -120,11 +120,7 @@ async fn holds(nodes: &Arc<Nodes>, record: &RecordId, statement: &AnyStatement) 
     let Some(receipt) = found else { return Ok(None) };
     Ok(match executed(&receipt) {
         Ok((_, Deed::Record(bytes) | Deed::Keep(bytes), digest)) if digest == sdpp_iota::digest_of(record) => {
-            Some(match Record::decode(&bytes) {
-                Some(Record::Id(id)) => id == statement.id,
-                Some(Record::Statement(whole)) => whole == *statement.bytes,
-                Some(Record::Paid(_)) | None => false,
-            })
+            Some(Record::decode(&bytes).is_some_and(|held| held.is_of(statement)))
         }
         Err(NotDone::NoCheckpoint) => None,
         Ok(_) | Err(_) => Some(false),

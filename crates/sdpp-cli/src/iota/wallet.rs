@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use sdpp_iota::{Deed, Spent, Wallet, address_of};
 use sdpp_proto::money::Amount;
+use sdpp_rail::RailError;
 use serde_json::json;
 
 use super::{Account, Tangle, human, key};
@@ -12,8 +13,6 @@ use crate::exit::{Exit, failed};
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
 use crate::ledger::show::{self, Out};
-use crate::visit::exit_of_rail;
-use sdpp_rail::RailError;
 
 /// What to do with the IOTA wallet.
 #[derive(clap::Subcommand)]
@@ -97,27 +96,34 @@ impl At<'_> {
         let address = address_of(to).ok_or_else(wrong)?;
         let nanos = u64::try_from(amount.get()).map_err(|_| failed(Exit::Usage, "there is not so much IOTA"))?;
         let account = Account::open(self.home, &self.home.role(self.role)?, self.tangle).await?;
-        // What an earlier run has sent and not heard of comes first: it is not sent twice by asking twice.
-        account.purse.resume().await.map_err(|error| account.explain(error))?;
-        let name = format!("send/{}", crate::text::hex(sdpp::entropy::draw()?.as_slice()));
-        let sent = account.purse.spend(&name, &Deed::Send { to: address, amount: nanos }).await;
-        let explain = |error| {
-            if error != RailError::Unknown {
-                return account.explain(error);
-            }
-            let what = "nobody knows yet whether it was executed, and sent again it would be paid twice: see with `sdpp wallet iota \
-                        show` and at the receiver. The next purchase or `send` finishes it";
-            failed(exit_of_rail(&error), what)
-        };
-        match sent.map_err(explain)? {
+        // What was begun and never told to be done is what is asked for again: by the same command nothing is sent twice.
+        let begun = format!("send/{to}/{nanos}/");
+        let earlier = account.purse.pending(&begun).map_err(|error| account.explain(error))?.into_iter().next();
+        if earlier.is_some() {
+            eprintln!(
+                "note: the same was begun before, and nobody knew how it ended: that is finished now, and no other one is sent"
+            );
+        }
+        let fresh = || sdpp::entropy::draw().map(|random| format!("{begun}{}", crate::text::hex(random.as_slice())));
+        let name = earlier.map_or_else(fresh, Ok)?;
+        account.purse.resume().await;
+        let deed = Deed::Send { to: address, amount: nanos };
+        let mut sent = account.purse.spend(&name, &deed).await;
+        if sent == Ok(Spent::Void) {
+            sent = account.purse.spend(&name, &deed).await;
+        }
+        match sent.map_err(|error| account.explain(error))? {
             Spent::Done(digest) => {
                 let digest = digest.to_string();
                 let link = account.network.explorer(&digest).map(|link| format!("\n{link}")).unwrap_or_default();
                 let people = format!("sent {} to {to} by {digest}{link}", human(amount.get()));
                 self.out.tell(&people, &json!({ "sent": amount.to_string(), "to": to, "transaction": digest }));
-                Ok(())
+                account.purse.close(&name).map_err(|error| account.explain(error))
             }
-            Spent::Failed(_) => Err(failed(Exit::Money, "the transaction failed on the network: nothing was sent")),
+            Spent::Void => Err(account.explain(RailError::Unknown)),
+            Spent::Failed => {
+                Err(failed(Exit::Money, "the transaction failed on the network: nothing was sent but its fee"))
+            }
         }
     }
 }

@@ -134,7 +134,9 @@ pub(crate) fn exit_of_rail(error: &RailError) -> Exit {
 
 /// Whether a rail refused for want of money; its reasons are fixed texts.
 fn is_of_money(why: &str) -> bool {
-    ["not enough coins", "less than that", "above the deposit"].iter().any(|words| why.contains(words))
+    ["not enough coins", "not enough IOTA", "less than that", "above the deposit"]
+        .iter()
+        .any(|words| why.contains(words))
 }
 
 /// Runs a verb to its end on this thread.

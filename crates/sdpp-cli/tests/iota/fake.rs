@@ -2,34 +2,48 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use sdpp_iota::fake::FakeNetwork;
 
 /// The identifier of the network.
 pub(crate) const CHAIN: &str = "8d602a01";
 
+/// What goes wrong between a program and the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// It takes questions and answers none.
+    Silent,
+    /// Nothing that is to be executed arrives.
+    ExecutionsLost,
+    /// What is to be executed is, and nobody hears of it.
+    EffectsLost,
+}
+
 /// A port that answers for the fake network, for as long as the test runs.
 pub(crate) struct FakeNode {
     pub(crate) network: Arc<FakeNetwork>,
     address: SocketAddr,
-    /// It takes questions and answers none.
-    pub(crate) is_silent: Arc<AtomicBool>,
+    fault: Arc<Mutex<Option<Fault>>>,
 }
 
 impl FakeNode {
     pub(crate) fn start() -> Self {
         let (network, listener) = (FakeNetwork::new(CHAIN), TcpListener::bind("127.0.0.1:0").unwrap());
-        let (address, is_silent) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
-        let (served, silent) = (network.clone(), is_silent.clone());
+        let (address, fault) = (listener.local_addr().unwrap(), Arc::<Mutex<Option<Fault>>>::default());
+        let (served, faults) = (network.clone(), Arc::clone(&fault));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (served, silent) = (served.clone(), silent.clone());
-                std::thread::spawn(move || serve(&served, &silent, &stream));
+                let (served, faults) = (served.clone(), faults.clone());
+                std::thread::spawn(move || serve(&served, &faults, &stream));
             }
         });
-        Self { network, address, is_silent }
+        Self { network, address, fault }
+    }
+
+    /// From now on this goes wrong, or nothing does.
+    pub(crate) fn has(&self, fault: Option<Fault>) {
+        *self.fault.lock().unwrap() = fault;
     }
 
     pub(crate) fn url(&self) -> String {
@@ -38,7 +52,7 @@ impl FakeNode {
 }
 
 /// Answers one connection, request after request.
-fn serve(network: &FakeNetwork, is_silent: &AtomicBool, stream: &TcpStream) -> Option<()> {
+fn serve(network: &FakeNetwork, faults: &Mutex<Option<Fault>>, stream: &TcpStream) -> Option<()> {
     let mut lines = BufReader::new(stream);
     loop {
         let mut length = 0usize;
@@ -56,10 +70,15 @@ fn serve(network: &FakeNetwork, is_silent: &AtomicBool, stream: &TcpStream) -> O
         }
         let mut body = vec![0; length];
         lines.read_exact(&mut body).ok()?;
-        if is_silent.load(Ordering::SeqCst) {
+        let is_to_execute = String::from_utf8_lossy(&body).contains("iota_executeTransactionBlock");
+        let fault = faults.lock().unwrap().filter(|fault| *fault == Fault::Silent || is_to_execute);
+        if matches!(fault, Some(Fault::Silent | Fault::ExecutionsLost)) {
             return None;
         }
         let answer = network.answer(&body);
+        if fault == Some(Fault::EffectsLost) {
+            return None;
+        }
         let head =
             format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len());
         let mut to = stream;

@@ -2,12 +2,12 @@
 
 use base64ct::{Base64, Encoding as _};
 use iota_sdk_types::{
-    Address, ExecutionStatus, SenderSignedTransaction, Transaction, TransactionDigest, TransactionEffects,
+    Address, ExecutionStatus, ObjectId, SenderSignedTransaction, Transaction, TransactionDigest, TransactionEffects,
     UserSignature,
 };
 use serde_json::{Value, json};
 
-use super::Ledger;
+use super::{FakeCoin, Ledger};
 
 /// The code of what the network refuses.
 const REFUSED: i64 = -32_002;
@@ -64,6 +64,17 @@ fn checkpoint(ledger: &Ledger, params: &[Value]) -> Told {
     Ok(json!({ "epoch": found.0.to_string(), "sequenceNumber": number.to_string(), "transactions": transactions }))
 }
 
+/// A coin as nodes list it.
+pub(super) fn listed(id: &ObjectId, coin: &FakeCoin) -> Value {
+    json!({
+        "coinType": "0x2::iota::IOTA",
+        "coinObjectId": id.to_string(),
+        "version": coin.version.to_string(),
+        "digest": coin.digest.to_string(),
+        "balance": coin.balance.to_string(),
+    })
+}
+
 fn coins(ledger: &Ledger, params: &[Value]) -> Told {
     let owner: Address = text(params, 0)?.parse().map_err(|_| invalid("no address"))?;
     let after = params.get(2).and_then(Value::as_str).map(str::to_owned);
@@ -74,13 +85,7 @@ fn coins(ledger: &Ledger, params: &[Value]) -> Told {
     while data.len() < limit
         && let Some((id, coin)) = own.next()
     {
-        data.push(json!({
-            "coinType": "0x2::iota::IOTA",
-            "coinObjectId": id.to_string(),
-            "version": coin.version.to_string(),
-            "digest": coin.digest.to_string(),
-            "balance": coin.balance.to_string(),
-        }));
+        data.push(listed(id, coin));
     }
     let next = data.last().and_then(|coin| coin.get("coinObjectId")).cloned();
     Ok(json!({ "data": data, "nextCursor": next, "hasNextPage": own.peek().is_some() }))

@@ -87,6 +87,32 @@ impl Run {
         Ok(())
     }
 
+    /// Runs all commands; what fails, or costs more than its budget, makes nothing.
+    fn all(&mut self, inner: &TransactionV1, computation: u64) -> ExecutionStatus {
+        let mut status = ExecutionStatus::Success;
+        if let TransactionKind::Programmable(program) = &inner.kind {
+            for (index, command) in program.commands.iter().enumerate() {
+                if let Err(error) = self.step((program, inner.sender), command) {
+                    status = ExecutionStatus::Failure { error, command: Some(index as u64) };
+                    break;
+                }
+            }
+        }
+        if computation.saturating_add(self.storage()) > inner.gas_payment.budget {
+            status = ExecutionStatus::Failure { error: ExecutionError::InsufficientGas, command: None };
+        }
+        if status != ExecutionStatus::Success {
+            self.made.clear();
+            self.kept = 0;
+        }
+        status
+    }
+
+    /// Nanos for the objects that are there afterwards: the gas coin, and what was made.
+    fn storage(&self) -> u64 {
+        STORAGE.saturating_mul((self.made.len() as u64).saturating_add(self.kept).saturating_add(1))
+    }
+
     fn made_by(&self, object: &Argument) -> Option<usize> {
         let (command, index) = if let Argument::Result(command) = object {
             (*command, 0)
@@ -110,12 +136,18 @@ impl Run {
     }
 }
 
+impl FakeCoin {
+    /// With the digest of all that it is.
+    pub(super) fn stamped(self, id: &ObjectId) -> Self {
+        let parts: [&[u8]; 4] =
+            [id.as_bytes(), &self.version.to_be_bytes(), self.owner.as_bytes(), &self.balance.to_be_bytes()];
+        Self { digest: ObjectDigest::new(labelled("SDPP fake digest", &parts)), ..self }
+    }
+}
+
 impl Ledger {
     pub(super) fn put(&mut self, id: ObjectId, coin: FakeCoin) {
-        let parts: [&[u8]; 4] =
-            [id.as_bytes(), &coin.version.to_be_bytes(), coin.owner.as_bytes(), &coin.balance.to_be_bytes()];
-        let digest = ObjectDigest::new(labelled("SDPP fake digest", &parts));
-        self.coins.insert(id, FakeCoin { digest, ..coin });
+        self.coins.insert(id, coin.stamped(&id));
     }
 
     /// A transaction is in the next checkpoint.
@@ -166,12 +198,6 @@ impl Ledger {
     fn check_inputs(&mut self, inner: &TransactionV1, digest: TransactionDigest) -> Result<(), String> {
         const BEGIN: &str = "Transaction execution failed due to issues with transaction inputs, please review the errors and try again:";
         let (payment, least) = (&inner.gas_payment, self.gas_price);
-        for coin in &payment.objects {
-            let key = (coin.object_id, coin.version.as_u64());
-            if *self.signed.entry(key).or_insert(digest) != digest {
-                self.equivocations = self.equivocations.saturating_add(1);
-            }
-        }
         if matches!(inner.expiration, TransactionExpiration::Epoch(epoch) if epoch < self.epoch) {
             return Err("Transaction Expired".into());
         }
@@ -191,6 +217,11 @@ impl Ledger {
                 ));
             }
             sum = sum.saturating_add(known.balance);
+            let key = (coin.object_id, known.version, self.epoch);
+            if *self.locked.entry(key).or_insert(digest) != digest {
+                self.equivocations = self.equivocations.saturating_add(1);
+                return Err(format!("{BEGIN} Object {} is locked by another transaction.", coin.object_id));
+            }
         }
         if payment.owner != inner.sender || sum < payment.budget || payment.objects.is_empty() {
             return Err(format!(
@@ -221,23 +252,13 @@ impl Ledger {
         let sum: u64 = old.iter().map(|(_, coin)| coin.balance).sum();
         let version = old.iter().map(|(_, coin)| coin.version).max().unwrap_or(0).saturating_add(1);
         let mut run = Run { gas: sum.saturating_sub(payment.budget), made: Vec::new(), results: Vec::new(), kept: 0 };
-        let mut status = ExecutionStatus::Success;
-        if let TransactionKind::Programmable(program) = &inner.kind {
-            for (index, command) in program.commands.iter().enumerate() {
-                if let Err(error) = run.step((program, inner.sender), command) {
-                    status = ExecutionStatus::Failure { error, command: Some(index as u64) };
-                    run.made.clear();
-                    run.kept = 0;
-                    break;
-                }
-            }
-        }
+        let computation = UNITS.saturating_mul(payment.price);
+        let status = run.all(inner, computation);
         let made: Vec<(u64, Address)> = run.made.iter().filter_map(|(amount, to)| Some((*amount, (*to)?))).collect();
-        let objects = (made.len() as u64).saturating_add(run.kept).saturating_add(1);
         let cost = GasCostSummary {
-            computation_cost: UNITS.saturating_mul(payment.price),
-            computation_cost_burned: UNITS.saturating_mul(payment.price),
-            storage_cost: STORAGE.saturating_mul(objects),
+            computation_cost: computation,
+            computation_cost_burned: computation,
+            storage_cost: run.storage(),
             storage_rebate: STORAGE.saturating_mul(old.len() as u64),
             non_refundable_storage_fee: 0,
         };

@@ -9,8 +9,8 @@ use sdpp_proto::identity::{PublicKey, SigningKey};
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{Order, PayOption, Payment, Signed};
 use sdpp_rail::{
-    Admitted, Backing, Bill, Bills, CloseStatus, Funding, NEVER_ADMITTED, OpenRequest, Outcome, Payee, PayeeBook,
-    Payer, PaymentStatus, Proof, RailError, Redeemed, Reply, Store,
+    Asked, Backing, Bill, Bills, CloseStatus, Funding, OpenRequest, Outcome, Payee, PayeeBook, Payer, PaymentStatus,
+    Proof, RailError, Redeemed, Reply, Store,
 };
 
 use super::{BOOK, PayeeConfig, RAIL_DIRECT, account_of, payee_of};
@@ -143,21 +143,13 @@ impl DirectPayee {
 
     async fn credit(&self, bill: &Bill, payment: &Signed<Payment>) -> Result<Outcome, RailError> {
         self.config.compare(bill, payment)?;
-        let state = self.book.order(&bill.order)?.ok_or(NEVER_ADMITTED)?;
-        if state.judge(payment)? {
-            return Ok(Outcome::Settled);
-        }
-        if bill.before > state.total() {
-            return Err(RailError::Declined("the bill starts above what was settled"));
-        }
-        let amount = bill.total.checked_sub(bill.before).ok_or(RailError::Declined("the totals fall"))?;
+        let Some(Asked { payer, amount }) = self.book.asked_of(bill, payment)? else { return Ok(Outcome::Settled) };
         match &payment.proof {
             None if amount.is_zero() => {}
             None => return Err(RailError::Declined("the payment has no proof")),
             Some(proof) => {
                 let proof: DirectProof = codec::decode(proof, limits::PROOF_MAX)
                     .map_err(|_| RailError::Declined("the proof is not one of this rail"))?;
-                let payer = state.admitted.payer;
                 let reference = reference_of(&bill.invoice);
                 let look = self.client.fresh(|fold| Ok((fold.transfer_of(&payer, &reference)?, fold.size())));
                 match look.await? {
@@ -195,11 +187,7 @@ impl Payee for DirectPayee {
     }
 
     fn admit<'a>(&'a self, order: &'a Signed<Order>) -> Reply<'a, Backing> {
-        let admitted = match order.channel {
-            Some(_) => Err(RailError::Declined("the order names a channel")),
-            None => self.book.admit(&order.id(), &Admitted::of(order)),
-        };
-        Box::pin(std::future::ready(admitted.map(|()| Backing { deposit: None })))
+        Box::pin(std::future::ready(self.book.admit_direct(order)))
     }
 
     fn settle<'a>(&'a self, bill: &'a Bill, payment: &'a Signed<Payment>) -> Reply<'a, Outcome> {
@@ -207,10 +195,6 @@ impl Payee for DirectPayee {
     }
 
     fn redeem<'a>(&'a self, order: &'a StatementId, finished: bool) -> Reply<'a, Redeemed> {
-        let total = self.book.order(order).map(|state| state.map_or(Amount::ZERO, |state| state.total()));
-        if finished {
-            self.book.put_away(order);
-        }
-        Box::pin(std::future::ready(total.map(|total| Redeemed { total })))
+        Box::pin(std::future::ready(self.book.redeem_direct(order, finished)))
     }
 }
