@@ -143,6 +143,13 @@ fn a_hundred_messages_are_bought_for_iota_and_recorded_there() {
     assert!(FUNDS - market.has(&market.buyer) > 100 * PRICE + 2 * FEE);
     let shown = market.lines("buyer", &["wallet", "iota", "show", "--json"]).remove(0);
     assert_eq!(text(&shown["free"]).parse::<u64>().unwrap(), market.has(&market.buyer));
+    // Nodes drop what is old, and what the buyer recorded it can still show.
+    market.node.network.prune();
+    let output = market.run("buyer", &["audit", "--json"]);
+    let later = String::from_utf8(output.stdout).unwrap();
+    let row = later.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let row = row.into_iter().find(|row| row["check"] == "records").unwrap();
+    assert!(!text(&row["text"]).starts_with('0'), "{later}");
 }
 
 #[test]
@@ -222,6 +229,32 @@ fn what_goes_wrong_is_said_with_what_to_do_next() {
     assert!(poor.output().unwrap().status.success());
     let said = market.fails("poor", &["buy", &address, "--count", "10"], 8);
     assert!(said.contains("has 0 IOTA"), "{said}");
+    // The price and a budget are not enough: each window takes a fee.
+    let data = market.folder.text("data");
+    let dear = fixed_address();
+    let args = [
+        "sell",
+        "--listen",
+        &dear,
+        "--product",
+        "dear",
+        "--price",
+        "1/1",
+        "--k",
+        "1",
+        "--from",
+        &data,
+        "--rail",
+        "iota",
+    ];
+    market.wallet("other", "seller");
+    let other = Served::spawn(market.command("other", &args));
+    let (dear, small) = (other.url(), market.wallet("small", "buyer"));
+    market.done("small", &["wallet", "iota", "send", &market.seller, &(FUNDS - 70_000_000).to_string()]);
+    let said = market.fails("small", &["buy", &dear, "--count", "100"], 8);
+    assert!(said.contains("its 100 windows 0.19804 IOTA of fees"), "{said}");
+    assert!(market.has(&small) > 50_000_000);
+    other.stop();
     let mut unnamed = market.command("buyer", &["buy", &address, "--count", "10"]);
     let output = unnamed.env_remove("SDPP_IOTA_RPC").output().unwrap();
     assert!(output.status.code() == Some(2) && stderr(&output).contains("--iota-network"), "{}", stderr(&output));
@@ -255,6 +288,37 @@ fn what_was_sent_and_not_heard_of_is_not_sent_twice_by_the_same_command() {
 }
 
 #[test]
+fn a_seller_that_records_nothing_leaves_its_coins_to_be_sent() {
+    let market = Market::open("free", 1);
+    let send = ["wallet", "iota", "send", &market.buyer, "5", "--as", "seller"];
+    let seller = market.selling(&["--rail", "iota"]);
+    seller.url();
+    market.done("seller", &send);
+    assert_eq!(market.has(&market.buyer), FUNDS + 5);
+    seller.stop();
+    let seller = market.selling(&["--rail", "iota", "--records", "iota"]);
+    seller.url();
+    let said = market.fails("seller", &send, 11);
+    assert!(said.contains("end it"), "{said}");
+    seller.stop();
+}
+
+#[test]
+fn a_node_of_another_network_is_not_taken_for_the_one_that_is_named() {
+    let market = Market::open("named", 1);
+    let show = ["wallet", "iota", "show", "--iota-network", "mainnet"];
+    let said = market.fails("buyer", &show, 5);
+    assert!(said.contains("of another IOTA network than mainnet, which is 6364aad5"), "{said}");
+    let config = market.folder.path("buyer/sdpp.toml");
+    let mine = ["wallet", "iota", "show", "--iota-network", "mine"];
+    std::fs::write(&config, format!("[iota.networks.mine]\nchain = \"{}\"\n", CHAIN.to_uppercase())).unwrap();
+    let said = market.fails("buyer", &mine, 2);
+    assert!(said.contains("eight digits, a to f small"), "{said}");
+    std::fs::write(&config, format!("[iota.networks.mine]\nchain = \"{CHAIN}\"\n")).unwrap();
+    market.done("buyer", &mine);
+}
+
+#[test]
 fn a_quote_names_the_fee_and_the_k_from_which_it_does_not_eat_the_price() {
     let market = Market::open("quote", 10);
     let data = market.folder.text("data");
@@ -278,5 +342,9 @@ fn a_key_is_taken_in_the_form_of_wallets_and_kept_locked() {
     let taken = market.lines("other", &["wallet", "iota", "import", &file, "--json"]).remove(0);
     assert_eq!(taken["account"], "0x8d2d1c260127c74476b27136c5e38c003b66b889f5c80032fb81ebc3f44f45a3");
     let kept = std::fs::read_to_string(market.folder.path("other/buyer/iota.key")).unwrap();
-    assert!(!kept.contains("0707070707"), "it is locked");
+    assert!(kept.starts_with("SDPP-SECRET-KEY-2 ") && !kept.contains("0707070707"), "{kept}");
+    let mut show = market.command("other", &["wallet", "iota", "show"]);
+    let output = show.env("SDPP_PASSPHRASE", "wrong horse").output().unwrap();
+    assert!(!output.status.success() && stderr(&output).contains("passphrase"), "{}", stderr(&output));
+    market.done("other", &["wallet", "iota", "show"]);
 }

@@ -29,6 +29,8 @@ mod terms;
 mod wallet;
 mod witness;
 
+pub use iota_sdk_types::Address as IotaAddress;
+
 pub use deed::{BadDeed, Deed, Gas, NoDeed, Window, build, matched};
 pub use http::{BadUrl, HttpLine};
 pub use json::{Body, JsonRpc, Line};
@@ -40,6 +42,7 @@ pub use purse::{Purse, Spent};
 pub use receipt::{NotDone, Receipt, executed, verify};
 pub use record::Record;
 pub use records::{IotaRecords, Lasting, digest_of};
+pub use sent::kept_proof;
 pub use terms::{BadTerms, DECIMALS, IotaTerms, RAIL, address_of, asset, is_chain};
 pub use wallet::{BadKey, Wallet};
 pub use witness::{BadCommittee, Committee};

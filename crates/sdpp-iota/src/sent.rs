@@ -256,9 +256,7 @@ impl Sheets {
     /// # Errors
     /// [`RailError`].
     pub(crate) fn proof(&self, digest: &TransactionDigest) -> Result<Option<Receipt>, RailError> {
-        let kept = self.store.head(&key_of(digest)).map_err(|_| RailError::Unavailable)?;
-        let kept = kept.map(|kept| codec::decode(&kept, limits::RECEIPT_BYTES_MAX)).transpose();
-        kept.map_err(|_| RailError::Dishonest("the proof that is kept is none"))
+        kept_proof(self.store.as_ref(), digest)
     }
 
     /// Keeps it, durably.
@@ -290,6 +288,16 @@ impl Sheets {
             RailError::Unavailable
         })
     }
+}
+
+/// What a purse's store has kept of a transaction that recorded something, for whoever has the store and no purse.
+///
+/// # Errors
+/// [`RailError`]: the store cannot be read, or holds something else.
+pub fn kept_proof(store: &dyn Store, digest: &TransactionDigest) -> Result<Option<Receipt>, RailError> {
+    let kept = store.head(&key_of(digest)).map_err(|_| RailError::Unavailable)?;
+    let kept = kept.map(|kept| codec::decode(&kept, limits::RECEIPT_BYTES_MAX)).transpose();
+    kept.map_err(|_| RailError::Dishonest("the proof that is kept is none"))
 }
 
 fn key_of(digest: &TransactionDigest) -> String {

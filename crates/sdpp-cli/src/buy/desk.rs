@@ -7,7 +7,7 @@ use sdpp::journal::Journal;
 use sdpp_ledger::{DirectPayer, LedgerRecords, LedgerTerms, RAIL_VOUCHER, VoucherPayer};
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::money::{Amount, AssetId};
-use sdpp_proto::statement::{PayOption, RecordOffer};
+use sdpp_proto::statement::{PayOption, Product, RecordOffer};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::{Payer, Records};
 
@@ -41,7 +41,7 @@ enum Money {
     #[cfg(feature = "evm")]
     Evm(Box<crate::evm::Account>),
     #[cfg(feature = "iota")]
-    Iota(Box<crate::iota::Account>),
+    Iota(Box<crate::iota::Spender>),
 }
 
 /// What a desk is opened for.
@@ -79,7 +79,7 @@ impl Desk {
             }
             #[cfg(feature = "iota")]
             Some(Rail::Iota) => {
-                let account = crate::iota::Account::for_option(home, &role, &ways.tangle, option).await?;
+                let account = crate::iota::Spender::for_option(home, &role, &ways.tangle, option).await?;
                 (None, Money::Iota(Box::new(account)))
             }
             _ => return Err(failed(Exit::Refused, format!("this program cannot pay by '{}'", option.rail))),
@@ -102,13 +102,16 @@ impl Desk {
         Ok(Self { role, key, money, remote, records, option: option.clone(), asset: option.asset.clone() })
     }
 
-    /// Makes sure that the buyer can pay.
-    pub(super) async fn fund(&self, needed: Amount) -> Result<(), Failure> {
+    /// Makes sure that the buyer can pay so much for this product.
+    pub(super) async fn fund(&self, product: &Product, needed: Amount) -> Result<(), Failure> {
         match (&self.money, &self.remote) {
             #[cfg(feature = "evm")]
             (Money::Evm(account), _) => account.fund(&self.option, needed).await,
             #[cfg(feature = "iota")]
-            (Money::Iota(account), _) => account.fund(needed).await,
+            (Money::Iota(account), _) => {
+                let window = product.exposure(1).map_or(1, Amount::get);
+                account.fund(needed, needed.get().div_ceil(window.max(1))).await
+            }
             (Money::Ledger, Some(remote)) => fund(remote, &self.asset, needed).await,
             (Money::Ledger, None) => Ok(()),
         }
@@ -169,7 +172,7 @@ impl Desk {
             #[cfg(feature = "evm")]
             Money::Evm(account) => Some(account.followed()),
             #[cfg(feature = "iota")]
-            Money::Iota(account) => Some(account.followed()),
+            Money::Iota(spender) => Some(spender.account().followed()),
             Money::Ledger => self.remote.as_ref().map(Remote::followed),
         }
     }
@@ -262,8 +265,8 @@ async fn records_on_iota(
     let records = match money {
         Money::Iota(account) => account.records(),
         #[cfg(feature = "evm")]
-        Money::Evm(_) => crate::iota::Account::open(home, role, &ways.tangle).await?.records(),
-        Money::Ledger => crate::iota::Account::open(home, role, &ways.tangle).await?.records(),
+        Money::Evm(_) => crate::iota::Spender::open(home, role, &ways.tangle).await?.records(),
+        Money::Ledger => crate::iota::Spender::open(home, role, &ways.tangle).await?.records(),
     };
     Ok(Arc::new(records))
 }

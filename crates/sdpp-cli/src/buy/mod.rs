@@ -63,7 +63,8 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     let request = request((args, &config), (product, option), (limit, record))?;
     if let Some(chain) = chain_of(option) {
         let (asset, unit) = (&option.asset, symbol(&option.asset));
-        eprintln!("paid in    {asset} on {chain}; at most {limit} {unit} are locked");
+        let how = if option.channel { "locked" } else { "paid" };
+        eprintln!("paid in    {asset} on {chain}; at most {limit} {unit} are {how}");
     }
     if args.dry_run {
         let bound = Bound::of(product, option, (request.exposure_max.unwrap_or(limit), limit), request.windows);
@@ -72,7 +73,7 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
         return Ok(ExitCode::SUCCESS);
     }
     let desk = Desk::open(home, &args.ways, &wanted).await?;
-    desk.fund(limit).await?;
+    desk.fund(product, limit).await?;
     let mut watch = Watch::open(args.how.metrics.or(config.metrics)).await?;
     watch.follow(desk.followed());
     let (journal, number) = journals::fresh(home, args.how.journal)?;

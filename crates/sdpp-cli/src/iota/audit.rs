@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use sdpp::journal::order_stream;
-use sdpp_iota::{Deed, IotaTerms, Nodes, NotDone, Record, TransferProof, Window, address_of, executed, verify};
+use sdpp_iota::{
+    Deed, IotaTerms, Nodes, NotDone, Record, TransferProof, Window, address_of, executed, kept_proof, verify,
+};
 use sdpp_proto::journal::Entry;
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{AnyStatement, Invoice, Kind, Payment, Signed, Statement, Terms};
-use sdpp_rail::RecordId;
+use sdpp_rail::{Durability, RecordId, SqliteStore};
 
-use super::{RAIL, RECORDS, Tangle};
+use super::{RAIL, RECORDS, Tangle, purse_of};
 use crate::audit::{Check, State};
 use crate::buy::journals::Found;
 use crate::buy::terms_of;
 use crate::exit::{Exit, failed};
-use crate::home::Home;
+use crate::home::{Home, Role, is_busy};
 use crate::ledger::Failure;
 
 /// Asks IOTA about an order; nothing where it has nothing to do with one.
@@ -30,9 +32,20 @@ pub(crate) async fn check(home: &Home, tangle: &Tangle, found: &Found) -> Result
     }
     if offer.backend == RECORDS {
         let network = tangle.reach(&home.config()?).await?;
-        checks.push(records(&network.nodes, &entries).await?);
+        let kept = kept_proofs(home, network.nodes.chain())?;
+        checks.push(records((&network.nodes, kept.as_ref()), &entries).await?);
     }
     Ok(checks)
+}
+
+/// The buyer's store of proofs, which nodes may have dropped; none while a purchase has it.
+fn kept_proofs(home: &Home, chain: &str) -> Result<Option<SqliteStore>, Failure> {
+    let (role, name) = (home.role(Role::Buyer)?, purse_of(chain));
+    let path = role.file(&format!("{name}.db"));
+    if !path.exists() || is_busy(&path) {
+        return Ok(None);
+    }
+    role.store(&name, Durability::Power).map(Some)
 }
 
 fn parsed<T: Statement>(entry: &Entry, kind: Kind) -> Option<Signed<T>> {
@@ -85,7 +98,7 @@ async fn payments(nodes: &Arc<Nodes>, terms: &Terms, entries: &[Entry]) -> Resul
 }
 
 /// What was recorded is there, and is what was recorded.
-async fn records(nodes: &Arc<Nodes>, entries: &[Entry]) -> Result<Check, Failure> {
+async fn records(from: (&Arc<Nodes>, Option<&SqliteStore>), entries: &[Entry]) -> Result<Check, Failure> {
     const WHAT: &str = "records";
     let statements: Vec<&AnyStatement> = entries
         .iter()
@@ -98,7 +111,7 @@ async fn records(nodes: &Arc<Nodes>, entries: &[Entry]) -> Result<Check, Failure
     for entry in entries {
         let Entry::Record { statement: id, record } = entry else { continue };
         let Some(statement) = statements.iter().find(|statement| statement.id.0 == id.0) else { continue };
-        match holds(nodes, record, statement).await? {
+        match holds(from, record, statement).await? {
             Some(true) => there = there.saturating_add(1),
             Some(false) => {
                 return Ok(Check::new(WHAT, State::False, format!("transaction {record} does not record {id}")));
@@ -106,20 +119,28 @@ async fn records(nodes: &Arc<Nodes>, entries: &[Entry]) -> Result<Check, Failure
             None => missing = missing.saturating_add(1),
         }
     }
-    let text = format!("{there} statements are on IOTA network {}", nodes.chain());
+    let text = format!("{there} statements are on IOTA network {}", from.0.chain());
     Ok(match missing {
         0 => Check::new(WHAT, State::Good, text),
         more => Check::new(WHAT, State::Missing, format!("{text}; {more} more are at no node: nodes drop old ones")),
     })
 }
 
-/// Whether a record is of a statement; none where no node has it.
-async fn holds(nodes: &Arc<Nodes>, record: &RecordId, statement: &AnyStatement) -> Result<Option<bool>, Failure> {
-    let found = nodes.find(&sdpp_iota::digest_of(record)).await;
-    let found = found.map_err(|_| failed(Exit::Unreachable, "the nodes of IOTA do not answer"))?;
+/// Whether a record is of a statement; none where no node has it, and no proof is kept.
+async fn holds(
+    (nodes, kept): (&Arc<Nodes>, Option<&SqliteStore>),
+    record: &RecordId,
+    statement: &AnyStatement,
+) -> Result<Option<bool>, Failure> {
+    let digest = sdpp_iota::digest_of(record);
+    let found = nodes.find(&digest).await;
+    let mut found = found.map_err(|_| failed(Exit::Unreachable, "the nodes of IOTA do not answer"))?;
+    if let (None, Some(kept)) = (&found, kept) {
+        found = kept_proof(kept, &digest).map_err(|error| failed(Exit::Storage, error.to_string()))?;
+    }
     let Some(receipt) = found else { return Ok(None) };
     Ok(match executed(&receipt) {
-        Ok((_, Deed::Record(bytes) | Deed::Keep(bytes), digest)) if digest == sdpp_iota::digest_of(record) => {
+        Ok((_, Deed::Record(bytes) | Deed::Keep(bytes), of)) if of == digest => {
             Some(Record::decode(&bytes).is_some_and(|held| held.is_of(statement)))
         }
         Err(NotDone::NoCheckpoint) => None,

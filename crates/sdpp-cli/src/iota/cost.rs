@@ -5,6 +5,7 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
 use serde_json::{Value, json};
 
+use super::network::Network;
 use super::{Tangle, human};
 use crate::exit::{Exit, failed};
 use crate::home::Home;
@@ -34,11 +35,15 @@ pub(crate) async fn cost(
 ) -> Result<(String, Value), Failure> {
     let terms = IotaTerms::parse(&option.terms).map_err(|error| failed(Exit::Refused, error.to_string()))?;
     let network = tangle.reach_of(&home.config()?, &terms.chain).await?;
+    Ok(told(fee(&network).await?, &network.name, bought))
+}
+
+/// Nanos that the network takes for a window.
+pub(super) async fn fee(network: &Network) -> Result<u128, Failure> {
     let prices = network.nodes.prices().await;
     let (_, price) =
         prices.map_err(|_| failed(Exit::Unreachable, format!("{} does not say what gas costs", network.place)))?;
-    let fee = u128::from(price.saturating_mul(UNITS).saturating_add(STORAGE));
-    Ok(told(fee, &network.name, bought))
+    Ok(u128::from(price.saturating_mul(UNITS).saturating_add(STORAGE)))
 }
 
 fn told(fee: u128, network: &str, bought: &Bought) -> (String, Value) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sdpp_iota::{IotaPayee, IotaPayer, IotaRecords, IotaTerms, PayeeConfig, Purse, limits};
+use sdpp_iota::{IotaAddress, IotaPayee, IotaPayer, IotaRecords, IotaTerms, PayeeConfig, Purse, limits};
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
 use sdpp_rail::{Durability, RailError};
@@ -39,13 +39,64 @@ pub(crate) fn human(nanos: u128) -> String {
     format!("{} IOTA", decimal(nanos, sdpp_iota::DECIMALS.into()))
 }
 
-/// A key of a role on a network, and its coins.
+/// An account of a role on a network: all that it takes to be paid.
 pub(crate) struct Account {
-    purse: Arc<Purse>,
+    address: IotaAddress,
     network: Network,
 }
 
+/// An account and its coins: whoever has it spends them, and nobody else does meanwhile.
+pub(crate) struct Spender {
+    account: Account,
+    purse: Arc<Purse>,
+}
+
 impl Account {
+    /// The role's account on the network that is named, or configured.
+    pub(crate) async fn open(home: &Home, role: &RoleHome, tangle: &Tangle) -> Result<Self, Failure> {
+        let address = key::open(role)?.address();
+        Ok(Self { address, network: tangle.reach(&home.config()?).await? })
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Where its money is, for people.
+    pub(crate) fn place(&self) -> String {
+        let Network { name, nodes, place, .. } = &self.network;
+        format!("{name} (IOTA network {}) at {place}, account {}", nodes.chain(), self.address())
+    }
+
+    /// Is paid into it.
+    pub(crate) fn payee(&self, role: &RoleHome, config: &config::Seller) -> Result<IotaPayee, Failure> {
+        let terms = PayeeConfig {
+            account: self.address,
+            pay_by_ms: config.pay_by.unwrap_or(limits::PAY_BY_MS),
+            committee: None,
+        };
+        let store = Box::new(role.store(&format!("rail-iota-{}", self.network.nodes.chain()), Durability::Power)?);
+        Ok(IotaPayee::new(self.network.nodes.clone(), terms, store))
+    }
+
+    /// For whoever watches whether it is there.
+    pub(crate) fn followed(&self) -> Followed {
+        let nodes = self.network.nodes.clone();
+        let Network { name, place, .. } = &self.network;
+        Followed::new(format!("the node of {name} at {place}"), move || {
+            let nodes = nodes.clone();
+            Box::pin(async move { nodes.reach().await })
+        })
+    }
+}
+
+/// Name of the store that says what was signed with which coin.
+fn purse_of(chain: &str) -> String {
+    format!("wallet-iota-{chain}")
+}
+
+impl Spender {
     /// The role's account on the network that is named, or configured.
     pub(crate) async fn open(home: &Home, role: &RoleHome, tangle: &Tangle) -> Result<Self, Failure> {
         Self::on(role, tangle.reach(&home.config()?).await?)
@@ -65,21 +116,20 @@ impl Account {
     fn on(role: &RoleHome, network: Network) -> Result<Self, Failure> {
         let wallet = key::open(role)?;
         // What was signed is nowhere else, and signed twice it locks coins: it survives what the money must survive.
-        let store = Box::new(role.store(&format!("wallet-iota-{}", network.nodes.chain()), Durability::Power)?);
+        let store = Box::new(role.store(&purse_of(network.nodes.chain()), Durability::Power)?);
         let purse = Purse::open(network.nodes.clone(), wallet, store);
         let purse = purse.map_err(|error| failed(Exit::Storage, error.to_string()))?;
-        Ok(Self { purse: Arc::new(purse), network })
+        Ok(Self { account: Account { address: purse.address(), network }, purse: Arc::new(purse) })
     }
 
-    /// Its address.
-    pub(crate) fn address(&self) -> String {
-        self.purse.address().to_string()
+    /// The account.
+    pub(crate) const fn account(&self) -> &Account {
+        &self.account
     }
 
-    /// Where its money is, for people.
-    pub(crate) fn place(&self) -> String {
-        let Network { name, nodes, place, .. } = &self.network;
-        format!("{name} (IOTA network {}) at {place}, account {}", nodes.chain(), self.address())
+    /// The account alone; what records in its name goes on spending.
+    pub(crate) fn into_account(self) -> Account {
+        self.account
     }
 
     /// Pays by it.
@@ -87,33 +137,25 @@ impl Account {
         Arc::new(IotaPayer::new(self.purse.clone(), WINDOWS))
     }
 
-    /// Is paid into it.
-    pub(crate) fn payee(&self, role: &RoleHome, config: &config::Seller) -> Result<IotaPayee, Failure> {
-        let terms = PayeeConfig {
-            account: self.purse.address(),
-            pay_by_ms: config.pay_by.unwrap_or(limits::PAY_BY_MS),
-            committee: None,
-        };
-        let store = Box::new(role.store(&format!("rail-iota-{}", self.network.nodes.chain()), Durability::Power)?);
-        Ok(IotaPayee::new(self.network.nodes.clone(), terms, store))
-    }
-
     /// Records in its name.
     pub(crate) fn records(&self) -> IotaRecords {
-        IotaRecords::new(self.purse.clone(), self.network.lasting)
+        IotaRecords::new(self.purse.clone(), self.account.network.lasting)
     }
 
-    /// Makes sure that it can pay so much, and for the gas.
-    pub(crate) async fn fund(&self, needed: Amount) -> Result<(), Failure> {
-        let coins = self.network.nodes.coins(&self.purse.address()).await.map_err(|error| self.explain(error))?;
+    /// Makes sure that it can pay so much in so many windows, and the fees of all.
+    pub(crate) async fn fund(&self, needed: Amount, windows: u128) -> Result<(), Failure> {
+        let Network { name, nodes, .. } = &self.account.network;
+        let coins = nodes.coins(&self.account.address).await.map_err(|error| self.explain(error))?;
         let has: u128 = coins.iter().map(|coin| u128::from(coin.balance)).sum();
-        let wants = needed.get().saturating_add(limits::BUDGET.into());
-        if has < wants {
-            let (address, name) = (self.address(), &self.network.name);
+        // A transaction has to have its budget, though it takes less.
+        let fees = cost::fee(&self.account.network).await?.saturating_mul(windows).max(limits::BUDGET.into());
+        if has < needed.get().saturating_add(fees) {
             let what = format!(
-                "the order may cost {} with its first gas, and {address} has {}: order less with --count or --budget, or send \
-                 it some IOTA on {name}",
-                human(wants),
+                "the order may cost {}, and its {windows} windows {} of fees; {} has {}: order less with --count or --budget, \
+                 or send it some IOTA on {name}",
+                human(needed.get()),
+                human(fees),
+                self.account.address(),
                 human(has)
             );
             return Err(failed(Exit::Money, what));
@@ -123,7 +165,7 @@ impl Account {
 
     /// What is wrong, and what to do next.
     pub(crate) fn explain(&self, error: RailError) -> Failure {
-        let place = &self.network.place;
+        let place = &self.account.network.place;
         let text = match error {
             RailError::Unavailable => format!("{place} does not answer as a node: try another one with --iota-rpc"),
             RailError::Unknown => format!(
@@ -133,16 +175,6 @@ impl Account {
             RailError::Declined(why) | RailError::Dishonest(why) => format!("IOTA: {why}"),
         };
         failed(exit_of_rail(&error), text)
-    }
-
-    /// For whoever watches whether it is there.
-    pub(crate) fn followed(&self) -> Followed {
-        let nodes = self.network.nodes.clone();
-        let Network { name, place, .. } = &self.network;
-        Followed::new(format!("the node of {name} at {place}"), move || {
-            let nodes = nodes.clone();
-            Box::pin(async move { nodes.reach().await })
-        })
     }
 }
 

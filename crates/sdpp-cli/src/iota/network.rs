@@ -2,21 +2,27 @@
 
 use std::sync::Arc;
 
-use sdpp_iota::{HttpLine, JsonRpc, Lasting, Nodes, Transport};
+use sdpp_iota::{HttpLine, JsonRpc, Lasting, Nodes, Transport, is_chain};
+use sdpp_rail::RailError;
 
 use crate::config::{Config, IotaNetwork};
 use crate::exit::{Exit, failed};
 use crate::ledger::Failure;
 
-/// Networks whose names are known, with a node of their operators.
-const KNOWN: [(&str, &str); 4] = [
-    ("mainnet", "https://api.mainnet.iota.cafe"),
-    ("testnet", "https://api.testnet.iota.cafe"),
-    ("devnet", "https://api.devnet.iota.cafe"),
-    ("local", "http://127.0.0.1:9000"),
+/// Networks whose names are known, with a node of their operators, and their identifiers where these stay: a devnet begins anew
+/// now and then. See docs.iota.org/developer/network-overview, and `ChainIdentifier` in `iota_types`.
+const KNOWN: [(&str, &str, Option<&str>); 4] = [
+    ("mainnet", "https://api.mainnet.iota.cafe", Some("6364aad5")),
+    ("testnet", "https://api.testnet.iota.cafe", Some("2304aa97")),
+    ("devnet", "https://api.devnet.iota.cafe", None),
+    ("local", "http://127.0.0.1:9000", None),
 ];
 /// Networks that the explorer shows.
 const EXPLORED: [&str; 3] = ["mainnet", "testnet", "devnet"];
+
+fn known(name: &str) -> Option<&'static (&'static str, &'static str, Option<&'static str>)> {
+    KNOWN.iter().find(|(known, ..)| *known == name)
+}
 
 /// Which IOTA network, and how it is reached.
 #[derive(clap::Args, Clone, Default)]
@@ -58,7 +64,7 @@ impl Tangle {
             (Some(name), _) => name,
             (None, false) => "local".to_owned(),
             (None, true) => {
-                let names: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
+                let names: Vec<&str> = KNOWN.iter().map(|(name, ..)| *name).collect();
                 let what = format!("say on which IOTA network: --iota-network {}", names.join(", "));
                 return Err(failed(Exit::Usage, what));
             }
@@ -74,12 +80,22 @@ impl Tangle {
             transports.push(Arc::new(node));
         }
         let place = places.join(", ");
-        let nodes = Nodes::connect(own.chain.as_deref(), transports).await;
-        let nodes = nodes.map_err(|_| {
-            failed(
+        let chain = own.chain.as_deref().or_else(|| known(&name).and_then(|(_, _, chain)| *chain));
+        if let Some(chain) = chain.filter(|chain| !is_chain(chain)) {
+            let what = format!(
+                "'{chain}' is no identifier of an IOTA network: eight digits, a to f small, as `sdpp wallet iota show` has it"
+            );
+            return Err(failed(Exit::Usage, format!("{what} (chain, in [iota.networks.{name}])")));
+        }
+        let nodes = Nodes::connect(chain, transports).await.map_err(|error| match (error, chain) {
+            (RailError::Declined(_), Some(chain)) => failed(
+                Exit::Refused,
+                format!("{place} is of another IOTA network than {name}, which is {chain}: name a node of that one"),
+            ),
+            _ => failed(
                 Exit::Unreachable,
                 format!("{place} does not answer as a node of {name}: try another one with --iota-rpc"),
-            )
+            ),
         })?;
         let lasting = if own.keep_records { Lasting::Object } else { Lasting::Transaction };
         Ok(Network { name, nodes: Arc::new(nodes), place, lasting })
@@ -92,8 +108,7 @@ impl Tangle {
         if !own.rpc.is_empty() {
             return Ok(own.rpc.clone());
         }
-        let known = KNOWN.iter().find(|(known, _)| *known == name);
-        known.map(|(_, url)| vec![(*url).to_owned()]).ok_or_else(|| {
+        known(name).map(|(_, url, _)| vec![(*url).to_owned()]).ok_or_else(|| {
             failed(Exit::Usage, format!("'{name}' is no known network: say its nodes in [iota.networks.{name}]"))
         })
     }

@@ -8,7 +8,7 @@ use sdpp_proto::money::Amount;
 use sdpp_rail::RailError;
 use serde_json::json;
 
-use super::{Account, Tangle, human, key};
+use super::{Spender, Tangle, human, key};
 use crate::exit::{Exit, failed};
 use crate::home::{Home, Role};
 use crate::ledger::Failure;
@@ -95,10 +95,10 @@ impl At<'_> {
         let wrong = || failed(Exit::Usage, format!("'{to}' is no address of IOTA: 0x and 64 lower-case digits"));
         let address = address_of(to).ok_or_else(wrong)?;
         let nanos = u64::try_from(amount.get()).map_err(|_| failed(Exit::Usage, "there is not so much IOTA"))?;
-        let account = Account::open(self.home, &self.home.role(self.role)?, self.tangle).await?;
+        let spender = Spender::open(self.home, &self.home.role(self.role)?, self.tangle).await?;
         // What was begun and never told to be done is what is asked for again: by the same command nothing is sent twice.
         let begun = format!("send/{to}/{nanos}/");
-        let earlier = account.purse.pending(&begun).map_err(|error| account.explain(error))?.into_iter().next();
+        let earlier = spender.purse.pending(&begun).map_err(|error| spender.explain(error))?.into_iter().next();
         if earlier.is_some() {
             eprintln!(
                 "note: the same was begun before, and nobody knew how it ended: that is finished now, and no other one is sent"
@@ -106,21 +106,22 @@ impl At<'_> {
         }
         let fresh = || sdpp::entropy::draw().map(|random| format!("{begun}{}", crate::text::hex(random.as_slice())));
         let name = earlier.map_or_else(fresh, Ok)?;
-        account.purse.resume().await;
+        spender.purse.resume().await;
         let deed = Deed::Send { to: address, amount: nanos };
-        let mut sent = account.purse.spend(&name, &deed).await;
+        let mut sent = spender.purse.spend(&name, &deed).await;
         if sent == Ok(Spent::Void) {
-            sent = account.purse.spend(&name, &deed).await;
+            sent = spender.purse.spend(&name, &deed).await;
         }
-        match sent.map_err(|error| account.explain(error))? {
+        match sent.map_err(|error| spender.explain(error))? {
             Spent::Done(digest) => {
                 let digest = digest.to_string();
-                let link = account.network.explorer(&digest).map(|link| format!("\n{link}")).unwrap_or_default();
+                let link =
+                    spender.account.network.explorer(&digest).map(|link| format!("\n{link}")).unwrap_or_default();
                 let people = format!("sent {} to {to} by {digest}{link}", human(amount.get()));
                 self.out.tell(&people, &json!({ "sent": amount.to_string(), "to": to, "transaction": digest }));
-                account.purse.close(&name).map_err(|error| account.explain(error))
+                spender.purse.close(&name).map_err(|error| spender.explain(error))
             }
-            Spent::Void => Err(account.explain(RailError::Unknown)),
+            Spent::Void => Err(spender.explain(RailError::Unknown)),
             Spent::Failed => {
                 Err(failed(Exit::Money, "the transaction failed on the network: nothing was sent but its fee"))
             }

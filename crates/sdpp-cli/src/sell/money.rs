@@ -151,16 +151,16 @@ async fn on_a_chain(_: &Home, _: &RoleHome, _: &Ways, _: (&config::Seller, confi
 }
 
 #[cfg(feature = "iota")]
-fn recording_on_iota(account: &crate::iota::Account) -> Recording {
+fn recording_on_iota(spender: &crate::iota::Spender) -> Recording {
     // As on a chain.
-    let records = account.records().ends_only();
-    let place = format!("{} by {}", records.origin(), account.address());
+    let records = spender.records().ends_only();
+    let place = format!("{} by {}", records.origin(), spender.account().address());
     (Arc::new(records), ("records", place))
 }
 
 #[cfg(feature = "iota")]
 async fn records_on_iota(home: &Home, role: &RoleHome, ways: &Ways) -> Result<Recording, Failure> {
-    Ok(recording_on_iota(&crate::iota::Account::open(home, role, &ways.tangle).await?))
+    Ok(recording_on_iota(&crate::iota::Spender::open(home, role, &ways.tangle).await?))
 }
 
 #[cfg(not(feature = "iota"))]
@@ -175,7 +175,14 @@ async fn on_iota(
     ways: &Ways,
     (config, records): (&config::Seller, config::Records),
 ) -> Result<Till, Failure> {
-    let account = crate::iota::Account::open(home, role, &ways.tangle).await?;
+    // Only who records pays fees: else the account's coins stay free for `sdpp wallet iota send`.
+    let (account, recording) = if records == config::Records::Iota {
+        let spender = crate::iota::Spender::open(home, role, &ways.tangle).await?;
+        let recording = recording_on_iota(&spender);
+        (spender.into_account(), Some(recording))
+    } else {
+        (crate::iota::Account::open(home, role, &ways.tangle).await?, None)
+    };
     let payee = account.payee(role, config)?;
     let mut till = Till {
         asset: payee.option().asset,
@@ -187,8 +194,7 @@ async fn on_iota(
         redeem_every: 0,
         followed: Some(account.followed()),
     };
-    if records == config::Records::Iota {
-        let (records, place) = recording_on_iota(&account);
+    if let Some((records, place)) = recording {
         till.places.push(place);
         till.records = Some(records);
     }
