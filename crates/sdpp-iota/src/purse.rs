@@ -359,7 +359,7 @@ impl Purse {
         let own = |coin: &ObjectReference| listed.iter().find(|listed| listed.reference == *coin).cloned();
         let untouched: Option<Vec<Coin>> = gas.coins.iter().map(own).collect();
         let fate = if untouched.is_some() { Fate::Void } else { Fate::Lost };
-        let is_payment = matches!(self.deed_of(sent)?, Deed::Pay(_));
+        let is_payment = matches!(self.deed_of(sent)?, Deed::Pay(_) | Deed::Send { .. });
         let mut inside = self.lock();
         inside.prices = None;
         if inside.sheets.end(name, &digest, fate)? {

@@ -169,6 +169,24 @@ async fn what_was_not_executed_in_its_epoch_is_void_and_paid_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_void_payment_had_is_kept_for_the_one_that_takes_its_place() {
+    let (network, is_on) = (FakeNetwork::new(CHAIN), Arc::new(AtomicBool::new(true)));
+    // The smaller one, which is taken first.
+    network.grant(address(PAYER), FUNDS);
+    network.grant(address(PAYER), 2 * FUNDS);
+    let payer = IotaPayer::new(purse(&network, to_executions(&Fate::RequestLost, &is_on), &MemoryDisk::new()), 1);
+    assert_eq!(payer.pay(&bill(1)).await, Err(RailError::Unknown));
+    network.next_epoch(2_000);
+    is_on.store(false, Ordering::SeqCst);
+    assert_eq!(payer.status(&bill(1).invoice).await, Ok(PaymentStatus::NotPaid));
+    // It looks which coins there are.
+    payer.purse().estimate(&window(2)).await.unwrap();
+    payer.pay(&bill(2)).await.unwrap();
+    payer.pay(&bill(1)).await.unwrap();
+    assert_eq!((network.executed(), network.equivocations()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_that_is_void_is_made_with_whatever_coin_there_is() {
     let (network, is_on) = (FakeNetwork::new(CHAIN), Arc::new(AtomicBool::new(true)));
     network.grant(address(PAYER), FUNDS);
