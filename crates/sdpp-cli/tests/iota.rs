@@ -153,6 +153,29 @@ fn a_hundred_messages_are_bought_for_iota_and_recorded_there() {
 }
 
 #[test]
+fn a_seller_over_grpc_believes_the_validators_and_keeps_whom_it_has_believed() {
+    let market = Market::open("grpc", 40);
+    let grpc = market.node.grpc();
+    let mut bought = 0;
+    for (run, more) in ["; named by the nodes just now", ""].into_iter().enumerate() {
+        let seller = market.selling(&["--rail", "iota", "--iota-rpc", &grpc]);
+        let (address, out) = (seller.url(), format!("bought-{run}"));
+        let said = seller.said();
+        let of = format!("the validators of epoch {}, ", run.saturating_sub(1));
+        assert!(said.contains(&of) && said.contains("named by the nodes") != more.is_empty(), "{said}");
+        let to = market.folder.text(&out);
+        market.done("buyer", &["buy", &address, "--count", "40", "--to", &to, "--iota-rpc", &grpc]);
+        bought += market.delivered(&out) as u64;
+        assert_eq!(market.has(&market.seller) - FUNDS, bought * PRICE);
+        seller.stop();
+        market.node.network.next_epoch(1_000);
+    }
+    let quote = market.fails("buyer", &["wallet", "iota", "show", "--iota-rpc", "ftp://127.0.0.1:1"], 2);
+    assert!(quote.contains("grpcs://"), "{quote}");
+    market.is_sound();
+}
+
+#[test]
 fn every_way_to_pay_goes_with_iota_as_ledger_and_iota_with_every_ledger() {
     let market = Market::open("matrix", 100);
     let mut serving = market.command("ledger", &["ledger", "serve", "--listen", "127.0.0.1:0"]);

@@ -7,6 +7,7 @@
 
 mod answer;
 mod execute;
+mod grpc;
 mod validators;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use iota_sdk_types::{Address, ObjectDigest, ObjectId, SenderSignedTransaction, TransactionDigest, TransactionEffects};
 
+pub use grpc::FakeGrpc;
 pub use validators::{FakeSigned, FakeValidators};
 
 use crate::json::{Body, Line};

@@ -20,7 +20,9 @@ pub struct BadUrl;
 
 impl fmt::Display for BadUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the node's URL is none: it begins with https:// or http://")
+        f.write_str(
+            "the node's URL is none: it begins with https:// or http:// (JSON-RPC), or grpcs:// or grpc:// (gRPC)",
+        )
     }
 }
 

@@ -13,6 +13,8 @@ mod coins;
 mod deed;
 #[cfg(feature = "fake")]
 pub mod fake;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod http;
 mod json;
 pub mod limits;
@@ -32,6 +34,8 @@ mod witness;
 pub use iota_sdk_types::Address as IotaAddress;
 
 pub use deed::{BadDeed, Deed, Gas, NoDeed, Window, build, matched};
+#[cfg(feature = "grpc")]
+pub use grpc::Grpc;
 pub use http::{BadUrl, HttpLine};
 pub use json::{Body, JsonRpc, Line};
 pub use node::{Answer, CallError, Certified, Coin, Coins, Estimate, Transport};

@@ -42,6 +42,8 @@ pub const PROOF_BYTES_MAX: usize = 256;
 pub const PARTS_MAX: u64 = 128;
 /// Nanos of gas for each part of a coin that is divided: a new coin takes about a million of storage.
 pub const BUDGET_PER_PART: u64 = 2_000_000;
+/// Bytes of a committee: a few hundred members, each with a key and a weight.
+pub const COMMITTEE_BYTES_MAX: usize = 256 * 1024;
 /// Committees of validators that are kept: of so many epochs payments can still be confirmed.
 pub const COMMITTEES_MAX: usize = 64;
 /// Time from an invoice to its default, in milliseconds.

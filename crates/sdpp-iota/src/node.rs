@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use iota_sdk_types::{
     Address, CheckpointContents, ObjectReference, SenderSignedTransaction, SignedCheckpointSummary, Transaction,
-    TransactionDigest,
+    TransactionDigest, ValidatorCommittee,
 };
 
 use crate::receipt::Receipt;
@@ -106,6 +106,11 @@ pub trait Transport: Send + Sync {
 
     /// A checkpoint with its signatures; none where this wire does not carry them.
     fn certified(&self, _checkpoint: u64) -> Answer<'_, Option<Certified>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// The committee of validators of the current epoch, as the node has it; none where this wire does not carry signatures.
+    fn committee(&self) -> Answer<'_, Option<ValidatorCommittee>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use iota_sdk_types::{Address, SenderSignedTransaction, Transaction, TransactionDigest};
+use iota_sdk_types::{Address, SenderSignedTransaction, Transaction, TransactionDigest, ValidatorCommittee};
 use sdpp_rail::RailError;
 use tokio::time::sleep;
 
@@ -205,6 +205,32 @@ impl Nodes {
             }
         }
         if early.is_some() || was_answered { Ok(early) } else { Err(RailError::Unavailable) }
+    }
+
+    /// The committee of the current epoch, as all nodes name it whose wire carries signatures; none where there is no such one.
+    ///
+    /// # Errors
+    /// [`RailError`]: `Dishonest` where two name different ones for an epoch.
+    pub(crate) async fn committee(&self) -> Result<Option<ValidatorCommittee>, RailError> {
+        let (mut named, mut was_answered): (Option<ValidatorCommittee>, _) = (None, false);
+        for endpoint in &self.endpoints {
+            if self.check(endpoint).await.is_err() {
+                continue;
+            }
+            match endpoint.transport.committee().await {
+                Ok(Some(committee)) => match &named {
+                    Some(known) if known.epoch == committee.epoch && *known != committee => {
+                        return Err(RailError::Dishonest("two nodes name different validators"));
+                    }
+                    // An epoch ends at one node after the other.
+                    Some(known) if known.epoch <= committee.epoch => {}
+                    _ => named = Some(committee),
+                },
+                Ok(None) => was_answered = true,
+                Err(error) => tracing::debug!(%error, node = endpoint.transport.name(), "no answer"),
+            }
+        }
+        if named.is_some() || was_answered { Ok(named) } else { Err(RailError::Unavailable) }
     }
 
     /// Asks all nodes in turn for what carries signatures, which needs no trust in any of them.

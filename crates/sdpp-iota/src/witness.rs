@@ -1,22 +1,31 @@
 //! The validators' own word, so that a lying node cannot make anybody believe in money that is not there.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use iota_sdk_crypto::validator::{CommitteeChainVerifier, ValidatorCommitteeSignatureVerifier};
 use iota_sdk_types::{TransactionDigest, TransactionEffects, ValidatorCommittee};
-use sdpp_rail::RailError;
+use sdpp_proto::codec::Bytes32;
+use sdpp_proto::hash::labelled;
+use sdpp_rail::{RailError, Store};
 
 use crate::limits;
 use crate::node::Certified;
 use crate::nodes::Nodes;
 use crate::receipt::{Receipt, read};
 
+/// Prefix of the committees that are kept.
+const KEPT: &str = "iota/committee/";
+
 /// The committee of validators that is trusted, and those that it has elected since.
 pub struct Committee {
     /// Of the newest epoch that was reached.
     chain: Mutex<CommitteeChainVerifier>,
     /// Committees that were passed on the way, by epoch: what they signed counts.
-    passed: Mutex<std::collections::BTreeMap<u64, ValidatorCommittee>>,
+    passed: Mutex<BTreeMap<u64, ValidatorCommittee>>,
+    /// Where they are kept, so that trust is given once.
+    store: Option<Mutex<Box<dyn Store>>>,
+    is_first: bool,
 }
 
 /// A committee that signs nothing.
@@ -33,6 +42,14 @@ impl std::error::Error for BadCommittee {}
 
 const DISHONEST: RailError = RailError::Dishonest("a node shows a checkpoint that the validators have not signed so");
 
+const BAD_STORE: RailError = RailError::Dishonest("the store of committees holds something else");
+
+/// Each epoch takes the place of one that is long over.
+fn slot_of(epoch: u64) -> String {
+    let slot = epoch.checked_rem(limits::COMMITTEES_MAX as u64).unwrap_or(0);
+    format!("{KEPT}{slot}")
+}
+
 impl Committee {
     /// Begins with a committee that is trusted: usually that of the genesis.
     ///
@@ -40,7 +57,56 @@ impl Committee {
     /// [`BadCommittee`].
     pub fn trusted(committee: ValidatorCommittee) -> Result<Self, BadCommittee> {
         let chain = CommitteeChainVerifier::new(committee).map_err(|_| BadCommittee)?;
-        Ok(Self { chain: Mutex::new(chain), passed: Mutex::default() })
+        Ok(Self { chain: Mutex::new(chain), passed: Mutex::default(), store: None, is_first: false })
+    }
+
+    /// The committees that this store has; where it has none, the one that the nodes name now, which is trusted from then on.
+    /// None where no wire to the nodes carries signatures.
+    ///
+    /// # Errors
+    /// [`RailError`]: `Dishonest` where the nodes name different ones, or the store holds something else.
+    pub async fn of_nodes(nodes: &Nodes, store: Box<dyn Store>) -> Result<Option<Self>, RailError> {
+        let kept = store.heads(KEPT, None, limits::COMMITTEES_MAX);
+        let kept = kept.map_err(|_| RailError::Unavailable)?;
+        let read = |(_, value): &(String, Vec<u8>)| read::<ValidatorCommittee>(value, limits::COMMITTEE_BYTES_MAX);
+        let mut kept: Vec<ValidatorCommittee> =
+            kept.iter().map(read).collect::<Result<_, _>>().map_err(|_| BAD_STORE)?;
+        kept.sort_by_key(|committee| committee.epoch);
+        let is_first = kept.is_empty();
+        if is_first {
+            let Some(named) = nodes.committee().await? else { return Ok(None) };
+            kept.push(named);
+        }
+        let newest = kept.pop().ok_or(BAD_STORE)?;
+        let passed = kept.into_iter().map(|committee| (committee.epoch, committee)).collect();
+        let chain = CommitteeChainVerifier::new(newest.clone()).map_err(|_| BAD_STORE)?;
+        let (chain, passed) = (Mutex::new(chain), Mutex::new(passed));
+        let committee = Self { chain, passed, store: Some(Mutex::new(store)), is_first };
+        if is_first {
+            committee.keep(&newest)?;
+        }
+        Ok(Some(committee))
+    }
+
+    /// Whether nobody vouches for it but the nodes that named it just now.
+    pub const fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// The newest epoch that was reached, and a digest of its committee that people can compare.
+    pub fn fingerprint(&self) -> (u64, String) {
+        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let committee = bcs::to_bytes(chain.committee()).unwrap_or_default();
+        (chain.epoch(), Bytes32(labelled("SDPP/2 iota committee", &[&committee])).to_string())
+    }
+
+    /// Keeps a committee durably.
+    fn keep(&self, committee: &ValidatorCommittee) -> Result<(), RailError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = bcs::to_bytes(committee).map_err(|_| BAD_STORE)?;
+        let written = store.put(&slot_of(committee.epoch), &bytes).and_then(|()| store.flush());
+        written.map_err(|_| RailError::Unavailable)
     }
 
     fn of_epoch(&self, epoch: u64) -> Option<ValidatorCommittee> {
@@ -70,9 +136,10 @@ impl Committee {
             chain.verify_epoch_close(&end).map_err(|_| DISHONEST)?;
             let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
             passed.insert(at, before);
-            if passed.len() > limits::COMMITTEES_MAX {
+            if passed.len() >= limits::COMMITTEES_MAX {
                 passed.pop_first();
             }
+            self.keep(chain.committee())?;
         }
     }
 

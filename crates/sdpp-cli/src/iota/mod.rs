@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sdpp_iota::{IotaAddress, IotaPayee, IotaPayer, IotaRecords, IotaTerms, PayeeConfig, Purse, limits};
+use sdpp_iota::{Committee, IotaAddress, IotaPayee, IotaPayer, IotaRecords, IotaTerms, PayeeConfig, Purse, limits};
 use sdpp_proto::money::Amount;
 use sdpp_proto::statement::PayOption;
 use sdpp_rail::{Durability, RailError};
@@ -69,15 +69,40 @@ impl Account {
         format!("{name} (IOTA network {}) at {place}, account {}", nodes.chain(), self.address())
     }
 
-    /// Is paid into it.
-    pub(crate) fn payee(&self, role: &RoleHome, config: &config::Seller) -> Result<IotaPayee, Failure> {
+    /// Is paid into it. Also says whom it believes about a payment.
+    pub(crate) async fn payee(&self, role: &RoleHome, config: &config::Seller) -> Result<(IotaPayee, String), Failure> {
+        let Network { nodes, .. } = &self.network;
+        let store = Box::new(role.store(&format!("committee-iota-{}", nodes.chain()), Durability::Power)?);
+        let committee = Committee::of_nodes(nodes, store).await.map_err(|error| self.explain(error))?;
+        let witness = committee.as_ref().map_or_else(
+            || "its nodes, whose word is all there is (name one over gRPC, grpcs://…, and the validators' signatures count)".into(),
+            |committee| {
+                let ((epoch, fingerprint), is_first) = (committee.fingerprint(), committee.is_first());
+                let first = if is_first { "; named by the nodes just now, and trusted from here on" } else { "" };
+                format!("the validators of epoch {epoch}, {fingerprint}{first}")
+            },
+        );
         let terms = PayeeConfig {
             account: self.address,
             pay_by_ms: config.pay_by.unwrap_or(limits::PAY_BY_MS),
-            committee: None,
+            committee: committee.map(Arc::new),
         };
-        let store = Box::new(role.store(&format!("rail-iota-{}", self.network.nodes.chain()), Durability::Power)?);
-        Ok(IotaPayee::new(self.network.nodes.clone(), terms, store))
+        let store = Box::new(role.store(&format!("rail-iota-{}", nodes.chain()), Durability::Power)?);
+        Ok((IotaPayee::new(nodes.clone(), terms, store), witness))
+    }
+
+    /// What is wrong, and what to do next.
+    pub(crate) fn explain(&self, error: RailError) -> Failure {
+        let place = &self.network.place;
+        let text = match error {
+            RailError::Unavailable => format!("{place} does not answer as a node: try another one with --iota-rpc"),
+            RailError::Unknown => format!(
+                "nobody knows yet whether the transaction was executed: run the same command again (nothing is done twice). The \
+                 node is {place}"
+            ),
+            RailError::Declined(why) | RailError::Dishonest(why) => format!("IOTA: {why}"),
+        };
+        failed(exit_of_rail(&error), text)
     }
 
     /// For whoever watches whether it is there.
@@ -145,7 +170,7 @@ impl Spender {
     /// Makes sure that it can pay so much in so many windows, and the fees of all.
     pub(crate) async fn fund(&self, needed: Amount, windows: u128) -> Result<(), Failure> {
         let Network { name, nodes, .. } = &self.account.network;
-        let coins = nodes.coins(&self.account.address).await.map_err(|error| self.explain(error))?;
+        let coins = nodes.coins(&self.account.address).await.map_err(|error| self.account.explain(error))?;
         let has: u128 = coins.iter().map(|coin| u128::from(coin.balance)).sum();
         // A transaction has to have its budget, though it takes less.
         let fees = cost::fee(&self.account.network).await?.saturating_mul(windows).max(limits::BUDGET.into());
@@ -161,20 +186,6 @@ impl Spender {
             return Err(failed(Exit::Money, what));
         }
         Ok(())
-    }
-
-    /// What is wrong, and what to do next.
-    pub(crate) fn explain(&self, error: RailError) -> Failure {
-        let place = &self.account.network.place;
-        let text = match error {
-            RailError::Unavailable => format!("{place} does not answer as a node: try another one with --iota-rpc"),
-            RailError::Unknown => format!(
-                "nobody knows yet whether the transaction was executed: run the same command again (nothing is done twice). The \
-                 node is {place}"
-            ),
-            RailError::Declined(why) | RailError::Dishonest(why) => format!("IOTA: {why}"),
-        };
-        failed(exit_of_rail(&error), text)
     }
 }
 

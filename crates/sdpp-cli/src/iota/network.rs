@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sdpp_iota::{HttpLine, JsonRpc, Lasting, Nodes, Transport, is_chain};
+use sdpp_iota::{BadUrl, Grpc, HttpLine, JsonRpc, Lasting, Nodes, Transport, is_chain};
 use sdpp_rail::RailError;
 
 use crate::config::{Config, IotaNetwork};
@@ -30,7 +30,8 @@ pub(crate) struct Tangle {
     /// The network of the rail and the records `iota`: mainnet, testnet, devnet, local, or a name of the configuration.
     #[arg(long, value_name = "NETWORK", env = "SDPP_IOTA_NETWORK", global = true)]
     iota_network: Option<String>,
-    /// Its nodes, JSON-RPC over HTTP, with commas between them; else the configuration says them, else its operators' one.
+    /// Its nodes, with commas between them: https://… is JSON-RPC, grpcs://… is gRPC, by which a seller verifies the
+    /// validators' signatures. Else the configuration says them, else its operators' one.
     #[arg(
         long,
         value_name = "URL",
@@ -74,10 +75,14 @@ impl Tangle {
         let mut transports: Vec<Arc<dyn Transport>> = Vec::new();
         let mut places = Vec::new();
         for url in &urls {
-            let line = HttpLine::new(url).map_err(|error| failed(Exit::Usage, error.to_string()))?;
-            let node = JsonRpc::new(Arc::new(line));
+            let wrong = |error: BadUrl| failed(Exit::Usage, error.to_string());
+            let node: Arc<dyn Transport> = if Grpc::is_for(url) {
+                Arc::new(Grpc::new(url).map_err(wrong)?)
+            } else {
+                Arc::new(JsonRpc::new(Arc::new(HttpLine::new(url).map_err(wrong)?)))
+            };
             places.push(node.name());
-            transports.push(Arc::new(node));
+            transports.push(node);
         }
         let place = places.join(", ");
         let chain = own.chain.as_deref().or_else(|| known(&name).and_then(|(_, _, chain)| *chain));

@@ -98,7 +98,7 @@ impl At<'_> {
         let spender = Spender::open(self.home, &self.home.role(self.role)?, self.tangle).await?;
         // What was begun and never told to be done is what is asked for again: by the same command nothing is sent twice.
         let begun = format!("send/{to}/{nanos}/");
-        let earlier = spender.purse.pending(&begun).map_err(|error| spender.explain(error))?.into_iter().next();
+        let earlier = spender.purse.pending(&begun).map_err(|error| spender.account.explain(error))?.into_iter().next();
         if earlier.is_some() {
             eprintln!(
                 "note: the same was begun before, and nobody knew how it ended: that is finished now, and no other one is sent"
@@ -112,16 +112,16 @@ impl At<'_> {
         if sent == Ok(Spent::Void) {
             sent = spender.purse.spend(&name, &deed).await;
         }
-        match sent.map_err(|error| spender.explain(error))? {
+        match sent.map_err(|error| spender.account.explain(error))? {
             Spent::Done(digest) => {
                 let digest = digest.to_string();
                 let link =
                     spender.account.network.explorer(&digest).map(|link| format!("\n{link}")).unwrap_or_default();
                 let people = format!("sent {} to {to} by {digest}{link}", human(amount.get()));
                 self.out.tell(&people, &json!({ "sent": amount.to_string(), "to": to, "transaction": digest }));
-                spender.purse.close(&name).map_err(|error| spender.explain(error))
+                spender.purse.close(&name).map_err(|error| spender.account.explain(error))
             }
-            Spent::Void => Err(spender.explain(RailError::Unknown)),
+            Spent::Void => Err(spender.account.explain(RailError::Unknown)),
             Spent::Failed => {
                 Err(failed(Exit::Money, "the transaction failed on the network: nothing was sent but its fee"))
             }

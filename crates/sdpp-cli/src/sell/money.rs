@@ -183,13 +183,13 @@ async fn on_iota(
     } else {
         (crate::iota::Account::open(home, role, &ways.tangle).await?, None)
     };
-    let payee = account.payee(role, config)?;
+    let (payee, witness) = account.payee(role, config).await?;
     let mut till = Till {
         asset: payee.option().asset,
         payees: vec![Arc::new(payee)],
         records: None,
         remote: None,
-        places: vec![("iota", account.place())],
+        places: vec![("iota", account.place()), ("believes", witness)],
         // Each invoice is money when it is paid.
         redeem_every: 0,
         followed: Some(account.followed()),

@@ -2,9 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
-use sdpp_iota::fake::FakeNetwork;
+use sdpp_iota::fake::{FakeGrpc, FakeNetwork, FakeSigned, FakeValidators, Fate};
 
 /// The identifier of the network.
 pub(crate) const CHAIN: &str = "8d602a01";
@@ -44,6 +44,20 @@ impl FakeNode {
     /// From now on this goes wrong, or nothing does.
     pub(crate) fn has(&self, fault: Option<Fault>) {
         *self.fault.lock().unwrap() = fault;
+    }
+
+    /// The same over gRPC, with the signatures of its validators, for as long as the test runs.
+    pub(crate) fn grpc(&self) -> String {
+        let (network, (said, heard)) = (self.network.clone(), mpsc::channel());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let node = FakeSigned::new(&network, FakeValidators::new(1));
+                said.send(FakeGrpc::serve(node, Arc::new(|_| Fate::Answered)).await.unwrap()).unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        format!("grpc://{}", heard.recv().unwrap())
     }
 
     pub(crate) fn url(&self) -> String {

@@ -145,15 +145,8 @@ fn execute(ledger: &mut Ledger, params: &[Value]) -> Told {
 fn transaction(ledger: &mut Ledger, params: &[Value]) -> Told {
     let digest: TransactionDigest = text(params, 0)?.parse().map_err(|_| invalid("no digest"))?;
     let unknown = || (INVALID, format!("Could not find the referenced transaction [TransactionDigest({digest})]."));
-    if ledger.pruned.contains(&digest) {
+    if !ledger.is_known(&digest) {
         return Err(unknown());
-    }
-    let done = ledger.done.get_mut(&digest).ok_or_else(unknown)?;
-    if done.checkpoint.is_none() {
-        match done.waits.checked_sub(1) {
-            Some(left) => done.waits = left,
-            None => ledger.checkpoint(digest),
-        }
     }
     let done = ledger.done.get(&digest).ok_or_else(unknown)?;
     let signed = bcs::to_bytes(&done.signed).unwrap_or_default();

@@ -150,6 +150,18 @@ impl Ledger {
         self.coins.insert(id, coin.stamped(&id));
     }
 
+    /// Whether a node still has a transaction; being looked for, one that waits comes nearer to a checkpoint.
+    pub(super) fn is_known(&mut self, digest: &TransactionDigest) -> bool {
+        let Some(done) = self.done.get_mut(digest).filter(|_| !self.pruned.contains(digest)) else { return false };
+        if done.checkpoint.is_none() {
+            match done.waits.checked_sub(1) {
+                Some(left) => done.waits = left,
+                None => self.checkpoint(*digest),
+            }
+        }
+        true
+    }
+
     /// A transaction is in the next checkpoint.
     pub(super) fn checkpoint(&mut self, digest: TransactionDigest) {
         let number = self.checkpoints.len() as u64;

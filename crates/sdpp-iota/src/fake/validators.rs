@@ -61,6 +61,38 @@ impl FakeSigned {
         Self { rpc: JsonRpc::new(network.line()), network: network.clone(), validators }
     }
 
+    /// The network.
+    pub(super) const fn network(&self) -> &Arc<FakeNetwork> {
+        &self.network
+    }
+
+    /// The committee of an epoch.
+    pub(super) fn committee_of(&self, epoch: u64) -> ValidatorCommittee {
+        self.validators.committee(epoch)
+    }
+
+    /// The last checkpoint that an epoch has so far.
+    pub(super) fn last_of(&self, epoch: u64) -> Option<u64> {
+        let of = |one: &(u64, Vec<TransactionDigest>)| one.0 == epoch;
+        self.network.lock().checkpoints.iter().rposition(of).map(|last| last as u64)
+    }
+
+    /// Whether a checkpoint is the last one of an epoch that is over.
+    pub(super) fn is_epoch_end(&self, number: u64) -> bool {
+        let (now, epoch) = {
+            let ledger = self.network.lock();
+            let of = usize::try_from(number).ok().and_then(|number| ledger.checkpoints.get(number));
+            (ledger.epoch, of.map(|of| of.0))
+        };
+        epoch.is_some_and(|epoch| epoch < now && self.last_of(epoch) == Some(number))
+    }
+
+    /// A checkpoint that ends its epoch.
+    pub(super) fn ended(&self, number: u64) -> Option<Certified> {
+        let (summary, contents) = self.summary(number, true)?;
+        self.validators.certify(summary, 3).map(|summary| Certified { summary, contents })
+    }
+
     fn summary(&self, number: u64, next: bool) -> Option<(CheckpointSummary, CheckpointContents)> {
         let ledger = self.network.lock();
         let (epoch, digests) = ledger.checkpoints.get(usize::try_from(number).ok()?)?;
@@ -131,10 +163,8 @@ impl Transport for FakeSigned {
 
     fn epoch_end(&self, epoch: u64) -> Answer<'_, Option<SignedCheckpointSummary>> {
         Box::pin(async move {
-            let of = |one: &(u64, Vec<TransactionDigest>)| one.0 == epoch;
-            let last = self.network.lock().checkpoints.iter().rposition(of).ok_or(CallError::Lost)?;
-            let (summary, _) = self.summary(last as u64, true).ok_or(CallError::Lost)?;
-            self.validators.certify(summary, 3).map(Some).ok_or(CallError::Malformed("no quorum"))
+            let last = self.last_of(epoch).ok_or(CallError::Lost)?;
+            Ok(Some(self.ended(last).ok_or(CallError::Malformed("no quorum"))?.summary))
         })
     }
 }

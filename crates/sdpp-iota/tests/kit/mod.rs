@@ -52,13 +52,20 @@ impl World {
     /// So many coins; what becomes of the payer's questions, and of the payee's.
     pub fn new(coins: u64, [paying, paid]: [Way; 2]) -> Self {
         let network = FakeNetwork::new(CHAIN);
+        let (paying, paid) = (nodes(&network, paying), nodes(&network, paid));
+        Self::over(network, coins, [paying, paid])
+    }
+
+    /// So many coins; over these nodes, the payer's and the payee's.
+    pub fn over(network: Arc<FakeNetwork>, coins: u64, [paying, paid]: [Arc<Nodes>; 2]) -> Self {
         for _ in 0..coins {
             network.grant(address(PAYER), FUNDS / coins);
         }
         let disk = MemoryDisk::new();
-        let payer = IotaPayer::new(purse(&network, paying, &disk), 1);
+        let purse = Purse::open(paying, wallet(PAYER), Box::new(disk.open())).unwrap();
+        let payer = IotaPayer::new(Arc::new(purse), 1);
         let config = PayeeConfig { account: address(PAYEE), pay_by_ms: 60_000, committee: None };
-        let payee = IotaPayee::new(nodes(&network, paid), config, Box::new(MemoryDisk::new().open()));
+        let payee = IotaPayee::new(paid, config, Box::new(MemoryDisk::new().open()));
         let count = AtomicU64::new(1000);
         Self { network, disk, payer, payee, buyer: test_key(50), signer: test_key(51), count }
     }
