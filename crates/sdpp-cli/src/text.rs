@@ -61,6 +61,18 @@ pub(crate) fn symbol(asset: &AssetId) -> &str {
     asset.unit()
 }
 
+/// What people call a large unit of an asset, where amounts may be written in it: `0.5IOTA`.
+pub(crate) fn coin(asset: &AssetId) -> Option<&'static str> {
+    match symbol(asset) {
+        "nano" => Some("IOTA"),
+        #[cfg(feature = "evm")]
+        "uUSDC" => Some("USDC"),
+        #[cfg(feature = "evm")]
+        "wei" => Some(crate::evm::coin(asset)),
+        _ => None,
+    }
+}
+
 const fn is_leap(year: u64) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }

@@ -29,7 +29,7 @@ pub(crate) fn run(home: &Home, args: &Args) -> Result<ExitCode, Failure> {
     for product in &config.products {
         let (name, source) = config.source_of(product).map_err(|what| failed(Exit::Usage, what))?;
         let (topic, k, windows) = (&product.topic, product.k, product.windows);
-        let price = product.price.0;
+        let price = product.price.price;
         let kind = source.kind();
         let line = format!("{topic}: {price}, K = {k}, {windows} windows; from {name} ({kind})");
         let own = json!({ "topic": topic, "price": price.to_string(), "k": k, "windows": windows, "source": name, "kind": kind });

@@ -339,6 +339,34 @@ fn a_node_of_another_network_is_not_taken_for_the_one_that_is_named() {
     assert!(said.contains("eight digits, a to f small"), "{said}");
     std::fs::write(&config, format!("[iota.networks.mine]\nchain = \"{CHAIN}\"\n")).unwrap();
     market.done("buyer", &mine);
+    // What the configuration says of a known name counts, and a known name has an explorer.
+    std::fs::write(&config, format!("[iota.networks.testnet]\nchain = \"{CHAIN}\"\n")).unwrap();
+    let shown = market.lines("buyer", &["wallet", "iota", "show", "--iota-network", "testnet", "--json"]).remove(0);
+    let page = format!("https://explorer.iota.org/address/{}?network=testnet", market.buyer);
+    assert_eq!(shown["link"], page.as_str());
+}
+
+#[test]
+fn prices_and_amounts_are_written_in_iota_and_in_no_other_money() {
+    let market = Market::open("money", 20);
+    let data = market.folder.text("data");
+    let listen = ["sell", "--listen", &market.at, "--product", "feed", "--from", &data, "--rail", "iota", "--k", "10"];
+    let said = market.fails("seller", &[&listen[..], &["--price", "1USDC/1"]].concat(), 2);
+    assert!(said.contains("product 'feed': 1USDC is in USDC, and what is paid in is counted in nano"), "{said}");
+    let seller = Served::spawn(market.command("seller", &[&listen[..], &["--price", "0.001IOTA/1"]].concat()));
+    let address = seller.url();
+    assert!(seller.said().contains("feed: 1000000 nano per message"), "{}", seller.said());
+    let said = market.fails("buyer", &["buy", &address, "--budget", "1ETH"], 2);
+    assert!(said.contains("write how many nano"), "{said}");
+    let out = market.folder.text("bought");
+    market.done("buyer", &["buy", &address, "--budget", "0.01IOTA", "--to", &out]);
+    assert_eq!((market.delivered("bought"), market.has(&market.seller) - FUNDS), (10, 10 * PRICE));
+    market.done("buyer", &["wallet", "iota", "send", &market.seller, "0.5IOTA"]);
+    assert_eq!(market.has(&market.seller), FUNDS + 10 * PRICE + 500_000_000);
+    market.done("seller", &["status", "price", "feed", "0.002IOTA/1"]);
+    let said = market.fails("seller", &["status", "price", "feed", "1USDC/1"], 5);
+    assert!(said.contains("write how many nano"), "{said}");
+    seller.stop();
 }
 
 #[test]

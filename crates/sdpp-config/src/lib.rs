@@ -10,9 +10,11 @@ use sdpp_log::VerifierKey;
 use sdpp_proto::money::Amount;
 use serde::{Deserialize, Deserializer};
 
+mod amount;
 mod duration;
 mod price;
 
+pub use amount::AskedAmount;
 pub use duration::duration_ms;
 pub use price::{AskedPrice, told};
 

@@ -35,14 +35,14 @@ pub(crate) fn address(data: &[u8]) {
 pub(crate) fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(price) = text.parse::<AskedPrice>() {
-        assert!(price.0.per > 0);
+        assert!(price.price.per > 0);
         assert_eq!(price.to_string().parse(), Ok(price), "a price is written as it is read");
     }
     let Ok(config) = Config::parse(text) else { return };
     for product in &config.products {
         let (name, source) = config.source_of(product).expect("it was checked");
         assert_eq!(config.sources.get(name), Some(source));
-        assert!(source.kind() != "nothing" && product.price.0.per > 0);
+        assert!(source.kind() != "nothing" && product.price.price.per > 0);
         assert_eq!(config.products.iter().filter(|other| other.topic == product.topic).count(), 1);
     }
 }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use sdpp::address::Address;
+use sdpp_config::AskedAmount;
 use sdpp_proto::codec::StatementId;
 use sdpp_proto::money::Amount;
 use sdpp_proto::suite::Suite;
@@ -50,9 +51,9 @@ pub(super) struct Want {
     /// How many messages; until Ctrl-C or the end of the budget if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) count: Option<u64>,
-    /// Most to spend, in the seller's units; what the count costs if not given.
-    #[arg(long, value_name = "AMOUNT", value_parser = show::amount)]
-    pub(super) budget: Option<Amount>,
+    /// Most to spend, in the seller's units or like 0.5IOTA; what the count costs if not given.
+    #[arg(long, value_name = "AMOUNT", value_parser = show::asked)]
+    pub(super) budget: Option<AskedAmount>,
     /// Outstanding windows to ask for; as many as the product allows if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) windows: Option<u32>,

@@ -7,7 +7,7 @@ use sdpp::journal::Journal;
 use sdpp_ledger::{DirectPayer, LedgerRecords, LedgerTerms, RAIL_VOUCHER, VoucherPayer};
 use sdpp_proto::identity::SigningKey;
 use sdpp_proto::money::{Amount, AssetId};
-use sdpp_proto::statement::{PayOption, Product, RecordOffer};
+use sdpp_proto::statement::{PayOption, RecordOffer};
 use sdpp_proto::suite::Suite;
 use sdpp_rail::{Payer, Records};
 
@@ -102,16 +102,14 @@ impl Desk {
         Ok(Self { role, key, money, remote, records, option: option.clone(), asset: option.asset.clone() })
     }
 
-    /// Makes sure that the buyer can pay so much for this product.
-    pub(super) async fn fund(&self, product: &Product, needed: Amount) -> Result<(), Failure> {
+    /// Makes sure that the buyer can pay so much, in so many windows.
+    #[cfg_attr(not(feature = "iota"), expect(unused_variables, reason = "only IOTA takes a fee for each window"))]
+    pub(super) async fn fund(&self, needed: Amount, windows: u128) -> Result<(), Failure> {
         match (&self.money, &self.remote) {
             #[cfg(feature = "evm")]
             (Money::Evm(account), _) => account.fund(&self.option, needed).await,
             #[cfg(feature = "iota")]
-            (Money::Iota(account), _) => {
-                let window = product.exposure(1).map_or(1, Amount::get);
-                account.fund(needed, needed.get().div_ceil(window.max(1))).await
-            }
+            (Money::Iota(account), _) => account.fund(needed, windows).await,
             (Money::Ledger, Some(remote)) => fund(remote, &self.asset, needed).await,
             (Money::Ledger, None) => Ok(()),
         }

@@ -8,7 +8,7 @@ use sdpp::buyer::{Agreed, Buyer, Purchase, Reconnect, Request};
 use sdpp::journal::{Journal, order_stream};
 use sdpp_proto::buyer::Ended as How;
 use sdpp_proto::codec::StatementId;
-use sdpp_proto::money::{Amount, Unit};
+use sdpp_proto::money::{Amount, AssetId, Unit};
 use sdpp_proto::offence::{Fault, Offence, Reason};
 use sdpp_proto::statement::{Form, PayOption, Product, RecordOffer, RecordPolicy, Terms};
 use serde_json::json;
@@ -32,7 +32,7 @@ use crate::exit::{Exit, failed};
 use crate::home::Home;
 use crate::ledger::Failure;
 use crate::ledger::station::Ending;
-use crate::text::symbol;
+use crate::text::{coin, symbol};
 use crate::visit::{self, exit_of, explain, option_of, product_of};
 use crate::watch::Watch;
 use crate::ways::chain_of;
@@ -57,7 +57,7 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
     let config = home.config()?.buyer;
     let product = for_sale(product_of(&asked.menu, topic)?)?;
     let option = option_of(&asked.menu, args.how.rail.or(config.rail), args.how.asset.as_deref())?;
-    let limit = limit(args, product)?;
+    let limit = limit(args, (product, &option.asset))?;
     let wanted = Wanted { option, offer: &asked.menu.records, records: args.how.records };
     let record = record(args, wanted.records(&config)?);
     let request = request((args, &config), (product, option), (limit, record))?;
@@ -73,7 +73,8 @@ async fn place(home: &Home, args: &Args, address: &Address) -> Result<ExitCode, 
         return Ok(ExitCode::SUCCESS);
     }
     let desk = Desk::open(home, &args.ways, &wanted).await?;
-    desk.fund(product, limit).await?;
+    let window = product.exposure(1).map_or(1, Amount::get);
+    desk.fund(limit, limit.get().div_ceil(window.max(1))).await?;
     let mut watch = Watch::open(args.how.metrics.or(config.metrics)).await?;
     watch.follow(desk.followed());
     let (journal, number) = journals::fresh(home, args.how.journal)?;
@@ -153,9 +154,12 @@ pub(crate) async fn terms_of(journal: &Journal, order: &StatementId) -> Result<(
 }
 
 /// Most that will be spent.
-fn limit(args: &Args, product: &Product) -> Result<Amount, Failure> {
+fn limit(args: &Args, (product, asset): (&Product, &AssetId)) -> Result<Amount, Failure> {
     match (args.want.budget, args.want.count) {
-        (Some(budget), _) => Ok(budget),
+        (Some(budget), _) => {
+            budget.check(coin(asset), symbol(asset)).map_err(|what| failed(Exit::Usage, what))?;
+            Ok(budget.amount)
+        }
         (None, Some(count)) => product.cost(count).ok_or_else(|| {
             let what = match product.unit {
                 Unit::Second => "what messages cost is not known before, where time is paid".to_owned(),

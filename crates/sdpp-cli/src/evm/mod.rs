@@ -36,7 +36,7 @@ pub(crate) use audit::check as audit;
 pub(crate) use cost::costs;
 pub(crate) use grace::check as check_grace;
 pub(crate) use network::Chain;
-pub(crate) use unit::{is_meant, is_usdc};
+pub(crate) use unit::{coin, is_meant, is_usdc};
 
 use self::network::Network;
 

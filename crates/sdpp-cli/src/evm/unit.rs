@@ -36,7 +36,8 @@ pub(crate) fn human(asset: &AssetId, units: u128) -> Option<String> {
     Some(format!("{} {name}", decimal(units, decimals)))
 }
 
-fn coin(asset: &AssetId) -> &'static str {
+/// Name of a chain's own coin.
+pub(crate) fn coin(asset: &AssetId) -> &'static str {
     let chain = asset.as_str().strip_prefix("eip155:").and_then(|rest| rest.split_once('/')).map(|(chain, _)| chain);
     let network = NETWORKS.iter().find(|network| chain == Some(network.chain.to_string().as_str()));
     network.map_or("coins", |network| network.coin)

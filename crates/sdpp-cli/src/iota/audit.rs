@@ -11,6 +11,7 @@ use sdpp_proto::money::Amount;
 use sdpp_proto::statement::{AnyStatement, Invoice, Kind, Payment, Signed, Statement, Terms};
 use sdpp_rail::{Durability, RecordId, SqliteStore};
 
+use super::network::Network;
 use super::{RAIL, RECORDS, Tangle, purse_of};
 use crate::audit::{Check, State};
 use crate::buy::journals::Found;
@@ -28,7 +29,7 @@ pub(crate) async fn check(home: &Home, tangle: &Tangle, found: &Found) -> Result
     if terms.option.rail == RAIL {
         let chain = IotaTerms::parse(&terms.option.terms).map_err(|error| failed(Exit::Refused, error.to_string()))?;
         let network = tangle.reach_of(&home.config()?, &chain.chain).await?;
-        checks.push(payments(&network.nodes, &terms, &entries).await?);
+        checks.push(payments(&network, &terms, &entries).await?);
     }
     if offer.backend == RECORDS {
         let network = tangle.reach(&home.config()?).await?;
@@ -56,19 +57,20 @@ fn parsed<T: Statement>(entry: &Entry, kind: Kind) -> Option<Signed<T>> {
 }
 
 /// Each payment is a transaction that moved what its invoice asked for.
-async fn payments(nodes: &Arc<Nodes>, terms: &Terms, entries: &[Entry]) -> Result<Check, Failure> {
+async fn payments(network: &Network, terms: &Terms, entries: &[Entry]) -> Result<Check, Failure> {
     const WHAT: &str = "payments";
     let invoices: Vec<Signed<Invoice>> = entries.iter().filter_map(|entry| parsed(entry, Kind::Invoice)).collect();
     let payee = address_of(&terms.option.address);
-    let (mut before, mut there, mut missing) = (Amount::ZERO, 0u64, 0u64);
+    let (mut before, mut there, mut missing, mut last) = (Amount::ZERO, 0u64, 0u64, None);
     for payment in entries.iter().filter_map(|entry| parsed::<Payment>(entry, Kind::Payment)) {
         let amount = payment.total.saturating_sub(before);
         before = payment.total;
         let Some(proof) = &payment.proof else { continue };
         let proof = TransferProof::decode(proof).map_err(|error| failed(Exit::Refused, error.to_string()))?;
         let digest = proof.digest();
-        let found = nodes.find(&digest).await;
+        let found = network.nodes.find(&digest).await;
         let found = found.map_err(|_| failed(Exit::Unreachable, "the nodes of IOTA do not answer"))?;
+        last = Some(digest);
         let Some(receipt) = found else {
             missing = missing.saturating_add(1);
             continue;
@@ -90,7 +92,9 @@ async fn payments(nodes: &Arc<Nodes>, terms: &Terms, entries: &[Entry]) -> Resul
             }
         }
     }
-    let text = format!("{there} transactions paid {before} nano");
+    let page = last.and_then(|digest| network.explorer(&digest.to_string()));
+    let page = page.map(|page| format!(", the last one {page}")).unwrap_or_default();
+    let text = format!("{there} transactions paid {before} nano{page}");
     Ok(match missing {
         0 => Check::new(WHAT, State::Good, text),
         more => Check::new(WHAT, State::Missing, format!("{text}; {more} more are at no node: nodes drop old ones")),

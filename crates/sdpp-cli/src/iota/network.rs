@@ -139,8 +139,15 @@ impl Tangle {
 impl Network {
     /// Where a transaction can be seen, for networks that have an explorer.
     pub(crate) fn explorer(&self, digest: &str) -> Option<String> {
-        EXPLORED
-            .contains(&self.name.as_str())
-            .then(|| format!("https://explorer.iota.org/txblock/{digest}?network={}", self.name))
+        self.page(&format!("txblock/{digest}"))
+    }
+
+    /// The same of an account.
+    pub(crate) fn account_page(&self, address: &str) -> Option<String> {
+        self.page(&format!("address/{address}"))
+    }
+
+    fn page(&self, of: &str) -> Option<String> {
+        EXPLORED.contains(&self.name.as_str()).then(|| format!("https://explorer.iota.org/{of}?network={}", self.name))
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use sdpp_config::AskedAmount;
 use sdpp_iota::{Deed, Spent, Wallet, address_of};
 use sdpp_proto::money::Amount;
 use sdpp_rail::RailError;
@@ -30,9 +31,9 @@ pub(crate) enum Verb {
     Send {
         /// To whom: 0x and 64 digits.
         to: String,
-        /// How much, in nanos: 1 000 000 000 are one IOTA.
-        #[arg(value_parser = show::amount)]
-        amount: Amount,
+        /// How much: 0.5IOTA, or in nanos, of which 1 000 000 000 are one IOTA.
+        #[arg(value_parser = show::asked)]
+        amount: AskedAmount,
     },
 }
 
@@ -52,7 +53,10 @@ impl At<'_> {
             Verb::New => self.made(&key::make(&folder)?, "made"),
             Verb::Import { file } => self.made(&key::import(&folder, file)?, "taken"),
             Verb::Show => return self.show().await,
-            Verb::Send { to, amount } => self.send(to, *amount).await?,
+            Verb::Send { to, amount } => {
+                amount.check(Some("IOTA"), "nano").map_err(|what| failed(Exit::Usage, what))?;
+                self.send(to, amount.amount).await?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -77,15 +81,17 @@ impl At<'_> {
         let coins = coins.map_err(|_| failed(Exit::Unreachable, format!("{} does not answer", network.place)))?;
         let has: u128 = coins.iter().map(|coin| u128::from(coin.balance)).sum();
         let (name, chain) = (&network.name, network.nodes.chain());
+        let page = network.account_page(&address.to_string());
+        let link = page.as_ref().map(|page| format!("\nseen at   {page}")).unwrap_or_default();
         let people = format!(
-            "account   {address}\nnetwork   {name} (IOTA network {chain}) at {}\nIOTA      {} ({has} nano) in {} coins",
+            "account   {address}\nnetwork   {name} (IOTA network {chain}) at {}\nIOTA      {} ({has} nano) in {} coins{link}",
             network.place,
             human(has),
             coins.len()
         );
         let programs = json!({
             "account": address.to_string(), "network": name, "chain": chain, "asset": sdpp_iota::asset(chain).as_str(),
-            "free": has.to_string(), "coins": coins.len(),
+            "free": has.to_string(), "coins": coins.len(), "link": page,
         });
         self.out.tell(&people, &programs);
         Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use sdpp_config::AskedAmount;
 use sdpp_ledger::entry::{Record, asset_id};
 use sdpp_ledger::{Body, Channel, ChannelState, Entry};
 use sdpp_proto::codec::ChannelId;
@@ -41,6 +42,12 @@ pub(crate) fn amount(text: &str) -> Result<Amount, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let amount = text.parse().ok().filter(|amount| digits && *amount > 0).map(Amount::new);
     amount.ok_or_else(|| format!("'{text}' is not an amount: write a whole number of units, for example 1000000"))
+}
+
+/// More than nothing, in smallest units or in what people count in.
+pub(crate) fn asked(text: &str) -> Result<AskedAmount, String> {
+    let asked: AskedAmount = text.parse()?;
+    if asked.amount.is_zero() { Err(format!("'{text}' is nothing: write more")) } else { Ok(asked) }
 }
 
 /// The kind of an entry.

@@ -44,7 +44,7 @@ fn product(id: u32, asked: &config::Product, source: &config::Source) -> Product
         when_stalled: if asked.skip_when_stalled { Stalled::Skip } else { Stalled::Buffer },
         cadence_ms: limits.cadence,
         licence: asked.licence.clone(),
-        ..Product::new(asked.topic.clone(), asked.price.0)
+        ..Product::new(asked.topic.clone(), asked.price.price)
     }
 }
 

@@ -13,9 +13,10 @@ use super::money::Till;
 use super::sources::Sources;
 use super::{Args, durability, offers, told};
 use crate::config::Config;
+use crate::exit::{Exit, failed};
 use crate::home::{Home, Role, RoleHome};
 use crate::ledger::Failure;
-use crate::text::symbol;
+use crate::text::{coin, symbol};
 use sdpp_config::{AskedPrice, told as price};
 
 /// A seller's things, and the configuration that they were made from.
@@ -55,6 +56,11 @@ impl Shop {
 
     /// What a configuration has on sale; from now on it counts.
     fn sell_by(&mut self, config: Config) -> Result<Vec<Offer>, Failure> {
+        let (coin, unit) = (coin(&self.till.asset), symbol(&self.till.asset));
+        for product in &config.products {
+            let checked = product.price.amount().check(coin, unit);
+            checked.map_err(|what| failed(Exit::Usage, format!("product '{}': {what}", product.topic)))?;
+        }
         let mut offers = offers::offers(&config, &mut self.sources)?;
         for offer in offers.iter_mut().filter(|offer| self.paused.contains(&offer.product.topic)) {
             // Whoever reads it there locks no deposit for an order that is refused.
