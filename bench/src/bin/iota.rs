@@ -41,7 +41,7 @@ fn run() -> Result<(), Failure> {
         let coin = coins.first().ok_or("no coin")?.reference;
         let window = Window { payee: Wallet::from_seed(&[9; 32]).address(), amount: 1, record: vec![3; 38] };
         let deed = Arc::new(Deed::Pay(window));
-        let gas = Gas { coins: vec![coin], price: 1_000, budget: 50_000_000, expires: Some(0) };
+        let gas = Gas { coins: vec![coin], sponsor: None, price: 1_000, budget: 50_000_000, expires: Some(0) };
         let begun = Instant::now();
         let transaction = build(wallet.address(), &deed, &gas)?;
         let signed = wallet.sign(&transaction)?;

@@ -15,7 +15,7 @@ mod kit;
 
 use std::process::{Command, Output, Stdio};
 
-use fake::{CHAIN, FakeNode, Fault};
+use fake::{CHAIN, FakeNode, Fault, TOKEN};
 use kit::*;
 use serde_json::Value;
 
@@ -275,7 +275,7 @@ fn what_goes_wrong_is_said_with_what_to_do_next() {
     let (dear, small) = (other.url(), market.wallet("small", "buyer"));
     market.done("small", &["wallet", "iota", "send", &market.seller, &(FUNDS - 70_000_000).to_string()]);
     let said = market.fails("small", &["buy", &dear, "--count", "100"], 8);
-    assert!(said.contains("its 100 windows 0.19804 IOTA of fees"), "{said}");
+    assert!(said.contains("its 100 windows 0.19804 IOTA of fees, and 0.1 IOTA has to be there to the end"), "{said}");
     assert!(market.has(&small) > 50_000_000);
     other.stop();
     let mut unnamed = market.command("buyer", &["buy", &address, "--count", "10"]);
@@ -367,6 +367,32 @@ fn prices_and_amounts_are_written_in_iota_and_in_no_other_money() {
     let said = market.fails("seller", &["status", "price", "feed", "1USDC/1"], 5);
     assert!(said.contains("write how many nano"), "{said}");
     seller.stop();
+}
+
+#[test]
+fn where_a_gas_station_pays_the_fees_a_buyer_needs_no_more_than_the_price() {
+    let market = Market::open("station", 40);
+    (0..8).for_each(|_| market.node.network.grant(market.node.station.address(), FUNDS));
+    let seller = market.selling(&["--rail", "iota"]);
+    let (address, out) = (seller.url(), market.folder.text("bought"));
+    let mut poor = market.command("poor", &["wallet", "iota", "new", "--as", "buyer", "--json"]);
+    let made: Value = serde_json::from_slice(&poor.output().unwrap().stdout).unwrap();
+    let account = text(&made["account"]);
+    market.node.network.grant(account.parse().unwrap(), 40 * PRICE);
+    let (config, url) = (market.folder.path("poor/sdpp.toml"), market.node.url());
+    std::fs::write(&config, format!("[iota]\nnetwork = \"mine\"\n[iota.networks.mine]\ngas_station = \"{url}\"\n"))
+        .unwrap();
+    let quote = market.lines("poor", &["quote", &address, "--count", "40", "--json"]).remove(0);
+    assert!(quote["fees_nano"] == "0", "{quote}");
+    let mut buying = market.command("poor", &["buy", &address, "--count", "40", "--to", &out]);
+    let bought = buying.env("SDPP_IOTA_GAS_TOKEN", TOKEN).output().unwrap();
+    assert!(bought.status.success(), "{}", stderr(&bought));
+    assert_eq!((market.delivered("bought"), market.has(account)), (40, 0));
+    assert_eq!(market.has(&market.seller), FUNDS + 40 * PRICE);
+    let audit = market.lines("poor", &["audit", "--json"]);
+    assert!(audit.iter().all(|row| row["verdict"] == "clean"), "{audit:?}");
+    seller.stop();
+    market.is_sound();
 }
 
 #[test]

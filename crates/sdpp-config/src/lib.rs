@@ -143,6 +143,8 @@ pub struct IotaNetwork {
     pub chain: Option<String>,
     /// Its nodes: JSON-RPC over HTTP. The next one is asked where one does not answer.
     pub rpc: Vec<String>,
+    /// A gas station, which pays the gas: its URL. `SDPP_IOTA_GAS_TOKEN` is what it knows its users by.
+    pub gas_station: Option<String>,
     /// Records are kept in objects that no node drops, whose storage is paid for good.
     pub keep_records: bool,
 }

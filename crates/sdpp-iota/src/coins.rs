@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use iota_sdk_types::{
-    Address, ExecutionStatus, ObjectId, ObjectOut, ObjectReference, Owner, TransactionEffectsV1, Version,
+    Address, ExecutionStatus, GasCostSummary, ObjectId, ObjectOut, ObjectReference, Owner, TransactionEffectsV1,
+    Version,
 };
 
 use crate::deed::{Deed, Gas};
@@ -123,7 +124,7 @@ impl Pool {
 
     /// Nothing is known of these coins any more: they are looked for again.
     pub(crate) fn give_back(&mut self, gas: &Gas) {
-        for coin in &gas.coins {
+        for coin in gas.own() {
             self.busy.remove(&coin.object_id);
         }
     }
@@ -143,23 +144,27 @@ impl Pool {
 
     /// A transaction was executed: what is left of its coins, and new ones.
     pub(crate) fn settle(&mut self, owner: Address, (deed, gas): (&Deed, &Gas), effects: &TransactionEffectsV1) {
-        let had: Vec<Option<u64>> = gas.coins.iter().map(|coin| self.busy.remove(&coin.object_id)).collect();
+        let had: Vec<Option<u64>> = gas.own().iter().map(|coin| self.busy.remove(&coin.object_id)).collect();
         // What an earlier life has sent had nobody knows how much: it is listed again.
         let sum = had.into_iter().try_fold(0u64, |sum, had| sum.checked_add(had.filter(|had| *had > 0)?));
         let Some(sum) = sum else { return };
-        let cost = effects.gas_cost_summary.clone();
+        // Somebody else's gas takes nothing from these coins.
+        let (cost, budget) = match gas.sponsor {
+            Some(_) => (GasCostSummary::default(), 0),
+            None => (effects.gas_cost_summary.clone(), gas.budget),
+        };
         let (mut left, mut each) = (sum, 0);
         if effects.status == ExecutionStatus::Success {
             if let Deed::Divide(parts) = deed {
                 // Its budget is no part of the gas coin while a transaction runs.
-                each = sum.saturating_sub(gas.budget).checked_div(*parts).unwrap_or(0);
+                each = sum.saturating_sub(budget).checked_div(*parts).unwrap_or(0);
                 left = left.saturating_sub(each.saturating_mul(parts.saturating_sub(1)));
             }
             left = left.saturating_sub(deed.amount());
         }
         let spent = cost.computation_cost.saturating_add(cost.storage_cost);
         left = left.saturating_add(cost.storage_rebate).saturating_sub(spent);
-        let first = gas.coins.first().map(|coin| coin.object_id);
+        let first = gas.own().first().map(|coin| coin.object_id);
         let own = effects.changed_objects.iter().filter_map(|changed| {
             let ObjectOut::ObjectWrite { digest, owner: Owner::Address(to) } = changed.output_state else {
                 return None;

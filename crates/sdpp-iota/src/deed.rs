@@ -49,11 +49,13 @@ impl Window {
     }
 }
 
-/// What a transaction's gas is paid with. The money comes from the same coins.
+/// What a transaction's gas is paid with. The money comes from the same coins, unless somebody else pays the gas.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Gas {
     /// Coins, each at the version that it has; what is left of them is one coin, the first.
     pub coins: Vec<ObjectReference>,
+    /// Somebody else whose coins they are.
+    pub sponsor: Option<Sponsored>,
     /// Nanos for a unit of gas.
     pub price: u64,
     /// Most nanos that may be spent.
@@ -62,10 +64,25 @@ pub struct Gas {
     pub expires: Option<u64>,
 }
 
+/// Who pays the gas of somebody else's transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sponsored {
+    /// Who does.
+    pub by: Address,
+    /// The payer's own coins, which the money comes from; what is left of them is one coin, the first. None where no money
+    /// moves.
+    pub money: Vec<ObjectReference>,
+}
+
 impl Gas {
-    /// Which coins, at which versions.
+    /// The payer's own coins.
+    pub fn own(&self) -> &[ObjectReference] {
+        self.sponsor.as_ref().map_or(&self.coins, |sponsor| &sponsor.money)
+    }
+
+    /// Which of the payer's own coins, at which versions.
     pub fn versions(&self) -> Vec<(ObjectId, u64)> {
-        self.coins.iter().map(|coin| (coin.object_id, coin.version.as_u64())).collect()
+        self.own().iter().map(|coin| (coin.object_id, coin.version.as_u64())).collect()
     }
 }
 
@@ -118,9 +135,22 @@ impl Deed {
     }
 }
 
-fn transfer(builder: &mut TransactionBuilder, to: Address, amount: u64) {
-    builder.split_coins(Argument::Gas, [amount]).assign("coin");
+/// The coin that money comes from, with all others put into it.
+fn source(builder: &mut TransactionBuilder, gas: &Gas) -> Result<Argument, BadDeed> {
+    let Some(sponsor) = &gas.sponsor else { return Ok(Argument::Gas) };
+    let (first, rest) = sponsor.money.split_first().ok_or(BadDeed::BadGas)?;
+    let coin = builder.input(Input::ImmutableOrOwned(*first));
+    if !rest.is_empty() {
+        builder.merge_coins(coin, rest.to_vec());
+    }
+    Ok(coin)
+}
+
+fn transfer(builder: &mut TransactionBuilder, gas: &Gas, (to, amount): (Address, u64)) -> Result<(), BadDeed> {
+    let source = source(builder, gas)?;
+    builder.split_coins(source, [amount]).assign("coin");
     builder.transfer_objects(to, [assigned("coin")]);
+    Ok(())
 }
 
 /// Whoever reads the transaction sees a call with the record as its typed argument; its result is of no use.
@@ -148,19 +178,25 @@ fn keep(builder: &mut TransactionBuilder, bytes: &[u8]) -> Result<(), BadDeed> {
 /// [`BadDeed`].
 pub fn build(payer: Address, deed: &Deed, gas: &Gas) -> Result<Transaction, BadDeed> {
     deed.check()?;
-    if gas.coins.is_empty() || gas.coins.len() > limits::GAS_COINS_MAX {
+    if gas.coins.is_empty() || gas.coins.len().max(gas.own().len()) > limits::GAS_COINS_MAX {
         return Err(BadDeed::BadGas);
     }
     let mut builder = TransactionBuilder::new(payer);
     match deed {
         Deed::Pay(window) => {
-            transfer(&mut builder, window.payee, window.amount);
+            transfer(&mut builder, gas, (window.payee, window.amount))?;
             record(&mut builder, &window.record);
         }
         Deed::Record(bytes) => record(&mut builder, bytes),
         Deed::Keep(bytes) => keep(&mut builder, bytes)?,
-        Deed::Divide(parts) => drop(builder.divide_coin(Argument::Gas, *parts)),
-        Deed::Send { to, amount } => transfer(&mut builder, *to, *amount),
+        Deed::Divide(parts) => {
+            let source = source(&mut builder, gas)?;
+            builder.divide_coin(source, *parts);
+        }
+        Deed::Send { to, amount } => transfer(&mut builder, gas, (*to, *amount))?,
+    }
+    if let Some(sponsor) = &gas.sponsor {
+        builder.sponsor(sponsor.by);
     }
     builder.gas(gas.coins.iter().cloned()).gas_budget(gas.budget).gas_price(gas.price);
     if let Some(epoch) = gas.expires {
@@ -190,7 +226,11 @@ pub(crate) fn gas_of(transaction: &Transaction) -> Option<Gas> {
         TransactionExpiration::Epoch(epoch) => Some(epoch),
         _ => return None,
     };
-    Some(Gas { coins: payment.objects.clone(), price: payment.price, budget: payment.budget, expires })
+    let TransactionKind::Programmable(program) = &inner.kind else { return None };
+    let owned = |input: &Input| if let Input::ImmutableOrOwned(coin) = input { Some(*coin) } else { None };
+    let money = || program.inputs.iter().filter_map(owned).collect();
+    let sponsor = (payment.owner != inner.sender).then(|| Sponsored { by: payment.owner, money: money() });
+    Some(Gas { coins: payment.objects.clone(), sponsor, price: payment.price, budget: payment.budget, expires })
 }
 
 /// Reads who does what in a transaction. It has to be the very one that [`build`] makes
@@ -202,7 +242,6 @@ pub fn matched(transaction: &Transaction) -> Result<(Address, Deed, Gas), NoDeed
     let Transaction::V1(inner) = transaction else { return Err(NoDeed) };
     let TransactionKind::Programmable(program) = &inner.kind else { return Err(NoDeed) };
     let gas = gas_of(transaction).ok_or(NoDeed)?;
-    // A payer's own coins: with somebody else's the rebuilt transaction has another owner.
     let is_it = |deed: &Deed| build(inner.sender, deed, &gas).ok().as_ref() == Some(transaction);
     guesses(program).into_iter().find(is_it).map(|deed| (inner.sender, deed, gas.clone())).ok_or(NoDeed)
 }
@@ -210,11 +249,11 @@ pub fn matched(transaction: &Transaction) -> Result<(Address, Deed, Gas), NoDeed
 /// What the inputs may be of, whatever is done with them.
 fn guesses(program: &ProgrammableTransaction) -> Vec<Deed> {
     let pure = |input: &Input| if let Input::Pure(bytes) = input { Some(bytes.clone()) } else { None };
-    let inputs: Option<Vec<_>> = program.inputs.iter().map(pure).collect();
+    let inputs: Vec<_> = program.inputs.iter().filter_map(pure).collect();
     let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_le_bytes);
     let address = |bytes: &[u8]| bytes.try_into().ok().map(Address::new);
     let bytes = |bytes: &[u8]| bcs::from_bytes::<Vec<u8>>(bytes).ok();
-    match inputs.unwrap_or_default().as_slice() {
+    match inputs.as_slice() {
         [one] => bytes(one).map(Deed::Record).into_iter().chain(number(one).map(Deed::Divide)).collect(),
         [one, other] => {
             let sent = number(one).zip(address(other)).map(|(amount, to)| Deed::Send { to, amount });

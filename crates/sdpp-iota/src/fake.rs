@@ -8,6 +8,7 @@
 mod answer;
 mod execute;
 mod grpc;
+mod station;
 mod validators;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use iota_sdk_types::{Address, ObjectDigest, ObjectId, SenderSignedTransaction, TransactionDigest, TransactionEffects};
 
 pub use grpc::FakeGrpc;
+pub use station::FakeStation;
 pub use validators::{FakeSigned, FakeValidators};
 
 use crate::json::{Body, Line};

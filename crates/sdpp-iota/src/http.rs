@@ -45,26 +45,32 @@ impl HttpLine {
     async fn ask(&self, body: Vec<u8>, executes: bool) -> Result<Vec<u8>, CallError> {
         let timeout = if executes { limits::EXECUTE_TIMEOUT } else { limits::CALL_TIMEOUT };
         let asked = self.client.post(self.url.clone()).header(header::CONTENT_TYPE, "application/json").body(body);
-        let mut answer = asked.timeout(timeout).send().await.map_err(|error| why(&error))?;
+        let answer = asked.timeout(timeout).send().await.map_err(|error| why(&error))?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::TOO_MANY_REQUESTS => return Err(CallError::Busy),
             status if status.is_server_error() => return Err(CallError::Lost),
             _ => return Err(CallError::Malformed("its status")),
         }
-        let mut body = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(|_| CallError::Lost)? {
-            body.extend_from_slice(&piece);
-            if body.len() > limits::ANSWER_BYTES_MAX {
-                return Err(CallError::Malformed("it is too long"));
-            }
-        }
-        Ok(body)
+        body_of(answer).await
     }
 }
 
-fn why(error: &reqwest::Error) -> CallError {
+/// What a failed request may have done.
+pub(crate) fn why(error: &reqwest::Error) -> CallError {
     if error.is_connect() { CallError::Unreachable } else { CallError::Lost }
+}
+
+/// Reads an answer's body, as far as it may be long.
+pub(crate) async fn body_of(mut answer: reqwest::Response) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(|_| CallError::Lost)? {
+        body.extend_from_slice(&piece);
+        if body.len() > limits::ANSWER_BYTES_MAX {
+            return Err(CallError::Malformed("it is too long"));
+        }
+    }
+    Ok(body)
 }
 
 impl Line for HttpLine {

@@ -27,13 +27,14 @@ mod receipt;
 mod record;
 mod records;
 mod sent;
+mod station;
 mod terms;
 mod wallet;
 mod witness;
 
 pub use iota_sdk_types::Address as IotaAddress;
 
-pub use deed::{BadDeed, Deed, Gas, NoDeed, Window, build, matched};
+pub use deed::{BadDeed, Deed, Gas, NoDeed, Sponsored, Window, build, matched};
 #[cfg(feature = "grpc")]
 pub use grpc::Grpc;
 pub use http::{BadUrl, HttpLine};
@@ -47,6 +48,7 @@ pub use receipt::{NotDone, Receipt, executed, verify};
 pub use record::Record;
 pub use records::{IotaRecords, Lasting, digest_of};
 pub use sent::kept_proof;
+pub use station::{GasStation, HttpStation, Reserved};
 pub use terms::{BadTerms, DECIMALS, IotaTerms, RAIL, address_of, asset, is_chain};
 pub use wallet::{BadKey, Wallet};
 pub use witness::{BadCommittee, Committee};

@@ -30,6 +30,10 @@ pub const PRICES_FOR: Duration = Duration::from_secs(60);
 pub const COIN_WAIT: Duration = Duration::from_secs(60);
 /// How often it looks meanwhile which coins there are.
 pub const COIN_LOOK: Duration = Duration::from_secs(1);
+/// How long a gas station is asked to set gas aside: as long as it does at most.
+pub const RESERVED_FOR: Duration = Duration::from_secs(600);
+/// Looks for what a gas station says that it has executed.
+pub const LOOKS_MAX: u32 = 5;
 /// Most nanos for the gas of one transaction, until a dry run says less: 0.05 IOTA.
 pub const BUDGET: u64 = 50_000_000;
 /// Least nanos for it, whatever a dry run says.

@@ -11,15 +11,16 @@ use iota_sdk_types::{Address, ExecutionStatus, ObjectReference, Transaction, Tra
 use sdpp_proto::codec::Bytes32;
 use sdpp_rail::{RailError, Store, StoreError};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::coins::{Picked, Pool};
-use crate::deed::{Deed, Gas, Window, build, matched};
+use crate::deed::{Deed, Gas, Sponsored, Window, build, matched};
 use crate::limits;
 use crate::node::{CallError, Coin, Estimate};
 use crate::nodes::{Executed, Nodes};
 use crate::receipt::{Receipt, executed, read};
 use crate::sent::{Fate, RECORD, Sent, Sheets, what};
+use crate::station::{GasStation, Reserved};
 use crate::wallet::Wallet;
 
 /// The epoch, and the price of gas in it.
@@ -42,6 +43,8 @@ struct Inside {
 pub struct Purse {
     nodes: Arc<Nodes>,
     wallet: Wallet,
+    /// Who pays the gas.
+    station: Option<Arc<dyn GasStation>>,
     inside: Mutex<Inside>,
     /// A coin came free.
     freed: Notify,
@@ -67,7 +70,13 @@ impl Purse {
         let sheets = Sheets::open(store)?;
         let pool = Pool::resumed(sheets.coins());
         let inside = Mutex::new(Inside { sheets, pool, prices: None, budget: None });
-        Ok(Self { nodes, wallet, inside, freed: Notify::new() })
+        Ok(Self { nodes, wallet, station: None, inside, freed: Notify::new() })
+    }
+
+    /// The same, with a station that pays the gas. Where it does not, the account does.
+    #[must_use]
+    pub fn sponsored_by(self, station: Arc<dyn GasStation>) -> Self {
+        Self { station: Some(station), ..self }
     }
 
     /// The account.
@@ -161,8 +170,9 @@ impl Purse {
     pub async fn prepare(&self, windows: u64, amount: u64) -> Result<(), RailError> {
         let prices = self.prices().await?;
         self.refresh().await?;
-        let budget = self.budget(&Deed::Divide(limits::PARTS_MAX), prices);
-        let needed = amount.saturating_add(self.budget(&Deed::Pay(Window::nothing()), prices));
+        let own = |deed| if self.station.is_some() { 0 } else { self.budget(deed, prices) };
+        let budget = own(&Deed::Divide(limits::PARTS_MAX));
+        let needed = amount.saturating_add(own(&Deed::Pay(Window::nothing())));
         let (have, largest) = {
             let inside = self.lock();
             (inside.pool.count(needed) as u64, inside.pool.largest(budget).cloned())
@@ -189,7 +199,7 @@ impl Purse {
         let budget = self.budget(deed, prices);
         let picked = self.lock().pool.pick(deed.amount().saturating_add(budget));
         let Picked::Coins(coins) = picked else { return Err(NOT_ENOUGH) };
-        let transaction = self.transaction(deed, &coins, (prices, budget))?;
+        let transaction = self.transaction(deed, &coins, ((prices, budget), None))?;
         let found = self.nodes.estimate(&transaction).await;
         let found = found.map_err(|error| match error {
             CallError::Refused(_) => RailError::Declined("a node says that a payment would fail: is the account new?"),
@@ -262,10 +272,14 @@ impl Purse {
         &self,
         deed: &Deed,
         coins: &[Coin],
-        (prices, budget): (Prices, u64),
+        ((prices, budget), reserved): ((Prices, u64), Option<&Reserved>),
     ) -> Result<Transaction, RailError> {
-        let coins = coins.iter().map(|coin| coin.reference).collect();
-        let gas = Gas { coins, price: prices.gas, budget, expires: Some(prices.epoch) };
+        let own = coins.iter().map(|coin| coin.reference).collect();
+        let (coins, sponsor) = match reserved {
+            Some(gas) => (gas.coins.clone(), Some(Sponsored { by: gas.sponsor, money: own })),
+            None => (own, None),
+        };
+        let gas = Gas { coins, sponsor, price: prices.gas, budget, expires: Some(prices.epoch) };
         build(self.address(), deed, &gas)
             .map_err(|_| RailError::Declined("the payment cannot be put into a transaction"))
     }
@@ -273,19 +287,22 @@ impl Purse {
     /// Signs a transaction with coins that nothing else has, and keeps it before anybody sees it.
     async fn sign(&self, name: &str, deed: &Deed) -> Result<Sent, RailError> {
         let give_up = Instant::now().checked_add(limits::COIN_WAIT);
+        let reserved = self.reserve(deed).await?;
         loop {
             let prices = self.prices().await?;
             let budget = self.budget(deed, prices);
             let freed = self.freed.notified();
-            if let Some(sent) = self.try_sign(name, deed, (prices, budget))? {
+            let gas = ((prices, budget), reserved.as_ref());
+            if let Some(sent) = self.try_sign(name, deed, gas)? {
                 return Ok(sent);
             }
             // The account may have more than is known here.
             let lags = self.refresh().await?;
-            if let Some(sent) = self.try_sign(name, deed, (prices, budget))? {
+            if let Some(sent) = self.try_sign(name, deed, gas)? {
                 return Ok(sent);
             }
-            let picked = self.lock().pool.pick(deed.amount().saturating_add(budget));
+            let needed = if reserved.is_some() { deed.amount() } else { deed.amount().saturating_add(budget) };
+            let picked = self.lock().pool.pick(needed);
             if picked == Picked::Short && !lags {
                 return Err(NOT_ENOUGH);
             }
@@ -296,26 +313,45 @@ impl Purse {
         }
     }
 
-    fn try_sign(&self, name: &str, deed: &Deed, (prices, budget): (Prices, u64)) -> Result<Option<Sent>, RailError> {
-        let needed = deed.amount().saturating_add(budget);
+    /// Has a station set gas aside; none where there is none, or it does not.
+    async fn reserve(&self, deed: &Deed) -> Result<Option<Reserved>, RailError> {
+        let Some(station) = &self.station else { return Ok(None) };
+        let budget = self.budget(deed, self.prices().await?);
+        let reserved = station.reserve(budget).await;
+        let reserved = reserved.inspect_err(|error| {
+            tracing::warn!(%error, station = station.name(), "the gas station does not pay: the account does, if it can");
+        });
+        Ok(reserved.ok().filter(|reserved| reserved.sponsor != self.address() && !reserved.coins.is_empty()))
+    }
+
+    fn try_sign(
+        &self,
+        name: &str,
+        deed: &Deed,
+        (prices, reserved): ((Prices, u64), Option<&Reserved>),
+    ) -> Result<Option<Sent>, RailError> {
+        let needed = deed.amount().saturating_add(if reserved.is_some() { 0 } else { prices.1 });
         let mut inside = self.lock();
         let coins = match inside.sheets.get(name)? {
             // Somebody else has asked for the same meanwhile.
             Some(sent) if sent.fate != Fate::Void => return Ok(Some(sent)),
             // What is recorded twice costs a fee and no more: any coin will do.
-            Some(void) if !name.starts_with(RECORD) => inside.pool.exactly(&void.gas()?.coins, needed),
+            Some(void) if !name.starts_with(RECORD) => inside.pool.exactly(void.gas()?.own(), needed),
             _ if matches!(deed, Deed::Divide(_)) => inside.pool.largest(needed).map(|coin| vec![coin.clone()]),
+            // Somebody else pays for what moves no money.
+            _ if needed == 0 => Some(Vec::new()),
             _ => match inside.pool.pick(needed) {
                 Picked::Coins(coins) => Some(coins),
                 Picked::Wait | Picked::Short => None,
             },
         };
         let Some(coins) = coins else { return Ok(None) };
-        let transaction = self.transaction(deed, &coins, (prices, budget))?;
+        let transaction = self.transaction(deed, &coins, (prices, reserved))?;
         let signed = self.wallet.sign(&transaction).map_err(|_| RailError::Declined("the wallet's key cannot sign"))?;
         let bytes = bcs::to_bytes(&signed).map_err(|_| RailError::Declined("the payment cannot be written"))?;
         let digest = Bytes32(transaction.digest().into());
-        let sent = Sent { what: what(deed), digest, fate: Fate::Open, signed: Some(bytes) };
+        let reservation = reserved.map(|reserved| reserved.reservation);
+        let sent = Sent { what: what(deed), digest, fate: Fate::Open, signed: Some(bytes), reservation };
         let versions = sent.gas()?.versions();
         inside.sheets.sign(name, &sent, &versions)?;
         inside.pool.take(&coins);
@@ -335,11 +371,42 @@ impl Purse {
                 return self.settle(name, sent, &found.ok_or(RailError::Unknown)?.effects);
             }
         }
+        if let Some(reservation) = sent.reservation {
+            return self.end_of_sponsored(name, sent, (reservation, again)).await;
+        }
         match self.nodes.execute(&sent.transaction()?).await {
             Ok(Executed::Effects(effects)) => self.settle(name, sent, &effects),
             Ok(Executed::Refused(why)) => self.refused(name, sent, &why).await,
             Err(RailError::Unavailable) if !again => Err(RailError::Unavailable),
             Err(_) => Err(RailError::Unknown),
+        }
+    }
+
+    /// The same of one whose gas a station pays: only that can have it executed, and once; what it did is looked up.
+    async fn end_of_sponsored(
+        &self,
+        name: &str,
+        sent: &Sent,
+        (reservation, again): (u64, bool),
+    ) -> Result<Spent, RailError> {
+        let asked = match &self.station {
+            Some(station) => station.execute(reservation, &sent.transaction()?).await,
+            None => Err(CallError::Unreachable),
+        };
+        let looks = if asked.is_ok() { limits::LOOKS_MAX } else { 1 };
+        for look in 0..looks {
+            if look > 0 {
+                sleep(limits::COIN_LOOK).await;
+            }
+            let found = self.nodes.find(&sent.digest()).await.map_err(|_| RailError::Unknown)?;
+            if let Some(receipt) = found {
+                return self.settle(name, sent, &receipt.effects);
+            }
+        }
+        match asked {
+            Ok(()) => Err(RailError::Unknown),
+            Err(CallError::Unreachable | CallError::Busy) if !again => Err(RailError::Unavailable),
+            Err(error) => self.refused(name, sent, &error.to_string()).await,
         }
     }
 
@@ -357,7 +424,7 @@ impl Purse {
         }
         let listed = self.nodes.coins(&self.address()).await.map_err(|_| RailError::Unknown)?;
         let own = |coin: &ObjectReference| listed.iter().find(|listed| listed.reference == *coin).cloned();
-        let untouched: Option<Vec<Coin>> = gas.coins.iter().map(own).collect();
+        let untouched: Option<Vec<Coin>> = gas.own().iter().map(own).collect();
         let fate = if untouched.is_some() { Fate::Void } else { Fate::Lost };
         let is_payment = matches!(self.deed_of(sent)?, Deed::Pay(_) | Deed::Send { .. });
         let mut inside = self.lock();

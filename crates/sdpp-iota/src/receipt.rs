@@ -55,7 +55,7 @@ pub enum NotDone {
     Amount,
     /// Another record.
     Record,
-    /// Not one signature, or one that nobody here can check.
+    /// Not one signature, or two where somebody else pays the gas, or one that nobody here can check.
     Signatures,
     /// The signature is not the sender's.
     Signature,
@@ -77,8 +77,8 @@ impl fmt::Display for NotDone {
             Self::Payee => "it is paid to somebody else",
             Self::Amount => "it is for another amount",
             Self::Record => "it is for another invoice or statement",
-            Self::Signatures => "it has not the one signature of its sender",
-            Self::Signature => "its signature is not the sender's",
+            Self::Signatures => "it has not the signatures of its sender and of whoever pays its gas",
+            Self::Signature => "its signature is not the sender's, or not that of whoever pays its gas",
             Self::OtherEffects => "its effects are those of another transaction",
             Self::Failed => "it failed on the network: nothing was paid",
             Self::NoCheckpoint => "no checkpoint has it yet",
@@ -116,9 +116,17 @@ pub fn verify(receipt: &Receipt, payer: Address, deed: &Deed) -> Result<Transact
 pub fn executed(receipt: &Receipt) -> Result<(Address, Deed, TransactionDigest), NotDone> {
     let signed: SenderSignedTransaction = read(&receipt.transaction, limits::TRANSACTION_BYTES_MAX)?;
     let signed = signed.into_signed_transaction();
-    let (sender, deed, _) = matched(&signed.transaction).map_err(NotDone::NoDeed)?;
-    let [signature] = signed.signatures.as_slice() else { return Err(NotDone::Signatures) };
-    check(&signed.transaction, signature, sender)?;
+    let (sender, deed, gas) = matched(&signed.transaction).map_err(NotDone::NoDeed)?;
+    match (signed.signatures.as_slice(), gas.sponsor.map(|sponsor| sponsor.by)) {
+        ([signature], None) => check(&signed.transaction, signature, sender)?,
+        // In whichever order they were put.
+        ([one, other], Some(sponsor)) => {
+            check(&signed.transaction, one, sender).and_then(|()| check(&signed.transaction, other, sponsor)).or_else(
+                |_| check(&signed.transaction, other, sender).and_then(|()| check(&signed.transaction, one, sponsor)),
+            )?
+        }
+        _ => return Err(NotDone::Signatures),
+    }
     let digest = signed.transaction.digest();
     let effects: TransactionEffects = read(&receipt.effects, limits::EFFECTS_BYTES_MAX)?;
     let TransactionEffects::V1(effects) = effects else { return Err(NotDone::Malformed) };

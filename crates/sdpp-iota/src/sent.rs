@@ -66,6 +66,9 @@ pub(crate) struct Sent {
     #[n(4)]
     #[cbor(with = "minicbor::bytes")]
     pub(crate) signed: Option<Vec<u8>>,
+    /// Under which number a gas station has set its gas aside; none where the payer pays it.
+    #[n(5)]
+    pub(crate) reservation: Option<u64>,
 }
 
 impl Sent {
@@ -188,7 +191,7 @@ impl Sheets {
     /// Coins of what is not over: nothing else is signed with them.
     pub(crate) fn coins(&self) -> BTreeSet<ObjectId> {
         let gas = self.open.values().filter_map(|sent| sent.gas().ok());
-        gas.flat_map(|gas| gas.coins.into_iter().map(|coin| coin.object_id)).collect()
+        gas.flat_map(|gas| gas.versions()).map(|(id, _)| id).collect()
     }
 
     /// Whether this version of a coin was signed away before.
@@ -325,7 +328,13 @@ mod tests {
     use super::*;
 
     fn sent(number: u8) -> Sent {
-        Sent { what: Bytes32([1; 32]), digest: Bytes32([number; 32]), fate: Fate::Open, signed: None }
+        Sent {
+            what: Bytes32([1; 32]),
+            digest: Bytes32([number; 32]),
+            fate: Fate::Open,
+            signed: None,
+            reservation: None,
+        }
     }
 
     #[test]

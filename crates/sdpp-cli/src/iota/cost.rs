@@ -40,6 +40,9 @@ pub(crate) async fn cost(
 
 /// Nanos that the network takes for a window.
 pub(super) async fn fee(network: &Network) -> Result<u128, Failure> {
+    if network.station.is_some() {
+        return Ok(0);
+    }
     let prices = network.nodes.prices().await;
     let (_, price) =
         prices.map_err(|_| failed(Exit::Unreachable, format!("{} does not say what gas costs", network.place)))?;
@@ -49,6 +52,13 @@ pub(super) async fn fee(network: &Network) -> Result<u128, Failure> {
 fn told(fee: u128, network: &str, bought: &Bought) -> (String, Value) {
     let windows = bought.messages.div_ceil(u64::from(bought.k.max(1)));
     let all = fee.saturating_mul(windows.into());
+    if fee == 0 {
+        let text = format!(
+            "  The order is {}. A gas station pays the fees of its {windows} windows.",
+            human(bought.due.get())
+        );
+        return (text, json!({ "fee_nano": "0", "windows": windows, "fees_nano": "0", "least_k": null }));
+    }
     let mut text = format!(
         "  The order is {}. Each window is a transaction on {network}: some {} of fee, {} for {windows} windows.",
         human(bought.due.get()),

@@ -143,7 +143,10 @@ impl Spender {
         // What was signed is nowhere else, and signed twice it locks coins: it survives what the money must survive.
         let store = Box::new(role.store(&purse_of(network.nodes.chain()), Durability::Power)?);
         let purse = Purse::open(network.nodes.clone(), wallet, store);
-        let purse = purse.map_err(|error| failed(Exit::Storage, error.to_string()))?;
+        let mut purse = purse.map_err(|error| failed(Exit::Storage, error.to_string()))?;
+        if let Some(station) = &network.station {
+            purse = purse.sponsored_by(station.clone());
+        }
         Ok(Self { account: Account { address: purse.address(), network }, purse: Arc::new(purse) })
     }
 
@@ -172,14 +175,16 @@ impl Spender {
         let Network { name, nodes, .. } = &self.account.network;
         let coins = nodes.coins(&self.account.address).await.map_err(|error| self.account.explain(error))?;
         let has: u128 = coins.iter().map(|coin| u128::from(coin.balance)).sum();
-        // A transaction has to have its budget, though it takes less.
-        let fees = cost::fee(&self.account.network).await?.saturating_mul(windows).max(limits::BUDGET.into());
-        if has < needed.get().saturating_add(fees) {
+        let fees = cost::fee(&self.account.network).await?.saturating_mul(windows);
+        // A transaction has to have its budget, though it takes less: the last payment, and a division or a record beside it.
+        let spare = if fees == 0 { 0 } else { u128::from(limits::BUDGET).saturating_mul(2) };
+        if has < needed.get().saturating_add(fees).saturating_add(spare) {
             let what = format!(
-                "the order may cost {}, and its {windows} windows {} of fees; {} has {}: order less with --count or --budget, \
-                 or send it some IOTA on {name}",
+                "the order may cost {}, its {windows} windows {} of fees, and {} has to be there to the end; {} has {}: order \
+                 less with --count or --budget, or send it some IOTA on {name}",
                 human(needed.get()),
                 human(fees),
+                human(spare),
                 self.account.address(),
                 human(has)
             );

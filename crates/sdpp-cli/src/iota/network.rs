@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use sdpp_iota::{BadUrl, Grpc, HttpLine, JsonRpc, Lasting, Nodes, Transport, is_chain};
+use sdpp_iota::{BadUrl, GasStation, Grpc, HttpLine, HttpStation, JsonRpc, Lasting, Nodes, Transport, is_chain};
 use sdpp_rail::RailError;
+use zeroize::Zeroizing;
 
 use crate::config::{Config, IotaNetwork};
 use crate::exit::{Exit, failed};
@@ -50,6 +51,19 @@ pub(crate) struct Network {
     /// Where they are, for people.
     pub(crate) place: String,
     pub(crate) lasting: Lasting,
+    /// Who pays the gas, where that is not the account.
+    pub(crate) station: Option<Arc<dyn GasStation>>,
+}
+
+/// What a gas station knows this user by.
+const TOKEN: &str = "SDPP_IOTA_GAS_TOKEN";
+
+/// The gas station of a network, if one is configured.
+fn station(own: &IotaNetwork) -> Result<Option<Arc<dyn GasStation>>, Failure> {
+    let Some(url) = &own.gas_station else { return Ok(None) };
+    let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(Zeroizing::new);
+    let wrong = |_| failed(Exit::Usage, "gas_station is no URL of a gas station: it begins with https:// or http://");
+    Ok(Some(Arc::new(HttpStation::new(url, token).map_err(wrong)?)))
 }
 
 impl Tangle {
@@ -103,7 +117,7 @@ impl Tangle {
             ),
         })?;
         let lasting = if own.keep_records { Lasting::Object } else { Lasting::Transaction };
-        Ok(Network { name, nodes: Arc::new(nodes), place, lasting })
+        Ok(Network { name, nodes: Arc::new(nodes), place, lasting, station: station(&own)? })
     }
 
     fn urls(&self, name: &str, own: &IotaNetwork) -> Result<Vec<String>, Failure> {

@@ -4,10 +4,13 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
 
-use sdpp_iota::fake::{FakeGrpc, FakeNetwork, FakeSigned, FakeValidators, Fate};
+use sdpp_iota::fake::{FakeGrpc, FakeNetwork, FakeSigned, FakeStation, FakeValidators, Fate};
 
 /// The identifier of the network.
 pub(crate) const CHAIN: &str = "8d602a01";
+
+/// What the gas station knows its users by.
+pub(crate) const TOKEN: &str = "sesame";
 
 /// What goes wrong between a program and the node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +26,7 @@ pub(crate) enum Fault {
 /// A port that answers for the fake network, for as long as the test runs.
 pub(crate) struct FakeNode {
     pub(crate) network: Arc<FakeNetwork>,
+    pub(crate) station: Arc<FakeStation>,
     address: SocketAddr,
     fault: Arc<Mutex<Option<Fault>>>,
 }
@@ -31,14 +35,15 @@ impl FakeNode {
     pub(crate) fn start() -> Self {
         let (network, listener) = (FakeNetwork::new(CHAIN), TcpListener::bind("127.0.0.1:0").unwrap());
         let (address, fault) = (listener.local_addr().unwrap(), Arc::<Mutex<Option<Fault>>>::default());
-        let (served, faults) = (network.clone(), Arc::clone(&fault));
+        let station = FakeStation::new(&network, [9; 32]);
+        let (served, paying, faults) = (network.clone(), station.clone(), Arc::clone(&fault));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (served, faults) = (served.clone(), faults.clone());
-                std::thread::spawn(move || serve(&served, &faults, &stream));
+                let (served, paying, faults) = (served.clone(), paying.clone(), faults.clone());
+                std::thread::spawn(move || serve(&served, &paying, &faults, &stream));
             }
         });
-        Self { network, address, fault }
+        Self { network, station, address, fault }
     }
 
     /// From now on this goes wrong, or nothing does.
@@ -66,15 +71,24 @@ impl FakeNode {
 }
 
 /// Answers one connection, request after request.
-fn serve(network: &FakeNetwork, faults: &Mutex<Option<Fault>>, stream: &TcpStream) -> Option<()> {
+fn serve(
+    network: &FakeNetwork,
+    station: &FakeStation,
+    faults: &Mutex<Option<Fault>>,
+    stream: &TcpStream,
+) -> Option<()> {
     let mut lines = BufReader::new(stream);
     loop {
-        let mut length = 0usize;
+        let (mut length, mut path, mut is_known) = (0usize, String::new(), false);
         loop {
             let mut line = String::new();
             if lines.read_line(&mut line).ok()? == 0 {
                 return None;
             }
+            if let Some(asked) = line.strip_prefix("POST ") {
+                path = asked.split(' ').next().unwrap_or_default().to_owned();
+            }
+            is_known |= line.to_lowercase() == format!("authorization: bearer {TOKEN}\r\n");
             if let Some(told) = line.to_lowercase().strip_prefix("content-length:") {
                 length = told.trim().parse().ok()?;
             }
@@ -89,12 +103,14 @@ fn serve(network: &FakeNetwork, faults: &Mutex<Option<Fault>>, stream: &TcpStrea
         if matches!(fault, Some(Fault::Silent | Fault::ExecutionsLost)) {
             return None;
         }
-        let answer = network.answer(&body);
+        let is_paid_for = path.starts_with("/v1/");
+        let answer = if is_paid_for { station.answer(&path, &body) } else { network.answer(&body) };
+        let status = if is_paid_for && !is_known { "401 Unauthorized" } else { "200 OK" };
         if fault == Some(Fault::EffectsLost) {
             return None;
         }
         let head =
-            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len());
+            format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len());
         let mut to = stream;
         to.write_all(&[head.as_bytes(), &answer].concat()).ok()?;
     }

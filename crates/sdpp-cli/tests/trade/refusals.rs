@@ -62,7 +62,8 @@ fn money_that_is_not_there_is_not_spent() {
     // A budget that ends before the count is spent, and no more.
     let said = ends(market.command(&["buy", &address, "--count", "100", "--budget", "5500", "--quiet"]), 0);
     assert!(said.contains("settled: 5 messages") && said.contains("the budget is spent"), "{said}");
-    assert_eq!(market.balance("buyer"), GRANT - 5000);
+    // What is left of the deposit comes back when the seller has closed the channel.
+    until(|| market.balance("buyer") == GRANT - 5000);
     seller.stop();
 
     // What a number of messages costs may be more than any amount.
