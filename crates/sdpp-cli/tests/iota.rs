@@ -396,6 +396,30 @@ fn where_a_gas_station_pays_the_fees_a_buyer_needs_no_more_than_the_price() {
 }
 
 #[test]
+fn what_nobody_knows_to_be_sent_is_sent_again_only_by_who_says_so() {
+    let market = Market::open("doubt", 1);
+    let send = ["wallet", "iota", "send", &market.seller, "7"];
+    market.node.has(Some(Fault::EffectsLost));
+    market.fails("buyer", &send, 4);
+    market.node.has(None);
+    // Days later nodes have dropped it.
+    (0..3).for_each(|_| market.node.network.next_epoch(1_000));
+    market.node.network.prune();
+    for _ in 0..2 {
+        let said = market.fails("buyer", &send, 5);
+        assert!(said.contains("nobody can say for sure that this was not sent") && said.contains("--again"), "{said}");
+        assert_eq!(market.has(&market.seller), FUNDS + 7);
+    }
+    // Something else is not held up by it.
+    market.done("buyer", &["wallet", "iota", "send", &market.seller, "100"]);
+    market.done("buyer", &[&send[..], &["--again"]].concat());
+    assert_eq!(market.has(&market.seller), FUNDS + 114);
+    market.done("buyer", &send);
+    assert_eq!(market.has(&market.seller), FUNDS + 121, "the doubt was settled");
+    market.is_sound();
+}
+
+#[test]
 fn a_quote_names_the_fee_and_the_k_from_which_it_does_not_eat_the_price() {
     let market = Market::open("quote", 10);
     let data = market.folder.text("data");

@@ -80,7 +80,17 @@ impl Pool {
                 return Picked::Coins(picked);
             }
         }
-        if self.busy.is_empty() && self.held.is_empty() { Picked::Short } else { Picked::Wait }
+        // Of what an earlier life has sent nobody knows how much it had.
+        let is_unknown = self.busy.values().any(|had| *had == 0);
+        let held = self.held.values().map(|coin| coin.balance);
+        let all = self.free.values().map(|coin| coin.balance).chain(self.busy.values().copied()).chain(held);
+        if is_unknown || all.fold(0, u64::saturating_add) >= needed { Picked::Wait } else { Picked::Short }
+    }
+
+    /// Whether a coin is there at this version, or is under way.
+    pub(crate) fn may_have(&self, coin: &ObjectReference) -> bool {
+        let known = self.held.get(&coin.object_id).or_else(|| self.free.get(&coin.object_id));
+        self.busy.contains_key(&coin.object_id) || known.is_some_and(|known| known.reference == *coin)
     }
 
     /// The largest free coin, if it has so much.
@@ -144,6 +154,9 @@ impl Pool {
 
     /// A transaction was executed: what is left of its coins, and new ones.
     pub(crate) fn settle(&mut self, owner: Address, (deed, gas): (&Deed, &Gas), effects: &TransactionEffectsV1) {
+        for coin in gas.own() {
+            self.held.remove(&coin.object_id);
+        }
         let had: Vec<Option<u64>> = gas.own().iter().map(|coin| self.busy.remove(&coin.object_id)).collect();
         // What an earlier life has sent had nobody knows how much: it is listed again.
         let sum = had.into_iter().try_fold(0u64, |sum, had| sum.checked_add(had.filter(|had| *had > 0)?));

@@ -263,6 +263,10 @@ impl Transport for Grpc {
         })
     }
 
+    fn carries_signatures(&self) -> bool {
+        true
+    }
+
     fn certified(&self, checkpoint: u64) -> Answer<'_, Option<Certified>> {
         Box::pin(async move {
             let Some(found) = self.checkpoint(checkpoint).await? else { return Ok(None) };

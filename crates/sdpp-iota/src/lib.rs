@@ -47,7 +47,7 @@ pub use purse::{Purse, Spent};
 pub use receipt::{NotDone, Receipt, executed, verify};
 pub use record::Record;
 pub use records::{IotaRecords, Lasting, digest_of};
-pub use sent::kept_proof;
+pub use sent::{Begun, kept_proof};
 pub use station::{GasStation, HttpStation, Reserved};
 pub use terms::{BadTerms, DECIMALS, IotaTerms, RAIL, address_of, asset, is_chain};
 pub use wallet::{BadKey, Wallet};

@@ -54,6 +54,8 @@ pub const COMMITTEES_MAX: usize = 64;
 pub const PAY_BY_MS: u64 = 60_000;
 /// Proofs of records that are fetched with each new one.
 pub const PROVEN_AT_ONCE: usize = 4;
+/// Digests that are kept of what was signed for one name and called void.
+pub const EARLIER_MAX: usize = 16;
 /// Bytes of a signed transaction with what is said of it.
 pub const SENT_BYTES_MAX: usize = TRANSACTION_BYTES_MAX + 1024;
 /// Bytes of a receipt that is kept.

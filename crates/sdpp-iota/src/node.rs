@@ -104,6 +104,11 @@ pub trait Transport: Send + Sync {
     /// A transaction that was executed, by its digest.
     fn transaction<'a>(&'a self, digest: &'a TransactionDigest) -> Answer<'a, Option<Receipt>>;
 
+    /// Whether this wire carries the validators' signatures.
+    fn carries_signatures(&self) -> bool {
+        false
+    }
+
     /// A checkpoint with its signatures; none where this wire does not carry them.
     fn certified(&self, _checkpoint: u64) -> Answer<'_, Option<Certified>> {
         Box::pin(std::future::ready(Ok(None)))

@@ -1,8 +1,10 @@
 //! Several nodes of one network as one: whoever answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures_util::future::join_all;
 use iota_sdk_types::{Address, SenderSignedTransaction, Transaction, TransactionDigest, ValidatorCommittee};
 use sdpp_rail::RailError;
 use tokio::time::sleep;
@@ -133,32 +135,43 @@ impl Nodes {
         self.look(|node| node.chain()).await.map(drop)
     }
 
-    /// The epoch, and the price of gas in it. Of one node, so that they belong together.
+    /// The epoch, and the price of gas in it: those that most nodes say, so that one alone is not believed where there are more.
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
     pub async fn prices(&self) -> Result<(u64, u64), RailError> {
-        self.look(|node| Box::pin(async move { Ok((node.epoch().await?, node.gas_price().await?)) })).await
+        let asked = self.endpoints.iter().map(|endpoint| async move {
+            self.check(endpoint).await.ok()?;
+            prices_of(endpoint.transport.as_ref()).await.ok()
+        });
+        let said: Vec<(u64, u64)> = join_all(asked).await.into_iter().flatten().collect();
+        if said.is_empty() {
+            return self.look(|node| Box::pin(prices_of(node))).await;
+        }
+        let epoch = most(said.iter().map(|(epoch, _)| *epoch));
+        Ok((epoch, most(said.iter().filter(|(of, _)| *of == epoch).map(|(_, price)| *price))))
     }
 
-    /// All coins of an account.
+    /// All coins of an account, as one node lists them.
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
     pub async fn coins(&self, owner: &Address) -> Result<Vec<Coin>, RailError> {
-        let (mut all, mut page) = (Vec::new(), None);
-        while all.len() < limits::COINS_MAX {
-            let next = page.clone();
-            let found = self.look(|node| node.coins(owner, next.clone())).await?;
-            // A node that has nothing more to say, and says that it goes on, does not.
-            let is_last = found.coins.is_empty() || found.next.is_none();
-            all.extend(found.coins);
-            page = found.next;
-            if is_last {
-                break;
-            }
-        }
-        Ok(all)
+        self.look(|node| Box::pin(all_coins(node, owner))).await
+    }
+
+    /// What each node that answers sees of a transaction and of its sender's coins.
+    pub(crate) async fn views(&self, digest: &TransactionDigest, owner: &Address) -> Vec<View> {
+        let asked = self.endpoints.iter().map(|endpoint| async move {
+            self.check(endpoint).await.ok()?;
+            let node = endpoint.transport.as_ref();
+            // The epoch first: what was executed in an earlier one is known to who has come so far.
+            let epoch = node.epoch().await.ok()?;
+            let found = node.transaction(digest).await.ok()?;
+            let found = found.filter(|receipt| receipt.digest() == Some(*digest));
+            Some(View { epoch, found, coins: all_coins(node, owner).await.ok()? })
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// What a transaction would cost.
@@ -183,12 +196,23 @@ impl Nodes {
     }
 
     /// A transaction that was executed, as the first node has it that knows its checkpoint, else as one that does not; none
-    /// where a node does not know it and no other one does. What is of another transaction is no answer.
+    /// where a node does not know it and no other one does.
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
     pub async fn find(&self, digest: &TransactionDigest) -> Result<Option<Receipt>, RailError> {
-        let (mut early, mut was_answered) = (None, false);
+        let found = self.find_all(digest).await?;
+        let is_final = |receipt: &&Receipt| receipt.checkpoint.is_some();
+        Ok(found.iter().find(is_final).or(found.first()).cloned())
+    }
+
+    /// The same as each node has it, where they differ: who verifies them takes the one that holds. What is of another
+    /// transaction is no answer.
+    ///
+    /// # Errors
+    /// [`RailError::Unavailable`].
+    pub async fn find_all(&self, digest: &TransactionDigest) -> Result<Vec<Receipt>, RailError> {
+        let (mut found, mut was_answered): (Vec<Receipt>, _) = (Vec::new(), false);
         for endpoint in &self.endpoints {
             if self.check(endpoint).await.is_err() {
                 continue;
@@ -198,56 +222,96 @@ impl Nodes {
                 Ok(Some(receipt)) if receipt.digest() != Some(*digest) => {
                     tracing::error!(node = node.name(), "a node answers with another transaction");
                 }
-                Ok(Some(receipt)) if receipt.checkpoint.is_some() => return Ok(Some(receipt)),
-                Ok(Some(receipt)) => early = Some(receipt),
+                Ok(Some(receipt)) if found.contains(&receipt) => {}
+                Ok(Some(receipt)) => found.push(receipt),
                 Ok(None) => was_answered = true,
                 Err(error) => tracing::debug!(%error, node = node.name(), "no answer"),
             }
         }
-        if early.is_some() || was_answered { Ok(early) } else { Err(RailError::Unavailable) }
+        if found.is_empty() && !was_answered { Err(RailError::Unavailable) } else { Ok(found) }
     }
 
     /// The committee of the current epoch, as all nodes name it whose wire carries signatures; none where there is no such one.
     ///
     /// # Errors
-    /// [`RailError`]: `Dishonest` where two name different ones for an epoch.
+    /// [`RailError`]: `Unavailable` where none of these answers, or an epoch ends just now; `Dishonest` where two name different
+    /// ones.
     pub(crate) async fn committee(&self) -> Result<Option<ValidatorCommittee>, RailError> {
-        let (mut named, mut was_answered): (Option<ValidatorCommittee>, _) = (None, false);
-        for endpoint in &self.endpoints {
-            if self.check(endpoint).await.is_err() {
-                continue;
-            }
-            match endpoint.transport.committee().await {
-                Ok(Some(committee)) => match &named {
-                    Some(known) if known.epoch == committee.epoch && *known != committee => {
-                        return Err(RailError::Dishonest("two nodes name different validators"));
-                    }
-                    // An epoch ends at one node after the other.
-                    Some(known) if known.epoch <= committee.epoch => {}
-                    _ => named = Some(committee),
-                },
-                Ok(None) => was_answered = true,
-                Err(error) => tracing::debug!(%error, node = endpoint.transport.name(), "no answer"),
-            }
+        if !self.carry_signatures() {
+            return Ok(None);
         }
-        if named.is_some() || was_answered { Ok(named) } else { Err(RailError::Unavailable) }
+        let named = self.signed(|node| node.committee()).await;
+        let (first, rest) = named.split_first().ok_or(RailError::Unavailable)?;
+        match rest.iter().find(|other| *other != first) {
+            None => Ok(Some(first.clone())),
+            Some(other) if other.epoch == first.epoch => {
+                Err(RailError::Dishonest("two nodes name different validators"))
+            }
+            Some(_) => Err(RailError::Unavailable),
+        }
     }
 
-    /// Asks all nodes in turn for what carries signatures, which needs no trust in any of them.
+    /// Whether the wire to a node carries the validators' signatures.
+    pub(crate) fn carry_signatures(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.transport.carries_signatures())
+    }
+
+    /// What all nodes show whose wire carries signatures: who looks at these needs no trust in any of them.
     pub(crate) async fn signed<'a, T>(
         &'a self,
         question: impl Fn(&'a dyn Transport) -> Answer<'a, Option<T>>,
-    ) -> Result<Option<T>, RailError> {
-        let mut was_answered = false;
-        for endpoint in &self.endpoints {
+    ) -> Vec<T> {
+        let mut shown = Vec::new();
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.transport.carries_signatures()) {
+            if self.check(endpoint).await.is_err() {
+                continue;
+            }
             match question(endpoint.transport.as_ref()).await {
-                Ok(Some(found)) => return Ok(Some(found)),
-                Ok(None) => was_answered = true,
+                Ok(found) => shown.extend(found),
                 Err(error) => tracing::debug!(%error, node = endpoint.transport.name(), "no answer"),
             }
         }
-        if was_answered { Ok(None) } else { Err(RailError::Unavailable) }
+        shown
     }
+}
+
+/// What one node sees, all of it the same node's, so that it belongs together.
+pub(crate) struct View {
+    /// Its epoch, before it said the rest.
+    pub(crate) epoch: u64,
+    /// The transaction, if it knows it.
+    pub(crate) found: Option<Receipt>,
+    /// Its sender's coins.
+    pub(crate) coins: Vec<Coin>,
+}
+
+async fn prices_of(node: &dyn Transport) -> Result<(u64, u64), CallError> {
+    Ok((node.epoch().await?, node.gas_price().await?))
+}
+
+/// The value that comes most often; of several the smallest.
+fn most(values: impl Iterator<Item = u64>) -> u64 {
+    let mut counts = BTreeMap::new();
+    for value in values {
+        let count: &mut u32 = counts.entry(value).or_default();
+        *count = count.saturating_add(1);
+    }
+    counts.into_iter().max_by_key(|(value, count)| (*count, std::cmp::Reverse(*value))).map_or(0, |(value, _)| value)
+}
+
+async fn all_coins(node: &dyn Transport, owner: &Address) -> Result<Vec<Coin>, CallError> {
+    let (mut all, mut page) = (Vec::new(), None);
+    while all.len() < limits::COINS_MAX {
+        let found = node.coins(owner, page).await?;
+        // A node that has nothing more to say, and says that it goes on, does not.
+        let is_last = found.coins.is_empty() || found.next.is_none();
+        all.extend(found.coins);
+        page = found.next;
+        if is_last {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// How much a failure says of what may be done.

@@ -11,7 +11,7 @@ use sdpp_rail::{Asked, Backing, Bill, Outcome, Payee, PayeeBook, RailError, Rede
 use crate::deed::{Deed, Window};
 use crate::nodes::Nodes;
 use crate::payer::TransferProof;
-use crate::receipt::{NotDone, verify};
+use crate::receipt::{NotDone, Receipt, verify};
 use crate::record::Record;
 use crate::terms::{IotaTerms, RAIL, asset};
 use crate::witness::Committee;
@@ -58,23 +58,49 @@ impl IotaPayee {
         Ok(Outcome::Settled)
     }
 
-    /// Whether the transaction is there, is this payment, and is final.
+    /// Whether the transaction is there, is this payment, and is final, as one node at least can show. What a node makes of the
+    /// right transaction says nothing of the payment.
     async fn look(&self, bill: &Bill, amount: Amount, proof: &TransferProof) -> Result<Outcome, RailError> {
         let amount = u64::try_from(amount.get()).map_err(|_| RailError::Declined("there is not so much IOTA"))?;
-        let Some(receipt) = self.nodes.find(&proof.digest()).await? else { return Ok(Outcome::Pending) };
         let window = Window { payee: self.config.account, amount, record: Record::Paid(bill.invoice).encode() };
-        let verdict = verify(&receipt, proof.payer(), &Deed::Pay(window));
+        let deed = Deed::Pay(window);
+        let mut best: Option<Result<Outcome, RailError>> = None;
+        for receipt in self.nodes.find_all(&proof.digest()).await? {
+            let said = self.judge(&receipt, &deed, proof).await;
+            if best.as_ref().is_none_or(|best| rank(&said) < rank(best)) {
+                best = Some(said);
+            }
+        }
+        best.unwrap_or(Ok(Outcome::Pending))
+    }
+
+    /// The same of what one node shows.
+    async fn judge(&self, receipt: &Receipt, deed: &Deed, proof: &TransferProof) -> Result<Outcome, RailError> {
+        let verdict = verify(receipt, proof.payer(), deed);
         match verdict {
             Ok(_) | Err(NotDone::Failed) => {}
             Err(NotDone::NoCheckpoint) => return Ok(Outcome::Pending),
-            // What a node makes of the right transaction says nothing of the payment.
-            Err(NotDone::Malformed | NotDone::OtherEffects) => return Err(RailError::Unavailable),
+            // None of these is in the digest: the node has changed it, or lies.
+            Err(NotDone::Malformed | NotDone::OtherEffects | NotDone::Signature | NotDone::Signatures) => {
+                return Err(RailError::Unavailable);
+            }
             Err(_) => return Err(RailError::Declined("the transaction is not the payment of this invoice")),
         }
         if let Some(committee) = &self.config.committee {
-            committee.confirm(&self.nodes, &receipt, &proof.digest()).await?;
+            committee.confirm(&self.nodes, receipt, &proof.digest()).await?;
         }
         verdict.map(|_| Outcome::Settled).map_err(|_| RailError::Declined("the payment failed on the network"))
+    }
+}
+
+/// Which word counts where nodes differ: what is shown to be paid, else what may still be, and a refusal last.
+const fn rank(said: &Result<Outcome, RailError>) -> u8 {
+    match said {
+        Ok(Outcome::Settled) => 0,
+        Ok(Outcome::Pending) => 1,
+        Err(RailError::Unavailable | RailError::Unknown) => 2,
+        Err(RailError::Declined(_)) => 3,
+        Err(RailError::Dishonest(_)) => 4,
     }
 }
 

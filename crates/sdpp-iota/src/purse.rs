@@ -5,23 +5,28 @@
 //! that it is void, and another one takes its place, with the same coins at the same versions. So of the two one is executed
 //! at most, whatever nodes say. What failed, and what nobody knows, is never done anew.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use iota_sdk_types::{Address, ExecutionStatus, ObjectReference, Transaction, TransactionDigest, TransactionEffects};
+use iota_sdk_types::{Address, ObjectReference, Transaction, TransactionDigest};
 use sdpp_proto::codec::Bytes32;
 use sdpp_rail::{RailError, Store, StoreError};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::coins::{Picked, Pool};
-use crate::deed::{Deed, Gas, Sponsored, Window, build, matched};
+use crate::deed::{Deed, Gas, Sponsored, Window, build};
 use crate::limits;
 use crate::node::{CallError, Coin, Estimate};
-use crate::nodes::{Executed, Nodes};
-use crate::receipt::{Receipt, executed, read};
-use crate::sent::{Fate, RECORD, Sent, Sheets, what};
+use crate::nodes::Nodes;
+use crate::receipt::{Receipt, executed};
+use crate::sent::{Begun, Fate, RECORD, Sent, Sheets, what};
 use crate::station::{GasStation, Reserved};
 use crate::wallet::Wallet;
+
+mod ending;
+
+use ending::Asked;
 
 /// The epoch, and the price of gas in it.
 #[derive(Clone, Copy)]
@@ -37,6 +42,26 @@ struct Inside {
     prices: Option<Prices>,
     /// What a window's budget has to be by a dry run, and at which price of gas that was.
     budget: Option<(u64, u64)>,
+    /// What somebody is bringing to its end just now, and how many are.
+    driven: BTreeMap<String, u32>,
+}
+
+/// Somebody brings something to its end, until this is dropped.
+struct Driving<'a> {
+    purse: &'a Purse,
+    name: &'a str,
+}
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        let mut inside = self.purse.lock();
+        if let Some(count) = inside.driven.get_mut(self.name) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                inside.driven.remove(self.name);
+            }
+        }
+    }
 }
 
 /// Spends an account's coins. There is one at a time for a key: its store is its own.
@@ -69,7 +94,7 @@ impl Purse {
     pub fn open(nodes: Arc<Nodes>, wallet: Wallet, store: Box<dyn Store>) -> Result<Self, StoreError> {
         let sheets = Sheets::open(store)?;
         let pool = Pool::resumed(sheets.coins());
-        let inside = Mutex::new(Inside { sheets, pool, prices: None, budget: None });
+        let inside = Mutex::new(Inside { sheets, pool, prices: None, budget: None, driven: BTreeMap::new() });
         Ok(Self { nodes, wallet, station: None, inside, freed: Notify::new() })
     }
 
@@ -98,6 +123,7 @@ impl Purse {
     /// # Errors
     /// [`RailError`]: `Unknown` where it may be done, and is found by [`look`](Self::look).
     pub async fn spend(&self, name: &str, deed: &Deed) -> Result<Spent, RailError> {
+        let _driving = self.driving(name);
         let known = self.lock().sheets.get(name)?;
         // What was never recorded may be so in another form.
         let is_free = |sent: &Sent| sent.fate == Fate::Void && name.starts_with(RECORD);
@@ -105,10 +131,16 @@ impl Purse {
             return Err(RailError::Declined("the same was paid with other terms"));
         }
         match known {
-            Some(sent) if sent.fate != Fate::Void => self.end_of(name, &sent, true).await,
-            _ => {
+            Some(sent) if sent.fate != Fate::Void => self.end_of(name, &sent, Asked::Again).await,
+            known => {
+                // What was called void is looked for once more before another one takes its place.
+                if let Some(void) = known
+                    && let Some(receipt) = self.nodes.find(&void.digest()).await?
+                {
+                    return self.settle(name, &void, &receipt.effects);
+                }
                 let sent = self.sign(name, deed).await?;
-                self.end_of(name, &sent, false).await
+                self.end_of(name, &sent, Asked::First).await
             }
         }
     }
@@ -118,20 +150,46 @@ impl Purse {
     /// # Errors
     /// [`RailError`].
     pub async fn look(&self, name: &str) -> Result<Option<Spent>, RailError> {
-        let Some(sent) = self.lock().sheets.get(name)? else { return Ok(None) };
-        self.end_of(name, &sent, true).await.map(Some)
+        self.look_at(name, Asked::Again).await
     }
 
-    /// Names of what was asked for, begins so, and is done and not [closed](Self::close) or still can be: asked for again, it is
-    /// the same, and nothing is done twice.
+    async fn look_at(&self, name: &str, asked: Asked) -> Result<Option<Spent>, RailError> {
+        let _driving = self.driving(name);
+        let Some(sent) = self.lock().sheets.get(name)? else { return Ok(None) };
+        self.end_of(name, &sent, asked).await.map(Some)
+    }
+
+    fn driving<'a>(&'a self, name: &'a str) -> Driving<'a> {
+        let mut inside = self.lock();
+        let count = inside.driven.entry(name.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        drop(inside);
+        Driving { purse: self, name }
+    }
+
+    /// Brings to an end what nobody is bringing to its end: its coins are wanted.
+    async fn drive(&self) {
+        let left: Vec<String> = {
+            let inside = self.lock();
+            inside.sheets.open_names().filter(|name| !inside.driven.contains_key(*name)).cloned().collect()
+        };
+        for name in left {
+            if let Err(error) = self.look_at(&name, Asked::InPassing).await {
+                tracing::debug!(%error, name, "it has no end yet");
+            }
+        }
+    }
+
+    /// What was asked for under names that begin so, and is not [closed](Self::close): what is done or still can be is the same
+    /// when it is asked for again.
     ///
     /// # Errors
     /// [`RailError::Unavailable`]: the store cannot be read.
-    pub fn pending(&self, prefix: &str) -> Result<Vec<String>, RailError> {
-        self.lock().sheets.pending(prefix)
+    pub fn begun(&self, prefix: &str) -> Result<Vec<Begun>, RailError> {
+        self.lock().sheets.begun(prefix)
     }
 
-    /// Whoever asked for something has heard that it is done, and would mean another one next time.
+    /// Whoever asked for something has heard what became of it, and would mean another one next time.
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
@@ -148,7 +206,7 @@ impl Purse {
             inside.sheets.take_left()
         };
         for name in left {
-            if let Err(error) = self.look(&name).await {
+            if let Err(error) = self.look_at(&name, Asked::InPassing).await {
                 tracing::warn!(%error, name, "what was sent before has no end yet");
             }
         }
@@ -197,8 +255,12 @@ impl Purse {
         let prices = self.prices().await?;
         self.refresh().await?;
         let budget = self.budget(deed, prices);
-        let picked = self.lock().pool.pick(deed.amount().saturating_add(budget));
-        let Picked::Coins(coins) = picked else { return Err(NOT_ENOUGH) };
+        // Less will do to try it with.
+        let tried = [budget, limits::BUDGET_MIN].into_iter().find_map(|budget| {
+            let picked = self.lock().pool.pick(deed.amount().saturating_add(budget));
+            if let Picked::Coins(coins) = picked { Some((coins, budget)) } else { None }
+        });
+        let (coins, budget) = tried.ok_or(NOT_ENOUGH)?;
         let transaction = self.transaction(deed, &coins, ((prices, budget), None))?;
         let found = self.nodes.estimate(&transaction).await;
         let found = found.map_err(|error| match error {
@@ -219,10 +281,10 @@ impl Purse {
     /// # Errors
     /// [`RailError::Unavailable`].
     async fn refresh(&self) -> Result<bool, RailError> {
-        let coins = self.nodes.coins(&self.address()).await?;
+        let (epoch, coins) = (self.prices().await?.epoch, self.nodes.coins(&self.address()).await?);
         let mut inside = self.lock();
         let Inside { sheets, pool, .. } = &mut *inside;
-        Ok(pool.list(coins, |id, version| sheets.is_spent(id, version)))
+        Ok(pool.list(coins, |id, version| sheets.is_spent(id, version, epoch)))
     }
 
     /// What is known of a transaction that was executed: what is kept, or what a node has. Once it is in a checkpoint and of
@@ -288,6 +350,7 @@ impl Purse {
     async fn sign(&self, name: &str, deed: &Deed) -> Result<Sent, RailError> {
         let give_up = Instant::now().checked_add(limits::COIN_WAIT);
         let reserved = self.reserve(deed).await?;
+        let mut is_estimated = !matches!(deed, Deed::Pay(_)) || reserved.is_some();
         loop {
             let prices = self.prices().await?;
             let budget = self.budget(deed, prices);
@@ -301,16 +364,40 @@ impl Purse {
             if let Some(sent) = self.try_sign(name, deed, gas)? {
                 return Ok(sent);
             }
+            // Less gas may do than nobody has asked for.
+            if !is_estimated && budget == limits::BUDGET {
+                is_estimated = true;
+                if self.estimate(deed).await.is_ok() {
+                    continue;
+                }
+            }
+            if !lags && self.is_gone(name)? {
+                return Err(RailError::Unknown);
+            }
             let needed = if reserved.is_some() { deed.amount() } else { deed.amount().saturating_add(budget) };
             let picked = self.lock().pool.pick(needed);
             if picked == Picked::Short && !lags {
                 return Err(NOT_ENOUGH);
             }
+            self.drive().await;
             if give_up.is_none_or(|give_up| Instant::now() >= give_up) {
                 return Err(RailError::Unavailable);
             }
             let _ = timeout(limits::COIN_LOOK, freed).await;
         }
+    }
+
+    /// Whether the coins of what is void went elsewhere since, so that nothing can take its place; then it is lost.
+    fn is_gone(&self, name: &str) -> Result<bool, RailError> {
+        let mut inside = self.lock();
+        let void = inside.sheets.get(name)?.filter(|sent| sent.fate == Fate::Void && !name.starts_with(RECORD));
+        let Some(void) = void else { return Ok(false) };
+        let is_gone = void.gas()?.own().iter().any(|coin| !inside.pool.may_have(coin));
+        if is_gone {
+            tracing::error!(name, "the coins of a void payment went elsewhere: it is not made anew");
+            inside.sheets.end(name, &void.digest(), Fate::Lost)?;
+        }
+        Ok(is_gone)
     }
 
     /// Has a station set gas aside; none where there is none, or it does not.
@@ -332,7 +419,9 @@ impl Purse {
     ) -> Result<Option<Sent>, RailError> {
         let needed = deed.amount().saturating_add(if reserved.is_some() { 0 } else { prices.1 });
         let mut inside = self.lock();
-        let coins = match inside.sheets.get(name)? {
+        let known = inside.sheets.get(name)?;
+        let earlier = known.as_ref().map(Sent::with_earlier).unwrap_or_default();
+        let coins = match known {
             // Somebody else has asked for the same meanwhile.
             Some(sent) if sent.fate != Fate::Void => return Ok(Some(sent)),
             // What is recorded twice costs a fee and no more: any coin will do.
@@ -351,128 +440,11 @@ impl Purse {
         let bytes = bcs::to_bytes(&signed).map_err(|_| RailError::Declined("the payment cannot be written"))?;
         let digest = Bytes32(transaction.digest().into());
         let reservation = reserved.map(|reserved| reserved.reservation);
-        let sent = Sent { what: what(deed), digest, fate: Fate::Open, signed: Some(bytes), reservation };
+        let sent = Sent { what: what(deed), digest, fate: Fate::Open, signed: Some(bytes), reservation, earlier };
         let versions = sent.gas()?.versions();
-        inside.sheets.sign(name, &sent, &versions)?;
+        inside.sheets.sign(name, &sent, (&versions, prices.0.epoch))?;
         inside.pool.take(&coins);
         Ok(Some(sent))
-    }
-
-    /// How a transaction ended. One that is not over is sent; `again`: it may have been sent before.
-    async fn end_of(&self, name: &str, sent: &Sent, again: bool) -> Result<Spent, RailError> {
-        match sent.fate {
-            Fate::Open => {}
-            Fate::Done | Fate::Closed => return Ok(Spent::Done(sent.digest())),
-            Fate::Void => return Ok(Spent::Void),
-            Fate::Failed => return Ok(Spent::Failed),
-            // A node may come to know it after all.
-            Fate::Lost => {
-                let found = self.nodes.find(&sent.digest()).await.map_err(|_| RailError::Unknown)?;
-                return self.settle(name, sent, &found.ok_or(RailError::Unknown)?.effects);
-            }
-        }
-        if let Some(reservation) = sent.reservation {
-            return self.end_of_sponsored(name, sent, (reservation, again)).await;
-        }
-        match self.nodes.execute(&sent.transaction()?).await {
-            Ok(Executed::Effects(effects)) => self.settle(name, sent, &effects),
-            Ok(Executed::Refused(why)) => self.refused(name, sent, &why).await,
-            Err(RailError::Unavailable) if !again => Err(RailError::Unavailable),
-            Err(_) => Err(RailError::Unknown),
-        }
-    }
-
-    /// The same of one whose gas a station pays: only that can have it executed, and once; what it did is looked up.
-    async fn end_of_sponsored(
-        &self,
-        name: &str,
-        sent: &Sent,
-        (reservation, again): (u64, bool),
-    ) -> Result<Spent, RailError> {
-        let asked = match &self.station {
-            Some(station) => station.execute(reservation, &sent.transaction()?).await,
-            None => Err(CallError::Unreachable),
-        };
-        let looks = if asked.is_ok() { limits::LOOKS_MAX } else { 1 };
-        for look in 0..looks {
-            if look > 0 {
-                sleep(limits::COIN_LOOK).await;
-            }
-            let found = self.nodes.find(&sent.digest()).await.map_err(|_| RailError::Unknown)?;
-            if let Some(receipt) = found {
-                return self.settle(name, sent, &receipt.effects);
-            }
-        }
-        match asked {
-            Ok(()) => Err(RailError::Unknown),
-            Err(CallError::Unreachable | CallError::Busy) if !again => Err(RailError::Unavailable),
-            Err(error) => self.refused(name, sent, &error.to_string()).await,
-        }
-    }
-
-    /// What nodes refuse was perhaps executed before, or will be.
-    async fn refused(&self, name: &str, sent: &Sent, why: &str) -> Result<Spent, RailError> {
-        let (digest, gas) = (sent.digest(), sent.gas()?);
-        // The epoch first: what was executed in an earlier one is known to who has come so far.
-        let (epoch, _) = self.nodes.prices().await.map_err(|_| RailError::Unknown)?;
-        if let Some(receipt) = self.nodes.find(&digest).await.map_err(|_| RailError::Unknown)? {
-            return self.settle(name, sent, &receipt.effects);
-        }
-        if gas.expires.is_none_or(|expires| epoch <= expires) {
-            tracing::warn!(why, %digest, "a transaction is refused: it is sent again later");
-            return Err(RailError::Unknown);
-        }
-        let listed = self.nodes.coins(&self.address()).await.map_err(|_| RailError::Unknown)?;
-        let own = |coin: &ObjectReference| listed.iter().find(|listed| listed.reference == *coin).cloned();
-        let untouched: Option<Vec<Coin>> = gas.own().iter().map(own).collect();
-        let fate = if untouched.is_some() { Fate::Void } else { Fate::Lost };
-        let is_payment = matches!(self.deed_of(sent)?, Deed::Pay(_) | Deed::Send { .. });
-        let mut inside = self.lock();
-        inside.prices = None;
-        if inside.sheets.end(name, &digest, fate)? {
-            match untouched.filter(|_| is_payment) {
-                Some(coins) => inside.pool.hold(coins),
-                None => inside.pool.give_back(&gas),
-            }
-        }
-        drop(inside);
-        self.freed.notify_waiters();
-        if fate == Fate::Lost {
-            tracing::error!(%digest, name, "the coins of a transaction went elsewhere, and no node knows by what: it is not made anew");
-            return Err(RailError::Unknown);
-        }
-        tracing::warn!(why, %digest, "a transaction was not executed in its epoch: another one takes its place");
-        Ok(Spent::Void)
-    }
-
-    fn deed_of(&self, sent: &Sent) -> Result<Deed, RailError> {
-        let transaction = sent.transaction()?;
-        let read = matched(transaction.signed_transaction().transaction());
-        read.map(|(_, deed, _)| deed).map_err(|_| RailError::Dishonest("the purse holds a transaction of another kind"))
-    }
-
-    /// Takes in what a transaction did.
-    fn settle(&self, name: &str, sent: &Sent, effects: &[u8]) -> Result<Spent, RailError> {
-        let effects: TransactionEffects = read(effects, limits::EFFECTS_BYTES_MAX).map_err(|_| RailError::Unknown)?;
-        let TransactionEffects::V1(effects) = effects else { return Err(RailError::Unknown) };
-        if effects.transaction_digest != sent.digest() {
-            tracing::error!("a node answers with the effects of another transaction");
-            return Err(RailError::Unknown);
-        }
-        let (deed, gas) = (self.deed_of(sent)?, sent.gas()?);
-        let is_done = effects.status == ExecutionStatus::Success;
-        let mut inside = self.lock();
-        if inside.sheets.end(name, &sent.digest(), if is_done { Fate::Done } else { Fate::Failed })? {
-            inside.pool.settle(self.address(), (&deed, &gas), &effects);
-        }
-        inside.prices = inside.prices.filter(|prices| prices.epoch == effects.epoch);
-        drop(inside);
-        self.freed.notify_waiters();
-        if is_done {
-            return Ok(Spent::Done(sent.digest()));
-        }
-        tracing::warn!(digest = %sent.digest(), status = ?effects.status, "a transaction failed on the network");
-        Ok(Spent::Failed)
     }
 }
 

@@ -69,6 +69,21 @@ pub(crate) struct Sent {
     /// Under which number a gas station has set its gas aside; none where the payer pays it.
     #[n(5)]
     pub(crate) reservation: Option<u64>,
+    /// Digests of what was signed for it before and called void.
+    #[n(6)]
+    #[cbor(default)]
+    pub(crate) earlier: Vec<Bytes32>,
+}
+
+/// What was begun under a name and not closed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Begun {
+    /// Its name.
+    pub name: String,
+    /// The transaction that was signed for it last.
+    pub digest: TransactionDigest,
+    /// It is done or still can be. Otherwise it failed by a node's word, or nobody knows: it is never done anew.
+    pub can_be: bool,
 }
 
 impl Sent {
@@ -95,6 +110,18 @@ impl Sent {
     pub(crate) const fn digest(&self) -> TransactionDigest {
         TransactionDigest::new(self.digest.0)
     }
+
+    /// Digests of what was signed before.
+    pub(crate) fn earlier(&self) -> impl Iterator<Item = TransactionDigest> {
+        self.earlier.iter().map(|digest| TransactionDigest::new(digest.0))
+    }
+
+    /// The same with its own, for what takes its place.
+    pub(crate) fn with_earlier(&self) -> Vec<Bytes32> {
+        let last = limits::EARLIER_MAX.saturating_sub(1);
+        let kept = self.earlier.len().saturating_sub(last);
+        self.earlier.iter().skip(kept).copied().chain([self.digest]).collect()
+    }
 }
 
 /// A digest of a deed.
@@ -116,7 +143,8 @@ pub(crate) struct Sheets {
     open: BTreeMap<String, Sent>,
     /// What an earlier life has left open.
     left: Vec<String>,
-    spent: BTreeMap<ObjectId, u64>,
+    /// The version of each coin that was signed away last, and the epoch in which it was.
+    spent: BTreeMap<ObjectId, (u64, u64)>,
     /// Records whose proof is not kept yet, the oldest first.
     unproven: VecDeque<(String, Bytes32)>,
     frozen: bool,
@@ -144,7 +172,9 @@ impl Sheets {
         }
         for (key, value) in heads(store.as_ref(), SPENT)? {
             let id = key.get(SPENT.len()..).and_then(|id| id.parse().ok()).ok_or_else(bad)?;
-            spent.insert(id, u64::from_be_bytes(value.as_slice().try_into().map_err(|_| bad())?));
+            let (version, epoch) = value.as_slice().split_first_chunk().ok_or_else(bad)?;
+            let epoch = epoch.try_into().map_err(|_| bad())?;
+            spent.insert(id, (u64::from_be_bytes(*version), u64::from_be_bytes(epoch)));
         }
         let left = open.keys().cloned().collect();
         Ok(Self { store, open, left, spent, unproven, frozen: false })
@@ -164,15 +194,23 @@ impl Sheets {
         decoded(&head).map(Some).ok_or(RailError::Dishonest("the purse's store holds something else"))
     }
 
-    /// Names of what begins so, and is done and not closed or still can be, by what was signed for it or takes its place.
+    /// Names of what is not over.
+    pub(crate) fn open_names(&self) -> impl Iterator<Item = &String> {
+        self.open.keys()
+    }
+
+    /// What begins so and is not closed.
     ///
     /// # Errors
     /// [`RailError::Unavailable`]: the store cannot be read.
-    pub(crate) fn pending(&self, prefix: &str) -> Result<Vec<String>, RailError> {
+    pub(crate) fn begun(&self, prefix: &str) -> Result<Vec<Begun>, RailError> {
         let found = heads(self.store.as_ref(), &format!("{SENT}{prefix}")).map_err(|_| RailError::Unavailable)?;
-        let is_wanted = |sent: &Sent| matches!(sent.fate, Fate::Open | Fate::Void | Fate::Done);
-        let found = found.into_iter().filter(|(_, value)| decoded(value).as_ref().is_some_and(is_wanted));
-        Ok(found.map(|(key, _)| key.get(SENT.len()..).unwrap_or_default().to_owned()).collect())
+        let begun = |(key, value): (String, Vec<u8>)| {
+            let sent = decoded(&value).filter(|sent| sent.fate != Fate::Closed)?;
+            let can_be = matches!(sent.fate, Fate::Open | Fate::Void | Fate::Done);
+            Some(Begun { name: key.get(SENT.len()..)?.to_owned(), digest: sent.digest(), can_be })
+        };
+        Ok(found.into_iter().filter_map(begun).collect())
     }
 
     /// Names of what an earlier life has left open. They are told once.
@@ -194,50 +232,55 @@ impl Sheets {
         gas.flat_map(|gas| gas.versions()).map(|(id, _)| id).collect()
     }
 
-    /// Whether this version of a coin was signed away before.
-    pub(crate) fn is_spent(&self, coin: &ObjectId, version: u64) -> bool {
-        self.spent.get(coin).is_some_and(|spent| *spent >= version)
+    /// Whether this version of a coin was signed away before, in this epoch or later. Behind that it locks nothing: of all that
+    /// was signed with it one is executed at most.
+    pub(crate) fn is_spent(&self, coin: &ObjectId, version: u64, epoch: u64) -> bool {
+        self.spent.get(coin).is_some_and(|(spent, of)| *spent >= version && *of >= epoch)
     }
 
     /// A transaction that was signed, with its coins: durable before this comes back.
     ///
     /// # Errors
     /// [`RailError::Unavailable`]: it is not durable, and must not leave. Nothing is signed any more then.
-    pub(crate) fn sign(&mut self, name: &str, sent: &Sent, coins: &[(ObjectId, u64)]) -> Result<(), RailError> {
-        if coins.iter().any(|(id, version)| self.is_spent(id, *version)) {
+    pub(crate) fn sign(
+        &mut self,
+        name: &str,
+        sent: &Sent,
+        (coins, epoch): (&[(ObjectId, u64)], u64),
+    ) -> Result<(), RailError> {
+        if coins.iter().any(|(id, version)| self.is_spent(id, *version, epoch)) {
             return Err(RailError::Unavailable);
         }
         self.write(|store| {
             for (id, version) in coins {
-                store.put(&format!("{SPENT}{id}"), &version.to_be_bytes())?;
+                store.put(&format!("{SPENT}{id}"), &[version.to_be_bytes(), epoch.to_be_bytes()].concat())?;
             }
             store.put(&format!("{SENT}{name}"), &codec::encode(sent))
         })?;
-        self.spent.extend(coins.iter().copied());
+        self.spent.extend(coins.iter().map(|(id, version)| (*id, (*version, epoch))));
         self.open.insert(name.to_owned(), sent.clone());
         Ok(())
     }
 
-    /// How this transaction ended, durably; false where the name has another one by now, or it is over already.
+    /// How this transaction ended, durably; false where the name has another one by now, or that was known. What was called void
+    /// may turn out to be done, also after another one has taken its place.
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
     pub(crate) fn end(&mut self, name: &str, digest: &TransactionDigest, fate: Fate) -> Result<bool, RailError> {
-        let known = self.get(name)?.filter(|sent| matches!(sent.fate, Fate::Open | Fate::Lost));
-        let Some(sent) = known.filter(|sent| sent.digest() == *digest && sent.fate != fate) else { return Ok(false) };
-        // The versions of what is void are free again, for what takes its place.
-        let versions = if fate == Fate::Void { sent.gas()?.versions() } else { Vec::new() };
-        let signed = sent.signed.clone().filter(|_| matches!(fate, Fate::Void | Fate::Lost));
-        let sent = Sent { fate, signed, ..sent };
-        self.write(|store| {
-            for (id, version) in &versions {
-                store.put(&format!("{SPENT}{id}"), &version.saturating_sub(1).to_be_bytes())?;
-            }
-            store.put(&format!("{SENT}{name}"), &codec::encode(&sent))
-        })?;
-        for (id, version) in versions {
-            self.spent.insert(id, version.saturating_sub(1));
+        let Some(sent) = self.get(name)? else { return Ok(false) };
+        let is_free = match sent.fate {
+            Fate::Open | Fate::Lost => sent.fate != fate,
+            Fate::Void => matches!(fate, Fate::Done | Fate::Failed | Fate::Lost),
+            Fate::Done | Fate::Failed | Fate::Closed => false,
+        };
+        let is_earlier = fate == Fate::Done && sent.earlier().any(|earlier| earlier == *digest);
+        if !is_free || (sent.digest() != *digest && !is_earlier) {
+            return Ok(false);
         }
+        let signed = sent.signed.clone().filter(|_| matches!(fate, Fate::Void | Fate::Lost));
+        let sent = Sent { fate, signed, digest: Bytes32((*digest).into()), ..sent };
+        self.write(|store| store.put(&format!("{SENT}{name}"), &codec::encode(&sent)))?;
         self.open.remove(name);
         if fate == Fate::Done && name.starts_with(RECORD) {
             self.unproven.push_back((name.to_owned(), sent.digest));
@@ -245,12 +288,13 @@ impl Sheets {
         Ok(true)
     }
 
-    /// Whoever asked for this has heard that it is done.
+    /// Whoever asked for this has heard what became of it.
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
     pub(crate) fn close(&mut self, name: &str) -> Result<(), RailError> {
-        let Some(sent) = self.get(name)?.filter(|sent| sent.fate == Fate::Done) else { return Ok(()) };
+        let is_over = |sent: &Sent| matches!(sent.fate, Fate::Done | Fate::Failed | Fate::Lost);
+        let Some(sent) = self.get(name)?.filter(is_over) else { return Ok(()) };
         self.write(|store| store.put(&format!("{SENT}{name}"), &codec::encode(&Sent { fate: Fate::Closed, ..sent })))
     }
 
@@ -334,6 +378,7 @@ mod tests {
             fate: Fate::Open,
             signed: None,
             reservation: None,
+            earlier: Vec::new(),
         }
     }
 
@@ -341,10 +386,10 @@ mod tests {
     fn a_late_word_about_one_transaction_does_not_end_the_next_one_of_its_name() {
         let disk = MemoryDisk::new();
         let mut sheets = Sheets::open(Box::new(disk.open())).unwrap();
-        sheets.sign("pay", &sent(1), &[]).unwrap();
+        sheets.sign("pay", &sent(1), (&[], 0)).unwrap();
         let [first, second] = [1, 2].map(|number| TransactionDigest::new([number; 32]));
         assert_eq!(sheets.end("pay", &first, Fate::Failed), Ok(true));
-        sheets.sign("pay", &sent(2), &[]).unwrap();
+        sheets.sign("pay", &sent(2), (&[], 0)).unwrap();
         for fate in [Fate::Done, Fate::Failed, Fate::Lost] {
             assert_eq!(sheets.end("pay", &first, fate), Ok(false));
         }
@@ -362,7 +407,7 @@ mod tests {
         let mut sheets = Sheets::open(Box::new(disk.open())).unwrap();
         for number in 1..=3 {
             let name = format!("{RECORD}{number}");
-            sheets.sign(&name, &sent(number), &[]).unwrap();
+            sheets.sign(&name, &sent(number), (&[], 0)).unwrap();
             sheets.end(&name, &TransactionDigest::new([number; 32]), Fate::Done).unwrap();
         }
         let mut asked: Vec<_> = (0..3).flat_map(|_| sheets.next_unproven(1)).collect();

@@ -42,6 +42,10 @@ impl std::error::Error for BadCommittee {}
 
 const DISHONEST: RailError = RailError::Dishonest("a node shows a checkpoint that the validators have not signed so");
 
+const NO_SIGNATURES: RailError = RailError::Declined(
+    "validators were trusted here before, and no node that is named shows their signatures: name one over gRPC (grpcs://…), or move \
+     the committee's file away to believe nodes from here on",
+);
 const BAD_STORE: RailError = RailError::Dishonest("the store of committees holds something else");
 
 /// Each epoch takes the place of one that is long over.
@@ -61,10 +65,11 @@ impl Committee {
     }
 
     /// The committees that this store has; where it has none, the one that the nodes name now, which is trusted from then on.
-    /// None where no wire to the nodes carries signatures.
+    /// None where no wire to the nodes carries signatures, and none ever did.
     ///
     /// # Errors
-    /// [`RailError`]: `Dishonest` where the nodes name different ones, or the store holds something else.
+    /// [`RailError`]: `Unavailable` where such a node does not answer; `Declined` where there was one and is none any more; `Dishonest`
+    /// where the nodes name different ones, or the store holds something else.
     pub async fn of_nodes(nodes: &Nodes, store: Box<dyn Store>) -> Result<Option<Self>, RailError> {
         let kept = store.heads(KEPT, None, limits::COMMITTEES_MAX);
         let kept = kept.map_err(|_| RailError::Unavailable)?;
@@ -76,6 +81,8 @@ impl Committee {
         if is_first {
             let Some(named) = nodes.committee().await? else { return Ok(None) };
             kept.push(named);
+        } else if !nodes.carry_signatures() {
+            return Err(NO_SIGNATURES);
         }
         let newest = kept.pop().ok_or(BAD_STORE)?;
         let passed = kept.into_iter().map(|committee| (committee.epoch, committee)).collect();
@@ -125,15 +132,21 @@ impl Committee {
             }
             let at = self.chain.lock().unwrap_or_else(PoisonError::into_inner).epoch();
             if at > epoch {
-                return Err(RailError::Declined("the payment is older than the committee that is trusted"));
+                // Whoever has trusted a later one cannot tell.
+                return Err(RailError::Unavailable);
             }
-            let end = nodes.signed(|node| node.epoch_end(at)).await?.ok_or(RailError::Unavailable)?;
+            let ends = nodes.signed(|node| node.epoch_end(at)).await;
+            if ends.is_empty() {
+                return Err(RailError::Unavailable);
+            }
             let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
             if chain.epoch() != at {
                 continue;
             }
             let before = chain.committee().clone();
-            chain.verify_epoch_close(&end).map_err(|_| DISHONEST)?;
+            if !ends.iter().any(|end| chain.verify_epoch_close(end).is_ok()) {
+                return Err(DISHONEST);
+            }
             let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
             passed.insert(at, before);
             if passed.len() >= limits::COMMITTEES_MAX {
@@ -143,21 +156,39 @@ impl Committee {
         }
     }
 
-    /// Whether the validators have signed the checkpoint of a receipt, and it holds this transaction with these effects.
+    /// Whether the validators have signed the checkpoint of a receipt, and it holds this transaction with these effects. One node
+    /// that shows so is enough, whatever the others show.
     ///
     /// # Errors
-    /// [`RailError`]: `Dishonest` where a node lies, `Unavailable` where no node shows signatures.
+    /// [`RailError`]: `Dishonest` where all that nodes show is a lie, `Unavailable` where no node shows signatures.
     pub async fn confirm(&self, nodes: &Nodes, receipt: &Receipt, digest: &TransactionDigest) -> Result<(), RailError> {
         let number = receipt.checkpoint.ok_or(RailError::Unavailable)?;
-        let Some(certified) = nodes.signed(|node| node.certified(number)).await? else {
+        let shown = nodes.signed(|node| node.certified(number)).await;
+        if shown.is_empty() {
             tracing::error!("no node shows the validators' signatures: JSON-RPC does not carry them");
-            return Err(RailError::Unavailable);
-        };
+        }
+        let mut worst = None;
+        for certified in shown {
+            match self.confirm_by(nodes, &certified, (number, receipt, digest)).await {
+                Ok(()) => return Ok(()),
+                Err(error) if worst.is_none() || error == RailError::Unavailable => worst = Some(error),
+                Err(_) => {}
+            }
+        }
+        Err(worst.unwrap_or(RailError::Unavailable))
+    }
+
+    async fn confirm_by(
+        &self,
+        nodes: &Nodes,
+        certified: &Certified,
+        (number, receipt, digest): (u64, &Receipt, &TransactionDigest),
+    ) -> Result<(), RailError> {
         let committee = self.reach(nodes, certified.summary.checkpoint.epoch).await?;
         if certified.summary.checkpoint.sequence_number != number {
             return Err(DISHONEST);
         }
-        holds(committee, &certified, receipt, digest)
+        holds(committee, certified, receipt, digest)
     }
 }
 

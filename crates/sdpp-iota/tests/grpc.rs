@@ -173,6 +173,71 @@ async fn nodes_that_name_different_validators_are_not_trusted_at_first() {
 }
 
 #[tokio::test]
+async fn trust_is_not_given_up_by_a_silent_node_nor_by_a_wire_without_signatures() {
+    let (network, trust) = (FakeNetwork::new(CHAIN), MemoryDisk::new());
+    let json: Arc<dyn Transport> = Arc::new(JsonRpc::new(network.line()));
+    let silent: Arc<dyn Transport> = Arc::new(Grpc::new("grpc://127.0.0.1:1").unwrap());
+    let of = |nodes: Nodes| {
+        let store = Box::new(trust.open());
+        async move { Committee::of_nodes(&nodes, store).await.map(|trusted| trusted.is_some()) }
+    };
+    // A node that signs nothing does not stand in for one that is not there.
+    let both = Nodes::new(CHAIN, vec![json.clone(), silent]);
+    assert_eq!(of(both).await, Err(RailError::Unavailable));
+    let seen = Nodes::new(CHAIN, vec![json.clone(), node(&network, &FakeValidators::new(1), honest()).await]);
+    assert_eq!(of(seen).await, Ok(true));
+    let without = of(Nodes::new(CHAIN, vec![json])).await;
+    assert!(matches!(without, Err(RailError::Declined(why)) if why.contains("trusted here before")), "{without:?}");
+}
+
+#[tokio::test]
+async fn a_committee_of_another_epoch_is_not_taken_for_the_one_that_all_name() {
+    let [network, behind] = [FakeNetwork::new(CHAIN), FakeNetwork::new(CHAIN)];
+    network.next_epoch(1_000);
+    for order in [[0, 1], [1, 0]] {
+        let [real, liar] = [(&network, 1), (&behind, 2)];
+        let of = [real, liar];
+        let mut transports = Vec::new();
+        for index in order {
+            transports.push(node(of[index].0, &FakeValidators::new(of[index].1), honest()).await);
+        }
+        let named = Committee::of_nodes(&Nodes::new(CHAIN, transports), Box::new(MemoryDisk::new().open())).await;
+        assert_eq!(named.map(drop).err(), Some(RailError::Unavailable));
+    }
+}
+
+#[tokio::test]
+async fn one_node_that_shows_signatures_is_enough_whatever_the_others_show() {
+    let network = FakeNetwork::new(CHAIN);
+    let good = node(&network, &FakeValidators::new(1), honest()).await;
+    let trust = MemoryDisk::new();
+    let alone = Arc::new(Nodes::new(CHAIN, vec![good.clone()]));
+    drop(distrustful(&alone, &trust).await);
+    // Other validators, signatures that were changed, a checkpoint that it is not in.
+    let liar = node(&network, &FakeValidators::new(2), honest()).await;
+    let lies: [fn(&mut serde_json::Value); 2] = [
+        |answer| answer["result"]["checkpoint"] = "0".into(),
+        |answer| {
+            let raw = answer["result"]["rawTransaction"].as_str().unwrap().replace('A', "B");
+            answer["result"]["rawTransaction"] = raw.into();
+        },
+    ];
+    for lie in lies {
+        let way: Way =
+            Arc::new(move |method| if method == "iota_getTransactionBlock" { Fate::Lied(lie) } else { Fate::Answered });
+        let lying: Arc<dyn Transport> = Arc::new(JsonRpc::new(network.line_with(way)));
+        let all = Arc::new(Nodes::new(CHAIN, vec![lying, liar.clone(), good.clone()]));
+        let (payee, _) = distrustful(&all, &trust).await;
+        let world = World::over(network.clone(), 1, [alone.clone(), alone.clone()]);
+        let sale = Sale::start(&world).await;
+        let bill = sale.bill(0, 10);
+        let payment = sale.payment(&bill, &world.payer.pay(&bill).await.unwrap());
+        payee.admit(&sale.order).await.unwrap();
+        assert_eq!(payee.settle(&bill, &payment).await, Ok(Outcome::Settled));
+    }
+}
+
+#[tokio::test]
 async fn a_payer_needs_no_other_wire() {
     let network = FakeNetwork::new(CHAIN);
     network.grant(address(PAYER), FUNDS);

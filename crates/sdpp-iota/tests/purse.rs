@@ -319,8 +319,8 @@ async fn a_division_that_got_lost_keeps_no_order_of_another_size_from_opening() 
     assert_eq!(purse.prepare(4, 1_000).await, Err(RailError::Unknown));
     is_on.store(false, Ordering::SeqCst);
     network.next_epoch(1_000);
-    for name in purse.pending("divide/").unwrap() {
-        assert_eq!(purse.look(&name).await, Ok(Some(Spent::Void)));
+    for begun in purse.begun("divide/").unwrap() {
+        assert_eq!(purse.look(&begun.name).await, Ok(Some(Spent::Void)));
     }
     purse.prepare(6, 2_000).await.unwrap();
     assert!(network.coins(address(PAYER)) >= 6);

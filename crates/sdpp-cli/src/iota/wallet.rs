@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use sdpp_config::AskedAmount;
-use sdpp_iota::{Deed, Spent, Wallet, address_of};
+use sdpp_iota::{Begun, Deed, Spent, Wallet, address_of};
 use sdpp_proto::money::Amount;
 use sdpp_rail::RailError;
 use serde_json::json;
@@ -34,6 +34,9 @@ pub(crate) enum Verb {
         /// How much: 0.5IOTA, or in nanos, of which 1 000 000 000 are one IOTA.
         #[arg(value_parser = show::asked)]
         amount: AskedAmount,
+        /// Sends it although nobody knows what became of the same that was sent before.
+        #[arg(long)]
+        again: bool,
     },
 }
 
@@ -53,9 +56,9 @@ impl At<'_> {
             Verb::New => self.made(&key::make(&folder)?, "made"),
             Verb::Import { file } => self.made(&key::import(&folder, file)?, "taken"),
             Verb::Show => return self.show().await,
-            Verb::Send { to, amount } => {
+            Verb::Send { to, amount, again } => {
                 amount.check(Some("IOTA"), "nano").map_err(|what| failed(Exit::Usage, what))?;
-                self.send(to, amount.amount).await?;
+                self.send(to, amount.amount, *again).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -97,28 +100,19 @@ impl At<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn send(&self, to: &str, amount: Amount) -> Result<(), Failure> {
+    async fn send(&self, to: &str, amount: Amount, again: bool) -> Result<(), Failure> {
         let wrong = || failed(Exit::Usage, format!("'{to}' is no address of IOTA: 0x and 64 lower-case digits"));
         let address = address_of(to).ok_or_else(wrong)?;
         let nanos = u64::try_from(amount.get()).map_err(|_| failed(Exit::Usage, "there is not so much IOTA"))?;
         let spender = Spender::open(self.home, &self.home.role(self.role)?, self.tangle).await?;
-        // What was begun and never told to be done is what is asked for again: by the same command nothing is sent twice.
-        let begun = format!("send/{to}/{nanos}/");
-        let earlier = spender.purse.pending(&begun).map_err(|error| spender.account.explain(error))?.into_iter().next();
-        if earlier.is_some() {
-            eprintln!(
-                "note: the same was begun before, and nobody knew how it ended: that is finished now, and no other one is sent"
-            );
-        }
-        let fresh = || sdpp::entropy::draw().map(|random| format!("{begun}{}", crate::text::hex(random.as_slice())));
-        let name = earlier.map_or_else(fresh, Ok)?;
+        let name = name_for(&spender, &format!("send/{to}/{nanos}/"), again)?;
         spender.purse.resume().await;
         let deed = Deed::Send { to: address, amount: nanos };
         let mut sent = spender.purse.spend(&name, &deed).await;
         if sent == Ok(Spent::Void) {
             sent = spender.purse.spend(&name, &deed).await;
         }
-        match sent.map_err(|error| spender.account.explain(error))? {
+        match sent.map_err(|error| unsent(&spender, &name, error))? {
             Spent::Done(digest) => {
                 let digest = digest.to_string();
                 let link =
@@ -128,9 +122,52 @@ impl At<'_> {
                 spender.purse.close(&name).map_err(|error| spender.account.explain(error))
             }
             Spent::Void => Err(spender.account.explain(RailError::Unknown)),
-            Spent::Failed => {
-                Err(failed(Exit::Money, "the transaction failed on the network: nothing was sent but its fee"))
-            }
+            Spent::Failed => Err(doubtful(&spender, &begun(&spender, &name)?)),
         }
     }
+}
+
+fn begun(spender: &Spender, prefix: &str) -> Result<Vec<Begun>, Failure> {
+    spender.purse.begun(prefix).map_err(|error| spender.account.explain(error))
+}
+
+/// Under which name something is sent. What was begun and never told to be done is what is asked for again: by the same command
+/// nothing is sent twice.
+fn name_for(spender: &Spender, prefix: &str, again: bool) -> Result<String, Failure> {
+    let begun = begun(spender, prefix)?;
+    if let Some(earlier) = begun.iter().find(|begun| begun.can_be) {
+        eprintln!(
+            "note: the same was begun before, and nobody knew how it ended: that is finished now, and no other one is sent"
+        );
+        return Ok(earlier.name.clone());
+    }
+    if !begun.is_empty() && !again {
+        return Err(doubtful(spender, &begun));
+    }
+    for doubtful in begun {
+        spender.purse.close(&doubtful.name).map_err(|error| spender.account.explain(error))?;
+    }
+    Ok(format!("{prefix}{}", crate::text::hex(sdpp::entropy::draw()?.as_slice())))
+}
+
+/// What people are told of what nodes call failed, or nobody knows.
+fn doubtful(spender: &Spender, begun: &[Begun]) -> Failure {
+    let digests: Vec<String> = begun.iter().map(|begun| begun.digest.to_string()).collect();
+    let link = digests.first().and_then(|digest| spender.account.network.explorer(digest)).unwrap_or_default();
+    let what = format!(
+        "nobody can say for sure that this was not sent: transaction {} failed by a node's word, or its coins went elsewhere. Look \
+         whether it has arrived {link}; if it has not, `--again` sends another one",
+        digests.join(", ")
+    );
+    failed(Exit::Refused, what)
+}
+
+/// Why it has no end yet; what was signed leaves later.
+fn unsent(spender: &Spender, name: &str, error: RailError) -> Failure {
+    let begun = spender.purse.begun(name).unwrap_or_default();
+    if begun.iter().any(|begun| !begun.can_be) {
+        return doubtful(spender, &begun);
+    }
+    let is_signed = error == RailError::Unavailable && !begun.is_empty();
+    spender.account.explain(if is_signed { RailError::Unknown } else { error })
 }

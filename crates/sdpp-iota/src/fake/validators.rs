@@ -153,6 +153,10 @@ impl Transport for FakeSigned {
         self.rpc.transaction(digest)
     }
 
+    fn carries_signatures(&self) -> bool {
+        true
+    }
+
     fn certified(&self, checkpoint: u64) -> Answer<'_, Option<Certified>> {
         Box::pin(async move {
             let (summary, contents) = self.summary(checkpoint, false).ok_or(CallError::Lost)?;
