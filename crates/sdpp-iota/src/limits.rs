@@ -20,6 +20,10 @@ pub const EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BACK_OFF: Duration = Duration::from_millis(200);
 /// Rounds over all nodes until a question counts as unanswered.
 pub const ROUNDS_MAX: u32 = 3;
+/// How long other nodes are waited for once one has said its epoch.
+pub const OTHERS_WAIT: Duration = Duration::from_secs(2);
+/// Epochs that a node may be behind another one and still be believed to be of the same time.
+pub const EPOCHS_BEHIND_MAX: u64 = 30;
 /// Coins asked for at once.
 pub const COINS_PER_PAGE: u32 = 50;
 /// Coins that are looked at, at most: an account with more should have them merged.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use iota_sdk_types::{Address, SenderSignedTransaction, Transaction, TransactionDigest, ValidatorCommittee};
 use sdpp_rail::RailError;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::limits;
 use crate::node::{Answer, CallError, Coin, Estimate, Transport};
@@ -136,20 +138,30 @@ impl Nodes {
     }
 
     /// The epoch, and the price of gas in it: those that most nodes say, so that one alone is not believed where there are more.
+    /// Who is slow is not waited for once another one has answered.
     ///
     /// # Errors
     /// [`RailError::Unavailable`].
     pub async fn prices(&self) -> Result<(u64, u64), RailError> {
-        let asked = self.endpoints.iter().map(|endpoint| async move {
-            self.check(endpoint).await.ok()?;
-            prices_of(endpoint.transport.as_ref()).await.ok()
-        });
-        let said: Vec<(u64, u64)> = join_all(asked).await.into_iter().flatten().collect();
+        let mut asked: FuturesUnordered<_> = self.endpoints.iter().map(|endpoint| self.prices_by(endpoint)).collect();
+        let (mut said, mut patience): (Vec<(u64, u64)>, _) = (Vec::new(), limits::CALL_TIMEOUT.saturating_mul(4));
+        while let Ok(Some(next)) = timeout(patience, asked.next()).await {
+            if let Some(next) = next {
+                said.push(next);
+                patience = limits::OTHERS_WAIT;
+            }
+        }
         if said.is_empty() {
             return self.look(|node| Box::pin(prices_of(node))).await;
         }
-        let epoch = most(said.iter().map(|(epoch, _)| *epoch));
-        Ok((epoch, most(said.iter().filter(|(of, _)| *of == epoch).map(|(_, price)| *price))))
+        let epoch = newest(&most(said.iter().map(|(epoch, _)| *epoch)));
+        let prices = most(said.iter().filter(|(of, _)| *of == epoch).map(|(_, price)| *price));
+        Ok((epoch, prices.first().copied().unwrap_or(0)))
+    }
+
+    async fn prices_by(&self, endpoint: &Endpoint) -> Option<(u64, u64)> {
+        self.check(endpoint).await.ok()?;
+        prices_of(endpoint.transport.as_ref()).await.ok()
     }
 
     /// All coins of an account, as one node lists them.
@@ -252,7 +264,7 @@ impl Nodes {
     }
 
     /// Whether the wire to a node carries the validators' signatures.
-    pub(crate) fn carry_signatures(&self) -> bool {
+    pub fn carry_signatures(&self) -> bool {
         self.endpoints.iter().any(|endpoint| endpoint.transport.carries_signatures())
     }
 
@@ -289,14 +301,22 @@ async fn prices_of(node: &dyn Transport) -> Result<(u64, u64), CallError> {
     Ok((node.epoch().await?, node.gas_price().await?))
 }
 
-/// The value that comes most often; of several the smallest.
-fn most(values: impl Iterator<Item = u64>) -> u64 {
-    let mut counts = BTreeMap::new();
+/// The values that come most often, from the smallest on.
+fn most(values: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut counts: BTreeMap<u64, u32> = BTreeMap::new();
     for value in values {
-        let count: &mut u32 = counts.entry(value).or_default();
+        let count = counts.entry(value).or_default();
         *count = count.saturating_add(1);
     }
-    counts.into_iter().max_by_key(|(value, count)| (*count, std::cmp::Reverse(*value))).map_or(0, |(value, _)| value)
+    let most = counts.values().copied().max().unwrap_or(0);
+    counts.into_iter().filter(|(_, count)| *count == most).map(|(value, _)| value).collect()
+}
+
+/// The newest of these epochs, for nodes fall behind; but not one that is far ahead of the others, for no node comes from the future.
+fn newest(epochs: &[u64]) -> u64 {
+    let first = epochs.first().copied().unwrap_or(0);
+    let near = |epoch: &&u64| epoch.saturating_sub(first) <= limits::EPOCHS_BEHIND_MAX;
+    epochs.iter().rev().find(near).copied().unwrap_or(first)
 }
 
 async fn all_coins(node: &dyn Transport, owner: &Address) -> Result<Vec<Coin>, CallError> {

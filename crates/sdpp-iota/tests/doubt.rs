@@ -258,6 +258,14 @@ async fn the_epoch_and_the_price_are_those_that_most_nodes_say() {
     for ways in [vec![far.clone(), honest(), honest()], vec![honest(), far.clone()], vec![far.clone(), honest()]] {
         assert_eq!(over(&network, ways).prices().await, Ok((1, 1_200)));
     }
+    // One that has fallen behind does not hold up the other.
+    let behind: Way = Arc::new(|method| match method {
+        "iota_getCheckpoint" => Fate::Lied(|answer| answer["result"]["epoch"] = "0".into()),
+        _ => Fate::Answered,
+    });
+    for ways in [vec![behind.clone(), honest()], vec![honest(), behind]] {
+        assert_eq!(over(&network, ways).prices().await, Ok((1, 1_200)));
+    }
     let gone: Way = Arc::new(|_| Fate::Refused);
     assert_eq!(over(&network, vec![gone.clone(), honest()]).prices().await, Ok((1, 1_200)));
     assert_eq!(over(&network, vec![gone]).prices().await, Err(RailError::Unavailable));

@@ -27,8 +27,8 @@ use sdpp::seller::{self, Offer, Seller};
 use sdpp::sink::Discard;
 use sdpp::source::{Repeat, Source};
 use sdpp_iota::{
-    Deed, HttpLine, IotaPayee, IotaPayer, IotaRecords, JsonRpc, Lasting, Nodes, PayeeConfig, Purse, RAIL, Receipt,
-    Spent, Wallet, Window, digest_of, verify,
+    Committee, Deed, Grpc, HttpLine, IotaPayee, IotaPayer, IotaRecords, JsonRpc, Lasting, Nodes, PayeeConfig, Purse,
+    RAIL, Receipt, Spent, Transport, Wallet, Window, digest_of, verify,
 };
 use sdpp_proto::money::{Amount, Unit};
 use sdpp_proto::statement::{Form, Product, RecordPolicy, Signing, Stalled};
@@ -58,7 +58,12 @@ impl Place {
 
     async fn nodes(&self) -> Arc<Nodes> {
         let urls = self.rpc.split(',');
-        let node = |url| Arc::new(JsonRpc::new(Arc::new(HttpLine::new(url).unwrap()))) as _;
+        let node = |url: &str| -> Arc<dyn Transport> {
+            if Grpc::is_for(url) {
+                return Arc::new(Grpc::new(url).unwrap());
+            }
+            Arc::new(JsonRpc::new(Arc::new(HttpLine::new(url).unwrap())))
+        };
         Arc::new(Nodes::connect(None, urls.map(node).collect()).await.expect("SDPP_IOTA_RPC answers as a node"))
     }
 
@@ -164,8 +169,12 @@ async fn buyer(place: &Place) -> Buyer {
 async fn a_conversation(place: &Place) {
     let offer =
         Offer::new(product(), |_| Ok(Box::new(Repeat::new(b"12.5 degrees".to_vec(), MESSAGES)) as Box<dyn Source>));
-    let config = PayeeConfig { account: somebody().address(), pay_by_ms: 600_000, committee: None };
-    let payee = IotaPayee::new(place.nodes().await, config, Box::new(MemoryDisk::new().open()));
+    // Over gRPC, the validators' signatures are verified.
+    let nodes = place.nodes().await;
+    let committee = Committee::of_nodes(&nodes, Box::new(MemoryDisk::new().open())).await.unwrap();
+    println!("the validators: {:?}", committee.as_ref().map(Committee::fingerprint));
+    let config = PayeeConfig { account: somebody().address(), pay_by_ms: 600_000, committee: committee.map(Arc::new) };
+    let payee = IotaPayee::new(nodes, config, Box::new(MemoryDisk::new().open()));
     let payees: Vec<Arc<dyn sdpp_rail::Payee>> = vec![Arc::new(payee)];
     let journal = Journal::start(MemoryDisk::new().open()).unwrap();
     let settings = seller::Settings::new(test_key(70), vec![offer.unwrap()], payees, journal);
@@ -256,9 +265,11 @@ async fn on_the_fake_network_behind_a_port() {
     // The key of 32 bytes 0x07.
     let key = "iotaprivkey1qqrswpc8qurswpc8qurswpc8qurswpc8qurswpc8qurswpc8qursw6y8fr7";
     let account = Wallet::from_seed(&[7; 32]).address();
-    node.network.grant(account, 2_000_000_000);
-    all(&node.url(), key).await;
-    assert_eq!(node.network.equivocations(), 0);
-    assert!(node.network.is_conserved());
-    assert_eq!(node.network.balance(somebody().address()), PRICE * (1 + 4 + MESSAGES));
+    for (times, rpc) in [(1, node.url()), (2, node.grpc())] {
+        node.network.grant(account, 2_000_000_000);
+        all(&rpc, key).await;
+        assert_eq!(node.network.equivocations(), 0);
+        assert!(node.network.is_conserved());
+        assert_eq!(node.network.balance(somebody().address()), times * PRICE * (1 + 4 + MESSAGES));
+    }
 }

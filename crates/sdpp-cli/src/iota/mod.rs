@@ -205,5 +205,13 @@ pub(crate) async fn look(tangle: &Tangle, config: &config::Config) -> Result<Str
     let Network { name, nodes, place, .. } = &network;
     let prices = nodes.prices().await;
     let (epoch, price) = prices.map_err(|_| failed(Exit::Unreachable, format!("{place} does not say its epoch")))?;
-    Ok(format!("{place} serves {name} (IOTA network {}), epoch {epoch}, gas price {price} nano", nodes.chain()))
+    let signed = if nodes.carry_signatures() {
+        "a seller verifies its validators' signatures"
+    } else {
+        "a seller believes it: over gRPC (grpcs://…) it would verify signatures"
+    };
+    Ok(format!(
+        "{place} serves {name} (IOTA network {}), epoch {epoch}, gas price {price} nano; {signed}",
+        nodes.chain()
+    ))
 }
