@@ -109,6 +109,35 @@ fn declined<T: std::fmt::Debug>(answer: Result<T, RailError>) -> &'static str {
 }
 
 #[test]
+fn a_voucher_that_one_for_more_went_before_is_settled_after_a_crash() {
+    let (hand, disk) = (Hand::new(), MemoryDisk::new());
+    let ledger = funded(&hand);
+    let payer = VoucherPayer::new(client(ledger.clone()), test_key(PAYER));
+    let before = payee(&ledger, &disk);
+    let funding = block_on(payer.open(&request(before.option(), 1))).unwrap();
+    let order = order(PAYER, funding.channel);
+    block_on(before.admit(&order)).unwrap();
+    let bills = [bill(&order, 1, 0, 10), bill(&order, 2, 10, 20), bill(&order, 3, 20, 30)];
+    // Two vouchers waited: the last one alone was settled, and the seller died before it wrote any of them down.
+    for bill in [&bills[0], &bills[2]] {
+        assert_eq!(block_on(before.settle(bill, &answer(bill, Proof::Voucher))), Ok(Outcome::Settled));
+    }
+    drop(before);
+    disk.crash();
+    let after = payee(&ledger, &disk);
+    for bill in &bills {
+        assert_eq!(block_on(after.settle(bill, &answer(bill, Proof::Voucher))), Ok(Outcome::Settled));
+    }
+    // Another word about an invoice that is settled is none, as ever, nor is one of somebody else.
+    let other = bill(&order, 1, 0, 11);
+    declined(block_on(after.settle(&other, &answer(&other, Proof::Voucher))));
+    let mut forged = answer(&bills[1], Proof::Voucher).body().clone();
+    forged.total = Amount::new(5);
+    declined(block_on(after.settle(&bills[1], &Signed::sign(&test_key(200), forged))));
+    assert_eq!(block_on(after.redeem(&order.id(), true)).unwrap().total, Amount::new(30));
+}
+
+#[test]
 fn a_payee_forgets_nothing_in_a_crash() {
     let (hand, disk) = (Hand::new(), MemoryDisk::new());
     let ledger = funded(&hand);
@@ -137,7 +166,7 @@ fn a_payee_forgets_nothing_in_a_crash() {
         assert_eq!(again, Ok(Outcome::Settled), "settled before, settled now");
     }
     let lower = bill(&order_1, 4, 0, 20);
-    declined(block_on(after.settle(&lower, &answer(&lower, Proof::Voucher))));
+    assert_eq!(block_on(after.settle(&lower, &answer(&lower, Proof::Voucher))), Ok(Outcome::Settled), "it is covered");
     let mut second = order_1.body().clone();
     second.nonce = reference(78);
     declined(block_on(after.admit(&Signed::sign(&test_key(PAYER), second))));

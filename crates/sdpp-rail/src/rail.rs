@@ -207,9 +207,9 @@ pub trait Payee: Send + Sync {
     /// channel for one order only.
     fn admit<'a>(&'a self, order: &'a Signed<Order>) -> Reply<'a, Backing>;
 
-    /// Proves that `payment` settles `bill` and was never used before. Idempotent per invoice; a
-    /// lower total or a used proof is [`RailError::Declined`]. Where money does not move, `bill.before` is none
-    /// of the terms.
+    /// Proves that `payment` settles `bill` and was never used before. Idempotent per invoice; a used proof is
+    /// [`RailError::Declined`]. A voucher for less than is settled is covered by that, and changes nothing; where each payment
+    /// moves money, a lower total is [`RailError::Declined`]. Where money does not move, `bill.before` is none of the terms.
     fn settle<'a>(&'a self, bill: &'a Bill, payment: &'a Signed<Payment>) -> Reply<'a, Outcome>;
 
     /// Turns the order's vouchers into money. Harmless when there is nothing to redeem. With

@@ -23,14 +23,14 @@ pub(crate) struct Sale {
 }
 
 /// What is to be done when a purchase has ended so: nothing, or to go on.
-fn goes_on(code: Option<i32>, said: &str) -> bool {
+fn goes_on(code: Option<i32>, said: &str, seller: &str) -> bool {
     match code {
         Some(0) => false,
         // Nobody there; unfinished.
         Some(4 | 9) => true,
         // The seller's rail is down for a moment, or its old session holds the order.
         Some(5) if said.contains("rail") || said.contains("ledger") => true,
-        _ => panic!("exit code {code:?}: {said}"),
+        _ => panic!("exit code {code:?}: {said}\nseller: {seller}"),
     }
 }
 
@@ -65,7 +65,7 @@ impl Sale {
         market.buyer_ended(status);
         if !was_killed(status) {
             until(|| status.success() || buyer.said().contains("sdpp: ") || buyer.said().contains("settled\":"));
-            goes_on(status.code(), &format!("{}: {}", self.label, buyer.said()));
+            goes_on(status.code(), &format!("{}: {}", self.label, buyer.said()), &market.said());
         }
         // Killed at the last moment, it may not have been noticed yet.
         market.tend();

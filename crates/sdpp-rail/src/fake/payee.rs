@@ -97,6 +97,9 @@ impl FakePayee {
             let same = *known == Bill { before, messages: known.messages, ..bill.clone() };
             return if same { Ok(Outcome::Settled) } else { Err(RailError::Declined("one invoice, two bills")) };
         }
+        if bill.total < admitted.credited && self.mode == FakeMode::Voucher {
+            return Ok(Outcome::Settled);
+        }
         if bill.total < admitted.credited {
             return Err(RailError::Declined("the total is below what is settled"));
         }
