@@ -1,5 +1,7 @@
 //! Gas stations: somebody who pays the gas of somebody else's transactions, over the HTTP of IOTA's own gas station.
 
+use std::time::Duration;
+
 use base64ct::{Base64, Encoding as _};
 use iota_sdk_types::{Address, ObjectReference, SenderSignedTransaction};
 use reqwest::{Client, StatusCode, Url, header};
@@ -62,10 +64,10 @@ impl HttpStation {
         Ok(Self { url, token, client })
     }
 
-    async fn ask(&self, what: &str, body: &Value) -> Result<Value, CallError> {
+    async fn ask(&self, what: &str, body: &Value, patience: Duration) -> Result<Value, CallError> {
         let url = self.url.join(what).map_err(|_| CallError::Malformed("the gas station's URL"))?;
         let asked = self.client.post(url).header(header::CONTENT_TYPE, "application/json").body(body.to_string());
-        let mut asked = asked.timeout(limits::EXECUTE_TIMEOUT);
+        let mut asked = asked.timeout(patience);
         if let Some(token) = &self.token {
             asked = asked.bearer_auth(token.as_str());
         }
@@ -118,7 +120,8 @@ impl GasStation for HttpStation {
     fn reserve(&self, budget: u64) -> Answer<'_, Reserved> {
         Box::pin(async move {
             let body = json!({ "gas_budget": budget, "reserve_duration_secs": limits::RESERVED_FOR.as_secs() });
-            reserved(&self.ask("v1/reserve_gas", &body).await?).ok_or(CallError::Malformed("the reserved gas"))
+            reserved(&self.ask("v1/reserve_gas", &body, limits::CALL_TIMEOUT).await?)
+                .ok_or(CallError::Malformed("the reserved gas"))
         })
     }
 
@@ -132,7 +135,7 @@ impl GasStation for HttpStation {
                 "tx_bytes": Base64::encode_string(&bytes),
                 "user_sig": Base64::encode_string(&signature.to_bytes()),
             });
-            self.ask("v1/execute_tx", &body).await.map(drop)
+            self.ask("v1/execute_tx", &body, limits::EXECUTE_TIMEOUT).await.map(drop)
         })
     }
 }
